@@ -1,0 +1,10 @@
+//! What every proxy needs to start.
+
+use std::{net::SocketAddr, path::Path};
+
+pub(crate) struct Site<'a> {
+    pub(crate) upstream: SocketAddr,
+    pub(crate) cores: &'a str,
+    /// For configuration, logs and data.
+    pub(crate) folder: &'a Path,
+}

@@ -1,0 +1,182 @@
+//! Whether statements that can be read hold together, by the schema.
+
+use std::collections::{BTreeSet, HashSet};
+
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{PolicySet, Schema, ValidationMode, ValidationResult, Validator};
+
+use crate::problem::Problem;
+use crate::schema::CALL_TOOL;
+use crate::scope::Scope;
+use crate::source::Statement;
+
+/// Validates each statement strictly: what passes can't fail for its types.
+///
+/// The actions `unseen` are in the schema and apply to nothing; that nothing can be said of them is told elsewhere.
+pub(crate) fn check(
+    statements: &[Statement<'_>],
+    schema: &Schema,
+    unseen: &BTreeSet<String>,
+    problems: &mut Vec<Problem>,
+) {
+    let validator = Validator::new(schema.clone());
+    for statement in statements {
+        match PolicySet::from_policies([statement.policy.clone()]) {
+            Ok(set) => {
+                let result = validator.validate(&set, ValidationMode::Strict);
+                problems.extend(found(statement, &result, unseen));
+            }
+            Err(error) => problems.push(statement.problem("", error.to_string())),
+        }
+    }
+}
+
+/// One sentence for a place: Cedar validates a statement once for every action that it may be about.
+fn found(statement: &Statement<'_>, result: &ValidationResult, unseen: &BTreeSet<String>) -> Vec<Problem> {
+    let problem = |error| Problem::of_cedar(statement.source, statement.start, &error);
+    let mut problems: Vec<Problem> =
+        result.validation_errors().map(|error| problem(DetailedError::from(error))).collect();
+    if !names_tools(statement) {
+        problems.iter_mut().for_each(about_one_tool);
+    }
+    let names_unseen = || statement.policy.entity_literals().iter().any(|uid| unseen.contains(uid.id().unescaped()));
+    if problems.is_empty() && !names_unseen() {
+        problems.extend(result.validation_warnings().map(|warning| problem(DetailedError::from(warning)).into_warning()));
+    }
+    // Cedar finds them in any order.
+    problems.sort();
+    let mut places = HashSet::new();
+    problems.retain(|problem| places.insert((problem.line, problem.column)));
+    problems
+}
+
+/// Whether the scope says which tools the statement is about.
+fn names_tools(statement: &Statement<'_>) -> bool {
+    let scope = Scope::of(&statement.policy);
+    let actions = scope.named_actions();
+    !actions.is_empty() && !actions.iter().any(|uid| uid.id().unescaped() == CALL_TOOL)
+}
+
+/// Arguments have types only where it is known which tool's they are, which Cedar's sentence leaves to be guessed.
+fn about_one_tool(problem: &mut Problem) {
+    if problem.message.starts_with("attribute `arguments") {
+        problem.suggestion = None;
+        problem
+            .message
+            .push_str(": a rule on arguments names its tool's action in the scope, or asks with `has` first");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture;
+
+    /// What is said of a rule about `approve_payment` with this condition.
+    fn check(condition: &str, expected: &[&str]) {
+        let head = "permit(principal, action == Action::\"claims__approve_payment\", resource)";
+        check_policy(&format!("{head}\nwhen {{ {condition} }};"), expected);
+    }
+
+    fn check_policy(policy: &str, expected: &[&str]) {
+        let expected: Vec<String> = expected.iter().map(|problem| format!("claims.cedar:{problem}")).collect();
+        assert_eq!(fixture::problems(policy, &fixture::claims()), expected, "{policy}");
+    }
+
+    #[test]
+    fn a_misspelt_argument_is_found_with_its_place_and_what_was_meant() {
+        check(
+            "context.arguments.amuont.lessThan(decimal(\"1.0\"))",
+            &[
+                "2:8: attribute `arguments.amuont` in context for Action::\"claims__approve_payment\" not found; did you mean `amount`?",
+            ],
+        );
+        check(
+            "principal.aproval_limit == decimal(\"1.0\")",
+            &["2:8: attribute `aproval_limit` on entity type `Principal` not found; did you mean `approval_limit`?"],
+        );
+        check(
+            "context.dor == \"mcp\"",
+            &[
+                "2:8: attribute `dor` in context for Action::\"claims__approve_payment\" not found; did you mean `door`?",
+            ],
+        );
+        check(
+            "context.arguments.amount.lesThan(decimal(\"1.0\"))",
+            &["2:8: `lesThan` is not a valid method; did you mean `lessThan`?"],
+        );
+    }
+
+    #[test]
+    fn misspelt_actions_and_types_are_found() {
+        check_policy(
+            "permit(principal, action == Action::\"claims__aprove_payment\", resource);",
+            &[
+                "1:29: unrecognized action `Action::\"claims__aprove_payment\"`; did you mean `Action::\"claims__approve_payment\"`?",
+            ],
+        );
+        check_policy(
+            "permit(principal is Princpal, action, resource);",
+            &["1:21: unrecognized entity type `Princpal`; did you mean `Principal`?"],
+        );
+    }
+
+    #[test]
+    fn what_may_be_absent_needs_has() {
+        check("context.arguments has note && context.arguments.note == \"x\"", &[]);
+        let unsafe_note = "2:8: unable to guarantee safety of access to optional attribute `arguments.note` in context for \
+            Action::\"claims__approve_payment\": try testing for the attribute's presence with `context.arguments has note && ..`";
+        check("context.arguments.note == \"x\"", &[unsafe_note]);
+        let unsafe_region = "2:8: unable to guarantee safety of access to optional attribute `region` on entity type `Principal`: \
+            try testing for the attribute's presence with `e has region && ..`";
+        check("principal.region == \"north\"", &[unsafe_region]);
+    }
+
+    #[test]
+    fn types_are_strict() {
+        check("context.arguments.amount < 5", &["2:8: unexpected type: expected Long but saw decimal"]);
+        check("context.arguments.amount.lessThan(5)", &["2:42: unexpected type: expected decimal but saw Long"]);
+        check(
+            "principal.approval_limit == 5",
+            &[
+                "2:8: the types Long and decimal are not compatible: both operands to a `==` expression must have compatible types. Types must be exactly equal to be compatible",
+            ],
+        );
+        check("false && decimal(\"5\") == decimal(\"6.0\")", &["2:17: `5` is no decimal"]);
+        check(
+            "decimal(context.door) == decimal(\"1.0\")",
+            &["2:8: extension constructors may not be called with non-literal expressions: \
+               consider applying extension constructors inside attribute values when constructing entity or context data"],
+        );
+    }
+
+    #[test]
+    fn arguments_belong_to_one_tool() {
+        check_policy(
+            "permit(principal, action in Action::\"call_tool\", resource) when { context.arguments.amount == decimal(\"1.0\") };",
+            &["1:67: attribute `arguments.amount` in context for Action::\"claims__list\" not found: \
+               a rule on arguments names its tool's action in the scope, or asks with `has` first"],
+        );
+        check_policy(
+            "permit(principal, action, resource) when { context.arguments.amount == decimal(\"1.0\") };",
+            &["1:44: attribute `arguments.amount` in context for Action::\"claims__list\" not found: \
+               a rule on arguments names its tool's action in the scope, or asks with `has` first"],
+        );
+        check_policy(
+            "permit(principal, action in Action::\"call_tool\", resource)
+             when { context.arguments has amount && context.arguments.amount == decimal(\"1.0\") };",
+            &[],
+        );
+    }
+
+    #[test]
+    fn what_can_never_hold_is_told() {
+        check(
+            "principal is Role",
+            &["1:1: warning: policy is impossible: the policy expression evaluates to false for all valid requests"],
+        );
+        check_policy(
+            "permit(principal, action == Action::\"claims__list\", resource is Model);",
+            &["1:1: warning: policy is impossible: the policy expression evaluates to false for all valid requests"],
+        );
+    }
+}

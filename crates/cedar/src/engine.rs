@@ -1,0 +1,267 @@
+//! The engine: rules and facts of one version, and what they answer.
+
+use portcullis_domain::policy::{Decision, Question, Version};
+
+use crate::population::Population;
+use crate::problem::Problem;
+use crate::slice::{Rules, Slice, Slices};
+
+/// Rules that were checked against the facts, ready to decide. It never changes; other rules or facts make another engine.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) rules: Rules,
+    pub(crate) population: Population,
+    pub(crate) schema_text: String,
+    pub(crate) warnings: Vec<Problem>,
+    /// Filled as questions come.
+    pub(crate) slices: Slices,
+}
+
+impl Engine {
+    /// Answers one question.
+    ///
+    /// The answer is no where nothing permits, where anything forbids, and where anything is in doubt: a principal or
+    /// capability that the facts don't know, a tool's arguments that are missing or don't fit, a rule that can't be evaluated.
+    #[must_use]
+    pub fn decide(&self, question: &Question<'_>) -> Decision {
+        self.answer(question).unwrap_or_else(|error| self.rules.denial(error))
+    }
+
+    fn answer(&self, question: &Question<'_>) -> Result<Decision, String> {
+        let (principal, capability) = (question.principal, question.capability);
+        let actor = self.population.actor(principal).ok_or_else(|| format!("there is no principal `{principal}`"))?;
+        let target = self.population.target(capability).ok_or_else(|| format!("there is no `{capability}`"))?;
+        if let Some(types) = &target.arguments {
+            let arguments = question.arguments.ok_or_else(|| format!("the arguments of `{capability}` are missing"))?;
+            crate::argument::check(arguments, types)?;
+        }
+        let make = || Slice::of(actor, target, &self.rules, &self.population);
+        self.slices.get((actor.number, target.number), make)?.decide(question, &self.rules)
+    }
+
+    /// The digest of rules, schema and principals: two engines of the same version answer alike.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.rules.version()
+    }
+
+    /// How many rules there are.
+    #[must_use]
+    pub fn policies(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// The schema that rules are checked by, as Cedar writes it.
+    #[must_use]
+    pub fn schema_text(&self) -> &str {
+        &self.schema_text
+    }
+
+    /// What somebody should look at, although the rules were taken.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_domain::call::{Door, Kind, Place};
+    use portcullis_domain::policy::{Effect, Value};
+
+    use super::*;
+    use crate::fixture::{self, Asked, CLAIMS, payment};
+
+    const ESCALATE: &str = "Limit Exceeded. Escalate to Manager.";
+
+    /// Allowed by these rules, or denied by them with this message.
+    type Expected<'a> = Result<&'a [&'a str], (&'a [&'a str], Option<&'a str>)>;
+
+    /// Asks twice, since the second answer may be a kept one.
+    fn check(engine: &Engine, asked: &Asked, expected: Expected<'_>) {
+        for _ in 0..2 {
+            let decision = asked.decide(engine);
+            let policies: Vec<&str> = decision.policies.iter().map(String::as_str).collect();
+            let found = match decision.effect {
+                Effect::Allow => Ok(policies.as_slice()),
+                Effect::Deny => Err((policies.as_slice(), decision.message.as_deref())),
+            };
+            assert_eq!(found, expected, "{asked:?}");
+            assert_eq!(decision.errors, Vec::<String>::new(), "{asked:?}");
+            assert_eq!(decision.version, engine.version());
+        }
+    }
+
+    /// Denied with an error that begins like this.
+    fn check_error(engine: &Engine, asked: &Asked, error: &str) {
+        let decision = asked.decide(engine);
+        assert_eq!((decision.effect, decision.message.as_deref()), (Effect::Deny, None), "{asked:?}");
+        let [found] = decision.errors.as_slice() else { panic!("{asked:?}: {:?}", decision.errors) };
+        assert!(found.starts_with(error), "{asked:?}: {found}");
+    }
+
+    fn claims(rules: &str) -> Engine {
+        fixture::engine(rules, &fixture::claims())
+    }
+
+    const LIMITED: &str = r#"
+        permit(principal, action, resource);
+        @id("limit") forbid(principal, action == Action::"claims__approve_payment", resource)
+        unless { context.arguments.amount.lessThanOrEqual(principal.approval_limit) };
+    "#;
+
+    #[test]
+    fn a_junior_adjuster_is_stopped_above_the_limit() {
+        let engine = claims(CLAIMS);
+        check(&engine, &payment("ann", 100_000_000), Ok(&["claims.cedar:2"]));
+        check(&engine, &payment("ann", 100_000_100), Err((&["limit"], Some(ESCALATE))));
+        check(&engine, &payment("ann", 500_000_000), Err((&["limit"], Some(ESCALATE))));
+        check(&engine, &payment("mia", 500_000_000), Ok(&["claims.cedar:2"]));
+        assert_eq!((engine.policies(), engine.warnings()), (2, [].as_slice()));
+    }
+
+    #[test]
+    fn a_limit_may_be_an_attribute() {
+        let engine = claims(LIMITED);
+        check(&engine, &payment("ann", 100_000_000), Ok(&["claims.cedar:2"]));
+        check(&engine, &payment("ann", 100_000_001), Err((&["limit"], None)));
+        check(&engine, &payment("mia", 100_000_001), Ok(&["claims.cedar:2"]));
+    }
+
+    #[test]
+    fn nothing_is_allowed_that_no_rule_permits() {
+        let engine = claims(CLAIMS);
+        check(&engine, &Asked::new("ann", Kind::Tool, "mail__send").with(&[]), Err((&[], None)));
+        check(&engine, &Asked::new("ann", Kind::Model, "gpt-4o"), Err((&[], None)));
+        check(&engine, &Asked::new("ann", Kind::Function, "get_weather"), Err((&[], None)));
+    }
+
+    #[test]
+    fn forbid_beats_permit_and_the_first_message_is_told() {
+        let engine = claims(
+            r#"
+            @id("c") permit(principal, action, resource);
+            @id("b") forbid(principal, action == Action::"call_model", resource) when { context.door == "openai" };
+            @id("a") @message("first") forbid(principal, action == Action::"call_model", resource) unless { context.place == "x" };
+            @id("0") @message("second") forbid(principal, action == Action::"call_model", resource == Model::"small");
+            "#,
+        );
+        let mut asked = Asked::new("ann", Kind::Model, "small");
+        check(&engine, &asked, Err((&["a", "0"], Some("first"))));
+        asked.door = Door::Openai;
+        check(&engine, &asked, Err((&["b", "a", "0"], Some("first"))));
+        check(&engine, &Asked::new("ann", Kind::Function, "f"), Ok(&["c"]));
+    }
+
+    #[test]
+    fn files_are_in_the_order_of_their_names() {
+        let rule = |file: &str, text: &str| crate::Source { file: file.to_owned(), text: text.to_owned() };
+        let one = rule("1.cedar", "@message(\"one\") forbid(principal, action, resource);");
+        let two = rule("2.cedar", "@message(\"two\") forbid(principal, action, resource);");
+        for sources in [[one.clone(), two.clone()], [two, one]] {
+            let engine = crate::compile(&sources, &fixture::claims()).unwrap();
+            check(&engine, &payment("ann", 0), Err((&["1.cedar:1", "2.cedar:1"], Some("one"))));
+        }
+    }
+
+    #[test]
+    fn rules_may_read_session_door_and_place() {
+        let engine = claims(
+            r#"permit(principal, action, resource)
+               when { context.session.owner == "ann" && context.session.name == "claim-99" }
+               when { context.door == "mcp" && context.place == "model_answer" };"#,
+        );
+        let mut asked = Asked::new("ann", Kind::Function, "f");
+        check(&engine, &asked, Err((&[], None)));
+        asked.place = Place::ModelAnswer;
+        check(&engine, &asked, Ok(&["claims.cedar:1"]));
+        asked.session = "bob:claim-99".parse().unwrap();
+        check(&engine, &asked, Err((&[], None)));
+    }
+
+    #[test]
+    fn a_function_may_be_named_and_all_others_are_alike() {
+        let engine = claims(
+            r#"permit(principal, action == Action::"call_function", resource);
+               @id("web") forbid(principal, action, resource == Function::"web_search");
+               @id("odd") forbid(principal, action, resource) when { resource is Function && [Function::"any other"].contains(resource) };"#,
+        );
+        check(&engine, &Asked::new("ann", Kind::Function, "web_search"), Err((&["web"], None)));
+        check(&engine, &Asked::new("ann", Kind::Function, "any other"), Err((&["odd"], None)));
+        for name in ["get_weather", "any other*", ""] {
+            check(&engine, &Asked::new("ann", Kind::Function, name), Ok(&["claims.cedar:1"]));
+        }
+    }
+
+    #[test]
+    fn who_is_named_is_told_apart_from_others_with_the_same_roles() {
+        let mut facts = fixture::claims();
+        facts.principals.push(fixture::principal("bob", &["junior", "adjuster"]));
+        facts.principals.push(fixture::principal("eve", &["adjuster", "junior"]));
+        let engine = fixture::engine(
+            r#"permit(principal in Role::"junior", action, resource) unless { principal == Principal::"eve" };
+               @id("limit") forbid(principal, action, resource)
+               when { principal has approval_limit && Principal::"mia" has approval_limit
+                   && principal.approval_limit.lessThan(Principal::"mia".approval_limit) };"#,
+            &facts,
+        );
+        check(&engine, &Asked::new("bob", Kind::Model, "small"), Ok(&["claims.cedar:1"]));
+        check(&engine, &Asked::new("eve", Kind::Model, "small"), Err((&[], None)));
+        check(&engine, &Asked::new("ann", Kind::Model, "small"), Err((&["limit"], None)));
+    }
+
+    #[test]
+    fn what_the_server_says_of_a_tool_can_be_read() {
+        let mut facts = fixture::claims();
+        facts.tools[1].read_only = Some(true);
+        let rules = r#"permit(principal, action in Action::"call_tool", resource is Tool in Server::"claims")
+                       when { resource has read_only && resource.read_only };"#;
+        let engine = fixture::engine(rules, &facts);
+        check(
+            &engine,
+            &Asked::new("ann", Kind::Tool, "claims__list").with(&[("count", Value::Long(1))]),
+            Ok(&["claims.cedar:1"]),
+        );
+        check(&engine, &payment("ann", 0), Err((&[], None)));
+    }
+
+    #[test]
+    fn a_rule_that_can_not_be_evaluated_denies() {
+        let engine = claims(
+            r#"permit(principal, action, resource);
+               @id("big") permit(principal, action == Action::"claims__list", resource)
+               when { context.arguments.count + 1 > 0 };"#,
+        );
+        let list = |count| Asked::new("ann", Kind::Tool, "claims__list").with(&[("count", Value::Long(count))]);
+        check(&engine, &list(1), Ok(&["claims.cedar:1", "big"]));
+        check_error(&engine, &list(i64::MAX), "error while evaluating policy `big`: integer overflow");
+
+        let settled = claims("permit(principal, action, resource) when { 9223372036854775807 + 1 > 0 };");
+        check_error(&settled, &list(1), "error while evaluating policy `claims.cedar:1`: integer overflow");
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_denied() {
+        let engine = claims("permit(principal, action, resource);");
+        check_error(&engine, &Asked::new("eve", Kind::Model, "small"), "there is no principal `eve`");
+        check_error(&engine, &Asked::new("ann", Kind::Model, "large"), "there is no `model/large`");
+        check_error(&engine, &Asked::new("ann", Kind::Tool, "claims__x").with(&[]), "there is no `tool/claims__x`");
+        let none = Asked::new("ann", Kind::Tool, "claims__list");
+        check_error(&engine, &none, "the arguments of `tool/claims__list` are missing");
+        check_error(&engine, &none.clone().with(&[]), "argument `count` is missing");
+        check_error(&engine, &none.with(&[("count", Value::Bool(true))]), "argument `count` is of another type");
+    }
+
+    #[test]
+    fn engines_are_shared_between_threads() {
+        fn is_shared<T: Send + Sync>(_: &T) {}
+        let engine = claims(CLAIMS);
+        is_shared(&engine);
+        let asked = payment("ann", 100_000_100);
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| check(&engine, &asked, Err((&["limit"], Some(ESCALATE)))));
+            }
+        });
+    }
+}

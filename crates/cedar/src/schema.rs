@@ -1,0 +1,137 @@
+//! The Cedar schema, generated from the facts.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{Schema, SchemaFragment};
+use portcullis_domain::policy::{Field, RecordType, Type};
+use serde_json::{Map, Value as Json, json};
+
+use crate::facts::{Facts, Tool};
+use crate::problem::Problem;
+
+/// The group of all tools' actions.
+pub(crate) const CALL_TOOL: &str = "call_tool";
+/// The action on a model.
+pub(crate) const CALL_MODEL: &str = "call_model";
+/// The action on a function that the registry does not know.
+pub(crate) const CALL_FUNCTION: &str = "call_function";
+
+/// The schema in the two forms that are needed.
+pub(crate) struct Generated {
+    /// What Cedar validates by.
+    pub(crate) schema: Schema,
+    /// What people read.
+    pub(crate) text: String,
+}
+
+/// Generates the schema. The actions `unseen` are those of unreachable servers: they can be named and apply to nothing.
+pub(crate) fn generate(facts: &Facts, principal: &RecordType, unseen: &BTreeSet<String>) -> Result<Generated, Problem> {
+    let schema = json!({"": {
+        "commonTypes": {"Session": {"type": "Record", "attributes": {"owner": named("String"), "name": named("String")}}},
+        "entityTypes": {
+            "Role": {}, "Server": {}, "Model": {}, "Function": {},
+            "Principal": {"memberOfTypes": ["Role"], "shape": shape(principal)},
+            "Tool": {"memberOfTypes": ["Server"], "shape": shape(&tool_attributes())},
+        },
+        "actions": actions(facts, unseen),
+    }});
+    let problem =
+        |error: &dyn std::fmt::Display| Problem::in_table("registry", format!("no schema can be made of it: {error}"));
+    let fragment = SchemaFragment::from_json_value(schema).map_err(|error| problem(&error))?;
+    let text = fragment.to_cedarschema().map_err(|error| problem(&error))?;
+    let schema = Schema::from_schema_fragments([fragment]).map_err(|error| problem(&error))?;
+    Ok(Generated { schema, text })
+}
+
+fn actions(facts: &Facts, unseen: &BTreeSet<String>) -> Json {
+    let mut actions = Map::new();
+    actions.insert(CALL_MODEL.to_owned(), json!({"appliesTo": applies_to("Model", None)}));
+    actions.insert(CALL_FUNCTION.to_owned(), json!({"appliesTo": applies_to("Function", None)}));
+    actions.insert(CALL_TOOL.to_owned(), json!({}));
+    let group = json!([{"id": CALL_TOOL}]);
+    for name in unseen {
+        actions.insert(name.clone(), json!({"memberOf": group}));
+    }
+    let mut tools: Vec<(String, &Tool)> = facts.tools.iter().map(|tool| (tool.capability_name(), tool)).collect();
+    tools.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for (name, tool) in tools {
+        actions.insert(name, json!({"memberOf": group, "appliesTo": applies_to("Tool", Some(&tool.arguments))}));
+    }
+    Json::Object(actions)
+}
+
+fn applies_to(resource: &str, arguments: Option<&RecordType>) -> Json {
+    let mut context = json!({"session": named("Session"), "door": named("String"), "place": named("String")});
+    if let (Some(arguments), Some(context)) = (arguments, context.as_object_mut()) {
+        context.insert("arguments".to_owned(), shape(arguments));
+    }
+    json!({
+        "principalTypes": ["Principal"],
+        "resourceTypes": [resource],
+        "context": {"type": "Record", "attributes": context},
+    })
+}
+
+/// What rules may read of a tool.
+pub(crate) fn tool_attributes() -> RecordType {
+    let field = Field { ty: Type::Bool, required: false, nullable: false };
+    let fields = ["read_only", "destructive", "idempotent"].map(|name| (name.to_owned(), field.clone()));
+    RecordType { fields: fields.into(), open: false }
+}
+
+fn shape(record: &RecordType) -> Json {
+    let attribute = |(name, field): (&String, &Field)| {
+        let mut attribute = written(&field.ty)?;
+        if !is_always_there(field) {
+            attribute.insert("required".to_owned(), Json::Bool(false));
+        }
+        Some((name.clone(), Json::Object(attribute)))
+    };
+    let attributes: Map<String, Json> = record.fields.iter().filter_map(attribute).collect();
+    json!({"type": "Record", "attributes": attributes})
+}
+
+/// A type by its name, which keeps the written schema free of `__cedar::`.
+fn named(name: &str) -> Json {
+    json!({"type": "EntityOrCommon", "name": name})
+}
+
+/// Whether rules may read the member without asking for it with `has`.
+pub(crate) fn is_always_there(field: &Field) -> bool {
+    field.required && !field.nullable
+}
+
+/// A type as a Cedar schema writes it; none for what policy does not see.
+fn written(ty: &Type) -> Option<Map<String, Json>> {
+    let written = match ty {
+        Type::Text => named("String"),
+        Type::Bool => named("Bool"),
+        Type::Long => named("Long"),
+        Type::Decimal => named("decimal"),
+        Type::Set(element) => json!({"type": "Set", "element": written(element)?}),
+        Type::Record(record) => shape(record),
+        Type::Opaque => return None,
+    };
+    written.as_object().cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn a_tool_becomes_an_action_with_typed_arguments() {
+        let generated = generate(&fixture::claims(), &RecordType::default(), &["hr__fire".to_owned()].into()).unwrap();
+        let expected = [
+            "action \"claims__approve_payment\" in [Action::\"call_tool\"] appliesTo {",
+            "    arguments: {\n      amount: decimal,\n      claim: String,\n      note?: String\n    },",
+            "    session: Session\n",
+            "action \"hr__fire\" in [Action::\"call_tool\"];",
+        ];
+        for part in expected {
+            assert!(generated.text.contains(part), "{part} is not in\n{}", generated.text);
+        }
+        assert!(Schema::from_cedarschema_str(&generated.text).is_ok());
+    }
+}

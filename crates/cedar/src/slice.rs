@@ -1,0 +1,230 @@
+//! The rules that matter to one class of principals and one capability, and what is known of them before anybody asks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cedar_policy::{Authorizer, Context, Effect, Entities, PolicyId, PolicySet, Request, Response};
+use portcullis_domain::policy::{Decision, Effect as Answer, Question, Version};
+
+use crate::argument;
+use crate::population::{Actor, Population, Target};
+use crate::reads::Reads;
+use crate::rule::Rule;
+
+/// All rules in the order of their sources.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    all: Vec<Rule>,
+    positions: HashMap<PolicyId, usize>,
+    version: Version,
+}
+
+impl Rules {
+    pub(crate) fn new(all: Vec<Rule>, version: Version) -> Self {
+        let positions = all.iter().enumerate().map(|(position, rule)| (rule.id.clone(), position)).collect();
+        Self { all, positions, version }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The rules whose scope holds for them.
+    fn for_both<'a>(&'a self, actor: &'a Actor, target: &'a Target) -> impl Iterator<Item = (usize, &'a Rule)> {
+        let positions = target.rules.get_or_init(|| {
+            let rules = self.all.iter().enumerate();
+            let rules = rules.filter(|(_, rule)| rule.scope.has_capability(&target.action, &target.resource));
+            rules.map(|(position, _)| position).collect()
+        });
+        let rules = positions.iter().filter_map(|position| Some((*position, self.all.get(*position)?)));
+        rules.filter(|(_, rule)| rule.scope.has_principal(&actor.principal))
+    }
+
+    /// A denial that no rule made.
+    pub(crate) fn denial(&self, error: String) -> Decision {
+        Verdict { errors: vec![error], ..Verdict::default() }.decision(self)
+    }
+}
+
+/// Which rules hold, by position.
+#[derive(Debug, Default, Clone)]
+struct Verdict {
+    permits: Vec<usize>,
+    forbids: Vec<usize>,
+    errors: Vec<String>,
+}
+
+impl Verdict {
+    fn add(&mut self, position: usize, effect: Effect) {
+        match effect {
+            Effect::Permit => self.permits.push(position),
+            Effect::Forbid => self.forbids.push(position),
+        }
+    }
+
+    /// Takes in what Cedar says. It names rules that permit only where none forbids, and that is all that matters.
+    fn add_response(&mut self, response: &Response, rules: &Rules) {
+        for id in response.diagnostics().reason() {
+            let position = rules.positions.get(id).copied();
+            if let Some((position, rule)) = position.and_then(|position| Some((position, rules.all.get(position)?))) {
+                self.add(position, rule.effect);
+            } else {
+                let id: &str = id.as_ref();
+                self.errors.push(format!("there is no rule `{id}`"));
+            }
+        }
+        self.errors.extend(response.diagnostics().errors().map(ToString::to_string));
+    }
+
+    fn decision(mut self, rules: &Rules) -> Decision {
+        let is_allowed = self.forbids.is_empty() && self.errors.is_empty() && !self.permits.is_empty();
+        let mut positions = if is_allowed { self.permits } else { self.forbids };
+        positions.sort_unstable();
+        self.errors.sort_unstable();
+        let deciding = positions.iter().filter_map(|position| rules.all.get(*position));
+        let message = deciding.clone().filter(|_| !is_allowed).find_map(|rule| rule.message.clone());
+        Decision {
+            effect: if is_allowed { Answer::Allow } else { Answer::Deny },
+            policies: deciding.map(|rule| rule.name().to_owned()).collect(),
+            message,
+            errors: self.errors,
+            version: rules.version,
+        }
+    }
+}
+
+/// What is known before anybody asks.
+#[derive(Debug)]
+pub(crate) enum Slice {
+    /// Everything: no rule reads the context.
+    Settled(Decision),
+    /// All but the rules that read the context.
+    Open(Box<Open>),
+}
+
+/// What is needed at the moment of the call.
+#[derive(Debug)]
+pub(crate) struct Open {
+    settled: Verdict,
+    policies: PolicySet,
+    reads: Reads,
+    subject: Subject,
+}
+
+/// Who asks for what, in Cedar's words.
+#[derive(Debug)]
+struct Subject {
+    actor: Arc<Actor>,
+    target: Arc<Target>,
+    entities: Entities,
+}
+
+impl Slice {
+    /// Settles what can be settled.
+    ///
+    /// # Errors
+    ///
+    /// Cedar's sentence; none in practice.
+    pub(crate) fn of(
+        actor: &Arc<Actor>,
+        target: &Arc<Target>,
+        rules: &Rules,
+        population: &Population,
+    ) -> Result<Self, String> {
+        let subject = Subject::of(actor, target, rules, population)?;
+        let mut settled = Verdict::default();
+        let (mut now, mut later, mut reads) = (PolicySet::new(), PolicySet::new(), Reads::nothing());
+        for (position, rule) in rules.for_both(actor, target) {
+            if !rule.conditions.has_non_scope_constraint() {
+                settled.add(position, rule.effect);
+                continue;
+            }
+            let set = if rule.reads.is_nothing() { &mut now } else { &mut later };
+            set.add(rule.conditions.clone()).map_err(|error| error.to_string())?;
+            reads.join(&rule.reads);
+        }
+        if !now.is_empty() {
+            settled.add_response(&subject.ask(Context::empty(), &now)?, rules);
+        }
+        if later.is_empty() {
+            return Ok(Self::Settled(settled.decision(rules)));
+        }
+        Ok(Self::Open(Box::new(Open { settled, policies: later, reads, subject })))
+    }
+
+    /// Answers a question that belongs to this slice and whose arguments fit.
+    ///
+    /// # Errors
+    ///
+    /// Cedar's sentence; none in practice.
+    pub(crate) fn decide(&self, question: &Question<'_>, rules: &Rules) -> Result<Decision, String> {
+        match self {
+            Self::Settled(decision) => Ok(decision.clone()),
+            Self::Open(open) => {
+                let context = argument::context(question, &open.reads)?;
+                let mut verdict = open.settled.clone();
+                verdict.add_response(&open.subject.ask(context, &open.policies)?, rules);
+                Ok(verdict.decision(rules))
+            }
+        }
+    }
+}
+
+impl Subject {
+    fn of(actor: &Arc<Actor>, target: &Arc<Target>, rules: &Rules, population: &Population) -> Result<Self, String> {
+        let literals = rules.for_both(actor, target).flat_map(|(_, rule)| &rule.literals);
+        let all = [&actor.principal.uid, &target.action.uid, &target.resource.uid].into_iter().chain(literals);
+        let known: HashMap<_, _> = all.filter_map(|uid| Some((uid, population.entity(uid)?))).collect();
+        let entities =
+            Entities::from_entities(known.into_values().cloned(), None).map_err(|error| error.to_string())?;
+        Ok(Self { actor: Arc::clone(actor), target: Arc::clone(target), entities })
+    }
+
+    fn ask(&self, context: Context, policies: &PolicySet) -> Result<Response, String> {
+        let (principal, action, resource) =
+            (&self.actor.principal.uid, &self.target.action.uid, &self.target.resource.uid);
+        let request = Request::new(principal.clone(), action.clone(), resource.clone(), context, None);
+        let request = request.map_err(|error| error.to_string())?;
+        Ok(Authorizer::new().is_authorized(&request, policies, &self.entities))
+    }
+}
+
+/// The most slices that are kept.
+const SLICES_LIMIT: usize = 16 << 10;
+/// Into how many parts they are divided, so that few wait for one another.
+const SHARDS: usize = 16;
+
+type Key = (u32, u32);
+
+/// The slices that were asked for, by the numbers of actor and target.
+///
+/// A shard is locked for a look-up or an insertion, never while rules are evaluated. A full shard is emptied: what is needed
+/// is made again in some microseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Slices {
+    shards: [RwLock<HashMap<Key, Arc<Slice>>>; SHARDS],
+}
+
+impl Slices {
+    /// The slice of that key, made by `make` when it is not there.
+    pub(crate) fn get(&self, key: Key, make: impl FnOnce() -> Result<Slice, String>) -> Result<Arc<Slice>, String> {
+        let (actor, target) = key;
+        let Some(shard) = self.shards.get(actor.wrapping_mul(31).wrapping_add(target) as usize % SHARDS) else {
+            return make().map(Arc::new);
+        };
+        if let Some(slice) = shard.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(slice));
+        }
+        let slice = Arc::new(make()?);
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        if shard.len() >= SLICES_LIMIT / SHARDS {
+            shard.clear();
+        }
+        shard.insert(key, Arc::clone(&slice));
+        Ok(slice)
+    }
+}

@@ -1,0 +1,104 @@
+//! How long decisions take, in a process that does nothing else. It prints and asserts nothing, so it is run by hand:
+//!
+//! ```text
+//! cargo test --release -p portcullis-cedar speed -- --ignored --nocapture
+//! ```
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use portcullis_domain::call::Kind;
+
+use crate::fixture::{self, Asked, payment};
+use crate::{Engine, Facts, compile};
+
+/// The fastest of several rounds: what the code costs, without what else the machine does.
+const ROUNDS: usize = 20;
+
+#[expect(clippy::disallowed_methods, reason = "measuring is about the clock")]
+fn time(once: &mut impl FnMut()) -> Duration {
+    let start = Instant::now();
+    once();
+    start.elapsed()
+}
+
+fn microseconds(calls: u32, mut call: impl FnMut()) -> f64 {
+    let mut round = || (0..calls).for_each(|_| call());
+    let fastest = (0..ROUNDS).map(|_| time(&mut round)).min().unwrap_or_default();
+    fastest.as_secs_f64() * 1e6 / f64::from(calls)
+}
+
+/// `applicable` rules on the arguments of `approve_payment` by a junior adjuster, one permit, and `others` about other things.
+fn rules(applicable: usize, others: usize) -> String {
+    let mut text =
+        "permit(principal in Role::\"adjuster\", action in Action::\"call_tool\", resource in Server::\"claims\");\n"
+            .to_owned();
+    text.push_str("permit(principal, action == Action::\"call_model\", resource);\n");
+    for number in 0..applicable {
+        let condition = match number % 4 {
+            0 => "when { context.arguments.amount.greaterThan(decimal(\"10000.0\")) }",
+            1 => "unless { context.arguments.amount.lessThanOrEqual(principal.approval_limit) }",
+            2 => "when { context.arguments.claim like \"secret-*\" }",
+            _ => "when { context.session.owner != \"ann\" && context.door == \"openai\" }",
+        };
+        writeln!(text, "@message(\"no\") forbid(principal in Role::\"junior\", action == Action::\"claims__approve_payment\", resource) {condition};").unwrap();
+    }
+    for number in 0..others {
+        let (role, tool) = [("manager", "claims__approve_payment"), ("junior", "claims__list")][number % 2];
+        writeln!(text, "forbid(principal in Role::\"{role}\", action == Action::\"{tool}\", resource) when {{ context.place == \"{number}\" }};").unwrap();
+    }
+    text
+}
+
+fn report(what: &str, engine: &Engine, asked: &Asked) {
+    let indexed = microseconds(2000, || drop(black_box(asked.decide(engine))));
+    println!("{what:<58} {indexed:>8.2} µs");
+}
+
+#[test]
+#[ignore = "it measures"]
+fn speed_of_decisions() {
+    let facts = fixture::claims();
+    for applicable in [0, 1, 3, 5, 10, 100, 1000] {
+        let engine = fixture::engine(&rules(applicable, 0), &facts);
+        report(&format!("tool call, {applicable} applicable rules on arguments"), &engine, &payment("ann", 5_000_000));
+    }
+    for others in [0, 10, 100, 1000] {
+        let engine = fixture::engine(&rules(3, others), &facts);
+        report(&format!("tool call, 3 applicable of {} rules", others + 5), &engine, &payment("ann", 5_000_000));
+        report(
+            &format!("model call, kept, of {} rules", others + 5),
+            &engine,
+            &Asked::new("ann", Kind::Model, "small"),
+        );
+    }
+    let engine = fixture::engine(&rules(3, 100), &facts);
+    report("tool call, denied with a message", &engine, &payment("ann", 500_000_000));
+    report("function that no rule names, kept", &engine, &Asked::new("ann", Kind::Function, "get_weather"));
+    let slices = microseconds(200, || drop(black_box(fixture::engine(&rules(3, 0), &facts))));
+    println!("{:<58} {slices:>8.2} µs", "compiling 5 rules and 3 tools");
+}
+
+#[test]
+#[ignore = "it measures"]
+fn speed_of_compiling() {
+    let payment = fixture::claims().tools[0].clone();
+    for (tools, policies) in [(10, 100), (100, 100), (1000, 100), (100, 1000)] {
+        let tool = |number: usize| crate::Tool { name: format!("tool{number}"), ..payment.clone() };
+        let mut facts: Facts = fixture::claims();
+        facts.tools.extend((0..tools).map(tool));
+        let source = fixture::source(&rules(policies / 2, policies / 2));
+        let once = time(&mut || {
+            drop(black_box(compile(std::slice::from_ref(&source), &facts).map_err(|problems| problems.len())))
+        });
+        println!("compiling {policies} rules and {tools} tools: {once:?}");
+        let wide = "permit(principal in Role::\"adjuster\", action, resource) when { principal has approval_limit };\n"
+            .repeat(policies);
+        let source = fixture::source(&wide);
+        let once = time(&mut || {
+            drop(black_box(compile(std::slice::from_ref(&source), &facts).map_err(|problems| problems.len())))
+        });
+        println!("compiling {policies} rules on any action and {tools} tools: {once:?}");
+    }
+}

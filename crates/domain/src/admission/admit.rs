@@ -1,0 +1,216 @@
+//! May this call be forwarded?
+
+use bytes::Bytes;
+
+use crate::admission::command::{Command, Verdict};
+use crate::admission::open_session::opening;
+use crate::call::{Capability, Door};
+use crate::event::{CallAdmitted, CallRefused, Event};
+use crate::ids::{Actor, CallId, KeyId, SessionId};
+use crate::journal::{Body, Draft, StreamId};
+use crate::money::Nanodollars;
+use crate::policy::{Decision, Effect};
+use crate::refusal::{Code, Refusal};
+use crate::session::Origin;
+use crate::time::Timestamp;
+use crate::world::World;
+
+/// What the model reads when a rule without a message says no.
+const DENIED: &str = "This call is not allowed by policy. Do not try it again; continue without it or say what you would need.";
+
+/// A call that asks to be forwarded, with all that is known of it.
+#[derive(Debug, Clone)]
+pub struct Admit {
+    /// Its id, made by the shell.
+    pub call: CallId,
+    /// The call that led to it.
+    pub parent: Option<CallId>,
+    /// The key that was presented, by which the owner of the session was recognised.
+    pub key: KeyId,
+    /// The session; its owner is who asks.
+    pub session: SessionId,
+    /// Whether the caller named the session.
+    pub origin: Origin,
+    /// What may be spent in the session in all, if it is opened by this call.
+    pub session_budget: Option<Nanodollars>,
+    /// How the call came in.
+    pub door: Door,
+    /// What it is aimed at.
+    pub capability: Capability,
+    /// What is to be forwarded; or why there is nothing to forward it to, or no way to judge it.
+    pub payload: Result<Body, Refusal>,
+    /// What policy says of exactly this payload.
+    pub decision: Decision,
+    /// What it may cost; none when its price is not known.
+    pub estimate: Option<Nanodollars>,
+}
+
+/// A call that may be forwarded. Only [`Admit::decide`] makes one, and it is the only thing that egress takes.
+#[derive(Debug)]
+pub struct Admitted {
+    call: CallId,
+    session: SessionId,
+    capability: Capability,
+    payload: Bytes,
+}
+
+impl Admitted {
+    /// The call's id.
+    #[must_use]
+    pub fn call(&self) -> CallId {
+        self.call
+    }
+
+    /// The session that it is made in.
+    #[must_use]
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    /// What it is aimed at.
+    #[must_use]
+    pub fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    /// What was judged, and so what is forwarded.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+}
+
+impl Command for Admit {
+    type Answer = Result<Admitted, Refusal>;
+
+    fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
+        // Admitted once more, it would hold twice, be settled once, and run twice.
+        if world.open_calls.contains_key(&self.call) {
+            let refusal = Refusal::new(Code::Conflict, format!("call {} is open already", self.call));
+            return Verdict::unchanged(Err(refusal));
+        }
+        match self.ask(world, at) {
+            Ok(payload) => self.admitted(world, payload),
+            // Nothing is wrong with the call: the shell asks policy again and comes back.
+            Err(refusal) if refusal.code == Code::StaleDecision => Verdict::unchanged(Err(refusal)),
+            Err(refusal) => self.refused(world, refusal),
+        }
+    }
+}
+
+impl Admit {
+    /// The questions, in order. The first "no" ends it.
+    fn ask(&self, world: &World, at: Timestamp) -> Result<&Body, Refusal> {
+        self.is_known(world, at)?;
+        world.session.enter(&self.session, self.origin)?;
+        let payload = self.payload.as_ref().map_err(Clone::clone)?;
+        self.is_allowed(world)?;
+        self.is_affordable(world)?;
+        Ok(payload)
+    }
+
+    /// The door has recognised the key already, from a copy; here is the truth.
+    fn is_known(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
+        let key = world.identity.find(&self.key).filter(|key| key.is_live(at) && key.principal == self.session.owner);
+        key.map(|_| ()).ok_or_else(|| Refusal::new(Code::Unauthenticated, "the key is not valid any more"))
+    }
+
+    fn is_allowed(&self, world: &World) -> Result<(), Refusal> {
+        if world.policy.version != Some(self.decision.version) {
+            return Err(Refusal::new(Code::StaleDecision, "the policies have changed meanwhile"));
+        }
+        match self.decision.effect {
+            Effect::Allow => Ok(()),
+            Effect::Deny => Err(denied(&self.decision)),
+        }
+    }
+
+    fn is_affordable(&self, world: &World) -> Result<(), Refusal> {
+        let Some(estimate) = self.estimate else {
+            if world.ledger.is_limited(&self.session, self.session_budget) {
+                let message = format!("what `{}` costs is not known, and the budget is limited", self.capability.name);
+                return Err(Refusal::new(Code::PriceUnknown, message));
+            }
+            return Ok(());
+        };
+        world.ledger.check(&self.session, self.session_budget, estimate).map_err(|shortfall| {
+            let message = format!(
+                "the budget of {} is exhausted: this call may cost {}, and {} of {} is left",
+                shortfall.account,
+                shortfall.needed,
+                shortfall.granted.minus(shortfall.held.plus(shortfall.spent)),
+                shortfall.granted
+            );
+            Refusal { shortfall: Some(Box::new(shortfall)), ..Refusal::new(Code::BudgetExhausted, message) }
+        })
+    }
+
+    fn admitted(&self, world: &World, payload: &Body) -> Verdict<Result<Admitted, Refusal>> {
+        let event = CallAdmitted {
+            call: self.call,
+            parent: self.parent,
+            capability: self.capability.clone(),
+            door: self.door,
+            key: self.key.clone(),
+            policies: self.decision.policies.clone(),
+            policy_version: self.decision.version,
+            hold: self.estimate.unwrap_or_default(),
+        };
+        let admitted = Admitted {
+            call: self.call,
+            session: self.session.clone(),
+            capability: self.capability.clone(),
+            payload: payload.bytes().clone(),
+        };
+        let mut drafts = opening(world, &self.session, self.session_budget);
+        drafts.push(self.draft(StreamId::Session(self.session.clone()), Event::CallAdmitted(event), vec![payload.clone()]));
+        Verdict { answer: Ok(admitted), drafts }
+    }
+
+    /// A refusal is written to the session that the caller may enter; where there is none, to the control stream.
+    fn refused(&self, world: &World, refusal: Refusal) -> Verdict<Result<Admitted, Refusal>> {
+        let is_inside = refusal.code != Code::Unauthenticated && world.session.enter(&self.session, self.origin).is_ok();
+        let (stream, session) = if is_inside {
+            (StreamId::Session(self.session.clone()), None)
+        } else {
+            (StreamId::Control, Some(self.session.clone()))
+        };
+        let event = CallRefused {
+            call: self.call,
+            capability: self.capability.clone(),
+            door: self.door,
+            session,
+            code: refusal.code,
+            message: refusal.message.clone(),
+            reasons: refusal.reasons.clone(),
+            policies: if refusal.code == Code::Denied { self.decision.policies.clone() } else { Vec::new() },
+        };
+        let bodies = self.payload.iter().filter(|_| is_inside).cloned().collect();
+        let mut drafts = if is_inside { opening(world, &self.session, self.session_budget) } else { Vec::new() };
+        let mut draft = self.draft(stream, Event::CallRefused(event), bodies);
+        if refusal.code == Code::Unauthenticated {
+            // Naming somebody's session is not yet being that somebody: the entry blames the key.
+            let holder = world.identity.find(&self.key).map(|key| Actor::Principal(key.principal.clone()));
+            draft.actor = holder.unwrap_or(Actor::Gateway);
+        }
+        drafts.push(draft);
+        Verdict { answer: Err(refusal), drafts }
+    }
+
+    fn draft(&self, stream: StreamId, event: Event, bodies: Vec<Body>) -> Draft<Event> {
+        Draft { stream, actor: Actor::Principal(self.session.owner.clone()), event, bodies }
+    }
+}
+
+/// The refusal that a decision stands for when its answer is no.
+#[must_use]
+pub fn denied(decision: &Decision) -> Refusal {
+    let message = decision.message.clone().unwrap_or_else(|| DENIED.to_owned());
+    let refusal = Refusal::new(Code::Denied, message);
+    let reasons = if decision.policies.is_empty() && decision.errors.is_empty() {
+        vec!["no rule permits it".to_owned()]
+    } else {
+        decision.errors.clone()
+    };
+    Refusal { reasons, ..refusal }
+}

@@ -1,0 +1,28 @@
+//! Admission: what may change the world is decided here, one file per verb.
+//!
+//! Every command is a plain value with everything that had to be waited for already in it. Its `decide` reads the world, changes nothing, and
+//! returns the answer together with the entries that make it true. An engine writes the entries, applies them, and only then hands the answer out.
+//!
+//! Start with [`admit`], which asks the questions of a call in order and is the only maker of [`Admitted`], then [`settle`].
+
+pub mod admit;
+pub mod close_session;
+pub mod command;
+pub mod configure;
+pub mod keys;
+pub mod observe_tools;
+pub mod open_session;
+pub mod put_state;
+pub mod recover;
+pub mod settle;
+
+pub use admit::{Admit, Admitted};
+pub use close_session::CloseSession;
+pub use command::{Command, Verdict};
+pub use configure::Configure;
+pub use keys::{CreateKey, RevokeKey};
+pub use observe_tools::ObserveTools;
+pub use open_session::OpenSession;
+pub use put_state::PutState;
+pub use recover::Recover;
+pub use settle::{Receipt, Settle};

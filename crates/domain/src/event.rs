@@ -1,0 +1,158 @@
+//! Everything that the journal can say.
+//!
+//! Each pillar has its own events in `<pillar>/event.rs`; those of a call touch several pillars and stand here. An event is never changed once
+//! it has been released: what must be said otherwise gets another type.
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::{Capability, Door, Place};
+use crate::ids::{CallId, KeyId, SessionId};
+use crate::money::{Nanodollars, Tokens};
+use crate::policy::{Effect, Version};
+use crate::refusal::Code;
+use crate::{identity, ledger, policy, registry, session};
+
+/// What an entry says. Its type is written first, so that readers can tell at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum Event {
+    /// A key was issued.
+    #[serde(rename = "identity.key_created")]
+    KeyCreated(identity::event::KeyCreated),
+    /// A key was taken back.
+    #[serde(rename = "identity.key_revoked")]
+    KeyRevoked(identity::event::KeyRevoked),
+    /// Other policies are in force.
+    #[serde(rename = "policy.activated")]
+    PolicyActivated(policy::event::Activated),
+    /// A server declares other tools.
+    #[serde(rename = "registry.tools_observed")]
+    ToolsObserved(registry::event::ToolsObserved),
+    /// An account was granted an amount.
+    #[serde(rename = "ledger.granted")]
+    Granted(ledger::event::Granted),
+    /// A session begins.
+    #[serde(rename = "session.opened")]
+    SessionOpened(session::event::Opened),
+    /// A session ends.
+    #[serde(rename = "session.closed")]
+    SessionClosed(session::event::Closed),
+    /// A value of a session's scratchpad was written.
+    #[serde(rename = "session.state_put")]
+    StatePut(session::event::StatePut),
+    /// A call may be forwarded.
+    #[serde(rename = "call.admitted")]
+    CallAdmitted(CallAdmitted),
+    /// A call must not be forwarded.
+    #[serde(rename = "call.refused")]
+    CallRefused(CallRefused),
+    /// What became of an admitted call.
+    #[serde(rename = "call.settled")]
+    CallSettled(CallSettled),
+}
+
+/// A call was admitted in the session of the stream. The body is what is forwarded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallAdmitted {
+    /// The call.
+    pub call: CallId,
+    /// The call that led to it: the model call before it in the same request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<CallId>,
+    /// What it is aimed at.
+    pub capability: Capability,
+    /// How it came in.
+    pub door: Door,
+    /// The key that was presented.
+    pub key: KeyId,
+    /// The rules that permit it.
+    pub policies: Vec<String>,
+    /// The version of the rules.
+    pub policy_version: Version,
+    /// What it may cost; held on the accounts of the session's path.
+    pub hold: Nanodollars,
+}
+
+/// A call was refused. The body, where there is one, is what would have been forwarded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRefused {
+    /// The call.
+    pub call: CallId,
+    /// What it was aimed at.
+    pub capability: Capability,
+    /// How it came in.
+    pub door: Door,
+    /// The session that was named, where the entry is not in the session's own stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// Why, as a stable code.
+    pub code: Code,
+    /// What the caller or the model reads.
+    pub message: String,
+    /// What the operator reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// The rules that decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+}
+
+/// What became of a call. The body, where there is one, is the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallSettled {
+    /// The call.
+    pub call: CallId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The tokens that were used, for models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
+    /// What every account of the path is charged.
+    pub charged: Nanodollars,
+    /// What it cost beyond that.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub overrun: Nanodollars,
+    /// The tool calls that the model wanted to make, and what policy said of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judged: Vec<Judged>,
+}
+
+fn is_zero(amount: &Nanodollars) -> bool {
+    *amount == Nanodollars::ZERO
+}
+
+/// How an admitted call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The upstream answered in full.
+    Completed,
+    /// The upstream answered that it failed, or could not be reached.
+    Failed,
+    /// The caller left before the answer was whole; the upstream call was cancelled.
+    Aborted,
+    /// Nobody knows whether it took effect: the connection or the gateway died in between.
+    Unknown,
+}
+
+/// A tool call inside a model's answer, and what was said of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// What the model wanted to call, as far as the registry knows it.
+    pub capability: Capability,
+    /// Where it was judged.
+    pub place: Place,
+    /// Yes or no.
+    pub effect: Effect,
+    /// The arguments, as the model wrote them.
+    pub arguments: String,
+    /// The rules that decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    /// What the model reads when the answer is no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What the operator reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}

@@ -1,0 +1,28 @@
+//! What the journal says about keys.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::ids::{KeyId, PrincipalName};
+use crate::time::Timestamp;
+
+/// A key was issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyCreated {
+    /// Its public part.
+    pub key: KeyId,
+    /// Whose it is.
+    pub principal: PrincipalName,
+    /// The digest of the whole key as it was handed out. The key has 256 random bits, so one round of hashing is enough.
+    pub secret: Digest,
+    /// When it stops being valid by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRevoked {
+    /// Its public part.
+    pub key: KeyId,
+}

@@ -1,0 +1,143 @@
+//! Gateway-issued keys: `pcs_<id>_<secret>`, with an id that may be shown and a secret of 256 bits.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::identity::event::{KeyCreated, KeyRevoked};
+use crate::ids::{KeyId, PrincipalName};
+use crate::time::Timestamp;
+
+/// What keys begin with, so that scanners for leaked secrets can find them.
+pub const PREFIX: &str = "pcs_";
+
+/// An issued key, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Whose it is.
+    pub principal: PrincipalName,
+    /// The digest of the whole key.
+    pub secret: Digest,
+    /// When it was issued.
+    pub created_at: Timestamp,
+    /// When it stops being valid by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When it was taken back.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Key {
+    /// Whether the key is valid at that time.
+    #[must_use]
+    pub fn is_live(&self, at: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| at < expiry)
+    }
+}
+
+/// A key as a caller presents it: its id, and the digest of all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented {
+    /// The public part.
+    pub id: KeyId,
+    /// The digest of the whole key.
+    pub secret: Digest,
+}
+
+impl Presented {
+    /// Reads a key of the form `pcs_<id>_<secret>`; none for anything else.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let (id, _) = text.strip_prefix(PREFIX)?.split_once('_')?;
+        Some(Self { id: id.parse().ok()?, secret: Digest::of(text.as_bytes()) })
+    }
+
+    /// The text of a new key from 6 random bytes for its id and 32 for its secret.
+    #[must_use]
+    pub fn issue(id: [u8; 6], secret: [u8; 32]) -> String {
+        let mut digits = [0; 12];
+        let id = crate::digest::hex(&id, &mut digits);
+        format!("{PREFIX}{id}_{}", URL_SAFE_NO_PAD.encode(secret))
+    }
+}
+
+/// All keys that were ever issued.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    keys: BTreeMap<KeyId, Key>,
+}
+
+impl Keys {
+    /// The principal that the presented key stands for, if the key is known and valid at that time.
+    ///
+    /// Secrets are compared in constant time, and an unknown id costs the same comparison.
+    #[must_use]
+    pub fn authenticate(&self, presented: &Presented, at: Timestamp) -> Option<&PrincipalName> {
+        let key = self.keys.get(&presented.id);
+        let expected = key.map_or(Digest::ZERO, |key| key.secret);
+        let is_equal = verify_slices_are_equal(&expected.0, &presented.secret.0).is_ok();
+        key.filter(|key| is_equal && key.is_live(at)).map(|key| &key.principal)
+    }
+
+    /// The key of that id.
+    #[must_use]
+    pub fn find(&self, id: &KeyId) -> Option<&Key> {
+        self.keys.get(id)
+    }
+
+    /// All keys, in order of their ids.
+    pub fn all(&self) -> impl Iterator<Item = (&KeyId, &Key)> {
+        self.keys.iter()
+    }
+
+    /// Takes in that a key was issued.
+    pub fn created(&mut self, event: &KeyCreated, at: Timestamp) {
+        let key = Key {
+            principal: event.principal.clone(),
+            secret: event.secret,
+            created_at: at,
+            expires_at: event.expires_at,
+            revoked_at: None,
+        };
+        self.keys.insert(event.key.clone(), key);
+    }
+
+    /// Takes in that a key was taken back.
+    pub fn revoked(&mut self, event: &KeyRevoked, at: Timestamp) {
+        if let Some(key) = self.keys.get_mut(&event.key) {
+            key.revoked_at.get_or_insert(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_key_opens_and_only_while_it_is_live() {
+        let text = Presented::issue([1; 6], [2; 32]);
+        let presented = Presented::read(&text).unwrap();
+        let mut keys = Keys::default();
+        let created = KeyCreated {
+            key: presented.id.clone(),
+            principal: "ann".parse().unwrap(),
+            secret: presented.secret,
+            expires_at: Some(Timestamp(100)),
+        };
+        keys.created(&created, Timestamp(1));
+        let opens = |keys: &Keys, text: &str, at| {
+            Presented::read(text).is_some_and(|key| keys.authenticate(&key, Timestamp(at)).is_some())
+        };
+        assert!(opens(&keys, &text, 99));
+        assert!(!opens(&keys, &text, 100));
+        for altered in [format!("{text}x"), text.replace("AgIC", "AgID"), text.to_uppercase(), "pcs_0000_x".into(), String::new()] {
+            assert!(!opens(&keys, &altered, 50), "{altered}");
+        }
+        keys.revoked(&KeyRevoked { key: presented.id }, Timestamp(60));
+        assert!(!opens(&keys, &text, 61));
+    }
+}

@@ -1,0 +1,19 @@
+//! Policy: what is asked and what is answered.
+//!
+//! Owns the question, the decision, and the typed arguments that make a tool's JSON something that a rule can judge.
+//! It never evaluates a rule: the engine (crate `portcullis-cedar`) does that outside the writer, on an immutable snapshot,
+//! and its decision is handed to [`crate::admission`] as a fact together with the version of the policies that made it.
+//!
+//! Start with [`question`], then [`schema`] (what a tool's JSON Schema says about types) and [`arguments`] (how a call's raw
+//! JSON is read by it; everything that can't be read exactly is refused).
+
+pub mod arguments;
+pub mod event;
+pub mod question;
+pub mod schema;
+pub mod state;
+
+pub use arguments::{Arguments, Value};
+pub use question::{Decision, Effect, Question, Version};
+pub use schema::{Field, RecordType, Type};
+pub use state::Active;

@@ -1,0 +1,55 @@
+//! The question that policy is asked, and its answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::{Capability, Door, Place};
+use crate::digest::Digest;
+use crate::ids::{PrincipalName, SessionId};
+use crate::policy::arguments::Arguments;
+
+/// Which policies, schema and principals made a decision: the digest of all of them.
+pub type Version = Digest;
+
+/// May this principal make this call?
+///
+/// Roles and attributes are not part of the question: the engine's snapshot has them, under the same version as the rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Who asks.
+    pub principal: &'a PrincipalName,
+    /// For what.
+    pub capability: &'a Capability,
+    /// With which arguments; none for models and for functions that the registry does not know.
+    pub arguments: Option<&'a Arguments>,
+    /// In which session.
+    pub session: &'a SessionId,
+    /// By which protocol.
+    pub door: Door,
+    /// At the door or inside a model's answer.
+    pub place: Place,
+}
+
+/// What policy answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// The call may be made.
+    Allow,
+    /// The call must not be made.
+    Deny,
+}
+
+/// An answer with what led to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Yes or no.
+    pub effect: Effect,
+    /// The ids of the rules that decided; none when no rule permits.
+    pub policies: Vec<String>,
+    /// What the model will read when the answer is no: the `@message` of the deciding rule.
+    pub message: Option<String>,
+    /// Rules that could not be evaluated. There is never one without the answer being no.
+    pub errors: Vec<String>,
+    /// What decided.
+    pub version: Version,
+}

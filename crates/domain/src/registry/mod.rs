@@ -1,0 +1,11 @@
+//! Registry: what there is to call.
+//!
+//! Owns the record of what tool servers have declared. Where models and servers are comes from configuration; what a server says of
+//! its tools is observed, journaled with its whole text, and so known before the server can be reached again.
+//!
+//! Start with [`observed`].
+
+pub mod event;
+pub mod observed;
+
+pub use observed::Observed;

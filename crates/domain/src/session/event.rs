@@ -1,0 +1,27 @@
+//! What the journal says about a session, in the session's own stream.
+
+use serde::{Deserialize, Serialize};
+
+use crate::money::Nanodollars;
+use crate::session::scratchpad::StateKey;
+
+/// The session begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// What may be spent in it in all; none is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Nanodollars>,
+}
+
+/// The session takes no more calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {}
+
+/// A value of the scratchpad was written. The body is the value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatePut {
+    /// Its key.
+    pub key: StateKey,
+    /// Its version, one more than before, the first one being 1.
+    pub version: u64,
+}

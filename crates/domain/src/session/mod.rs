@@ -1,0 +1,14 @@
+//! Session: a durable conversation that belongs to one principal.
+//!
+//! Owns which sessions there are, whether they are open, and their versioned scratchpad. The history is the session's stream itself; the
+//! values of the scratchpad are bodies of its entries. So what stays in memory for a session is small.
+//!
+//! Start with [`state`]; [`scratchpad`] has the rules for its values, [`history`] those for messages that repeat.
+
+pub mod event;
+pub mod history;
+pub mod scratchpad;
+pub mod state;
+
+pub use scratchpad::{Expected, StateKey};
+pub use state::{Origin, Session, Sessions, Status};

@@ -1,0 +1,166 @@
+//! Which sessions there are, and what may be done with them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{SessionId, SessionName};
+use crate::refusal::{Code, Refusal};
+use crate::session::event::StatePut;
+use crate::session::scratchpad::Scratchpad;
+use crate::time::Timestamp;
+
+/// What the names begin with that the gateway mints. Nobody can open a session of such a name by naming it.
+pub const MINTED_PREFIX: &str = "ses_";
+
+/// How a call came to its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The caller named it: it is opened when there is none yet, unless the name has the form of a minted one.
+    Named,
+    /// The gateway minted it for this call.
+    Minted,
+}
+
+/// Whether a session takes calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It does.
+    Active,
+    /// It does no more.
+    Closed,
+}
+
+/// One session, without its history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Whether it takes calls.
+    pub status: Status,
+    /// When it began.
+    pub opened_at: Timestamp,
+    /// When the last entry of its stream was written.
+    pub last_at: Timestamp,
+    /// How many calls were admitted.
+    pub calls: u64,
+    /// How many calls were refused, at the door or inside a model's answer.
+    pub refused: u64,
+    /// Its versioned values.
+    pub scratchpad: Scratchpad,
+}
+
+/// All sessions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sessions {
+    sessions: BTreeMap<SessionId, Session>,
+}
+
+impl Sessions {
+    /// The session of that id.
+    #[must_use]
+    pub fn find(&self, id: &SessionId) -> Option<&Session> {
+        self.sessions.get(id)
+    }
+
+    /// All sessions, in order of owner and name.
+    pub fn all(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
+        self.sessions.iter()
+    }
+
+    /// Whether a call may enter: the session as it is, or none when it is to be opened first.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::SessionNotFound`] for a minted name that was not minted for this owner; [`Code::SessionClosed`].
+    pub fn enter(&self, id: &SessionId, origin: Origin) -> Result<Option<&Session>, Refusal> {
+        let Some(session) = self.sessions.get(id) else {
+            return match origin {
+                Origin::Named if is_minted(&id.name) => Err(not_found(&id.name)),
+                Origin::Named | Origin::Minted => Ok(None),
+            };
+        };
+        match session.status {
+            Status::Active => Ok(Some(session)),
+            Status::Closed => Err(Refusal::new(Code::SessionClosed, format!("session `{}` is closed", id.name))),
+        }
+    }
+
+    /// Takes in that a session was opened.
+    pub fn opened(&mut self, id: &SessionId, at: Timestamp) {
+        let session = Session {
+            status: Status::Active,
+            opened_at: at,
+            last_at: at,
+            calls: 0,
+            refused: 0,
+            scratchpad: Scratchpad::default(),
+        };
+        self.sessions.insert(id.clone(), session);
+    }
+
+    /// Takes in that a session was closed.
+    pub fn closed(&mut self, id: &SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.status = Status::Closed;
+        }
+    }
+
+    /// Takes in that a value of a session's scratchpad was written by the entry of that number.
+    pub fn state_was_put(&mut self, id: &SessionId, event: &StatePut, seq: u64) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.scratchpad.was_put(event, seq);
+        }
+    }
+
+    /// Takes in that so many calls were admitted to or refused within the session.
+    pub fn counted(&mut self, id: &SessionId, admitted: u64, refused: u64) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.calls += admitted;
+            session.refused += refused;
+        }
+    }
+
+    /// Takes in that something happened in the session.
+    pub fn touched(&mut self, id: &SessionId, at: Timestamp) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.last_at = at;
+        }
+    }
+}
+
+/// The answer to everybody who asks for a session that is not theirs, whether there is one or not.
+#[must_use]
+pub fn not_found(name: &SessionName) -> Refusal {
+    Refusal::new(Code::SessionNotFound, format!("there is no session `{name}`"))
+}
+
+fn is_minted(name: &SessionName) -> bool {
+    name.as_str().starts_with(MINTED_PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(id: &str, origin: Origin, expected: Result<bool, Code>) {
+        let mut sessions = Sessions::default();
+        sessions.opened(&"ann:open".parse().unwrap(), Timestamp(1));
+        sessions.opened(&"ann:ses_1".parse().unwrap(), Timestamp(1));
+        sessions.opened(&"ann:shut".parse().unwrap(), Timestamp(1));
+        sessions.closed(&"ann:shut".parse().unwrap());
+        let entered = sessions.enter(&id.parse().unwrap(), origin);
+        assert_eq!(entered.map(|found| found.is_some()).map_err(|refusal| refusal.code), expected, "{id}");
+    }
+
+    #[test]
+    fn a_session_is_entered_by_its_owner_only() {
+        check("ann:open", Origin::Named, Ok(true));
+        check("ann:new", Origin::Named, Ok(false));
+        check("bob:open", Origin::Named, Ok(false));
+        check("ann:ses_1", Origin::Named, Ok(true));
+        check("bob:ses_1", Origin::Named, Err(Code::SessionNotFound));
+        check("ann:ses_2", Origin::Named, Err(Code::SessionNotFound));
+        check("ann:ses_2", Origin::Minted, Ok(false));
+        check("ann:shut", Origin::Named, Err(Code::SessionClosed));
+    }
+}

@@ -1,0 +1,102 @@
+//! Everything that the journal says, as state. It can be thrown away and rebuilt: [`World::apply`] over all entries gives it again, byte for byte.
+//!
+//! `apply` cannot fail and has no effects. Whatever may be refused was refused before, in [`crate::admission`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::Capability;
+use crate::event::{CallAdmitted, CallRefused, CallSettled, Event};
+use crate::identity::Keys;
+use crate::ids::{CallId, SessionId};
+use crate::journal::{Entry, StreamId};
+use crate::ledger::Book;
+use crate::policy::{Active, Effect};
+use crate::registry::Observed;
+use crate::session::Sessions;
+
+/// A call that was admitted and not yet settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenCall {
+    /// The session that it is made in.
+    pub session: SessionId,
+    /// What it is aimed at.
+    pub capability: Capability,
+}
+
+/// The state of everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct World {
+    /// The keys that were issued.
+    pub identity: Keys,
+    /// The sessions.
+    pub session: Sessions,
+    /// What tool servers declared.
+    pub registry: Observed,
+    /// The policies in force.
+    pub policy: Active,
+    /// The accounts.
+    pub ledger: Book,
+    /// The calls in flight.
+    pub open_calls: BTreeMap<CallId, OpenCall>,
+}
+
+impl World {
+    /// Takes in one entry. Entries must come in the order in which they were written.
+    pub fn apply(&mut self, entry: &Entry<Event>) {
+        match &entry.stream {
+            StreamId::Session(session) => self.apply_to_session(session, entry),
+            StreamId::Control => self.apply_to_control(entry),
+        }
+    }
+
+    fn apply_to_control(&mut self, entry: &Entry<Event>) {
+        match &entry.event {
+            Event::KeyCreated(event) => self.identity.created(event, entry.at),
+            Event::KeyRevoked(event) => self.identity.revoked(event, entry.at),
+            Event::PolicyActivated(event) => self.policy.activated(event),
+            Event::ToolsObserved(event) => self.registry.tools_observed(event, entry.seq),
+            Event::Granted(event) => self.ledger.granted(event),
+            // A refusal outside any session changes nothing; the rest is written to sessions only.
+            Event::CallRefused(_)
+            | Event::SessionOpened(_)
+            | Event::SessionClosed(_)
+            | Event::StatePut(_)
+            | Event::CallAdmitted(_)
+            | Event::CallSettled(_) => {}
+        }
+    }
+
+    fn apply_to_session(&mut self, session: &SessionId, entry: &Entry<Event>) {
+        match &entry.event {
+            Event::SessionOpened(event) => {
+                self.session.opened(session, entry.at);
+                self.ledger.session_opened(session, event.budget);
+            }
+            Event::SessionClosed(_) => self.session.closed(session),
+            Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq),
+            Event::CallAdmitted(event) => self.admitted(session, event),
+            Event::CallRefused(CallRefused { .. }) => self.session.counted(session, 0, 1),
+            Event::CallSettled(event) => self.settled(session, event),
+            Event::Granted(event) => self.ledger.granted(event),
+            // These are written to the control stream only.
+            Event::KeyCreated(_) | Event::KeyRevoked(_) | Event::PolicyActivated(_) | Event::ToolsObserved(_) => {}
+        }
+        self.session.touched(session, entry.at);
+    }
+
+    fn admitted(&mut self, session: &SessionId, event: &CallAdmitted) {
+        self.session.counted(session, 1, 0);
+        self.ledger.held(event.call, session, event.hold);
+        let open = OpenCall { session: session.clone(), capability: event.capability.clone() };
+        self.open_calls.insert(event.call, open);
+    }
+
+    fn settled(&mut self, session: &SessionId, event: &CallSettled) {
+        let denied = event.judged.iter().filter(|judged| judged.effect == Effect::Deny).count();
+        self.session.counted(session, 0, u64::try_from(denied).unwrap_or(u64::MAX));
+        self.ledger.settled(event.call, event.charged);
+        self.open_calls.remove(&event.call);
+    }
+}

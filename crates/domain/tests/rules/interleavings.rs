@@ -1,0 +1,332 @@
+//! The laws, one test each. A law looks at every moment of every story: the world before a step, the step, and the world after it.
+
+use std::collections::BTreeMap;
+
+use portcullis_domain::event::{CallAdmitted, CallSettled, Event};
+use portcullis_domain::ids::{Actor, CallId, PrincipalName, SessionId};
+use portcullis_domain::journal::StreamId;
+use portcullis_domain::ledger::Account;
+use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::Effect;
+use portcullis_domain::refusal::Code;
+use portcullis_domain::session::state::MINTED_PREFIX;
+use portcullis_domain::session::{Origin, Status};
+use portcullis_domain::time::Timestamp;
+use portcullis_domain::world::World;
+use proptest::prelude::*;
+
+use super::engine::{Engine, Written, replay};
+use super::steps::{Done, Step, aimed, call, config, key_id, payload, principal, session, started, steps, take};
+
+struct Moment<'a> {
+    before: &'a World,
+    step: &'a Step,
+    done: &'a Done,
+    engine: &'a Engine,
+    /// What the step wrote.
+    written: &'a [Written],
+    /// What callers were told, and so may rely on.
+    promised: &'a [Promise],
+}
+
+enum Promise {
+    Admitted(CallId, SessionId),
+    Charged(SessionId, Nanodollars),
+    Put(SessionId, u64),
+}
+
+/// Plays random stories and holds the law against every moment of them.
+fn check(law: impl Fn(&Moment<'_>)) {
+    proptest!(config(1), |(steps in steps())| play(&steps, &law));
+}
+
+fn play(steps: &[Step], law: &impl Fn(&Moment<'_>)) {
+    let mut engine = started();
+    let (mut promised, mut pending) = (Vec::new(), Vec::new());
+    for step in steps {
+        let before = engine.world.clone();
+        let length = engine.written.len();
+        let done = take(&mut engine, step);
+        pending.extend(promise(&before, step, &done));
+        match step {
+            Step::Sync => promised.append(&mut pending),
+            Step::Crash { .. } => pending.clear(),
+            _ => {}
+        }
+        let written = engine.written.get(length..).unwrap_or_default();
+        law(&Moment { before: &before, step, done: &done, engine: &engine, written, promised: &promised });
+    }
+}
+
+fn promise(before: &World, step: &Step, done: &Done) -> Option<Promise> {
+    match (step, done) {
+        (Step::Admit(ask), Done::Admitted(_)) => Some(Promise::Admitted(call(ask.call), session(ask.owner, ask.name))),
+        (Step::Settle { call: number, .. }, Done::Settled(receipt)) => {
+            let open = before.open_calls.get(&aimed(before, *number)).unwrap();
+            Some(Promise::Charged(open.session.clone(), receipt.charged))
+        }
+        (Step::Put { owner, name, .. }, Done::Put(version)) => Some(Promise::Put(session(*owner, *name), *version)),
+        _ => None,
+    }
+}
+
+#[test]
+fn no_account_ever_holds_and_spends_more_than_its_grant() {
+    check(|moment| {
+        for (account, balance) in moment.engine.world.ledger.balances() {
+            let granted = balance.granted.unwrap_or(Nanodollars::MAX).nanos();
+            assert!(balance.held.nanos() + balance.spent.nanos() <= granted, "{account}: {balance:?}");
+        }
+    });
+}
+
+#[test]
+fn what_is_held_and_spent_is_what_the_journal_says() {
+    check(|moment| {
+        let (mut held, mut spent) = (BTreeMap::new(), BTreeMap::new());
+        let mut open: BTreeMap<CallId, u64> = BTreeMap::new();
+        for Written { entry, .. } in &moment.engine.written {
+            let StreamId::Session(session) = &entry.stream else { continue };
+            for account in Account::path(session) {
+                let (held, spent) = (held.entry(account.clone()).or_insert(0), spent.entry(account).or_insert(0));
+                match &entry.event {
+                    Event::CallAdmitted(CallAdmitted { call, hold, .. }) => {
+                        open.insert(*call, hold.nanos());
+                        *held += hold.nanos();
+                    }
+                    Event::CallSettled(CallSettled { call, charged, .. }) => {
+                        *held -= open[call];
+                        *spent += charged.nanos();
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for (account, balance) in moment.engine.world.ledger.balances() {
+            let expected = (held.get(account).copied().unwrap_or(0), spent.get(account).copied().unwrap_or(0));
+            assert_eq!((balance.held.nanos(), balance.spent.nanos()), expected, "{account}");
+        }
+    });
+}
+
+#[test]
+fn an_admitted_call_is_settled_at_most_once_and_held_only_while_it_is_open() {
+    check(|moment| {
+        let mut open = BTreeMap::new();
+        for Written { entry, .. } in &moment.engine.written {
+            match &entry.event {
+                Event::CallAdmitted(event) => {
+                    assert!(open.insert(event.call, entry.stream.clone()).is_none(), "{} was open", event.call);
+                }
+                Event::CallSettled(event) => {
+                    assert_eq!(open.remove(&event.call).as_ref(), Some(&entry.stream), "{} was not open", event.call);
+                }
+                _ => {}
+            }
+        }
+        let known: Vec<_> = moment.engine.world.open_calls.keys().collect();
+        assert_eq!(known, open.keys().collect::<Vec<_>>());
+        if matches!(moment.step, Step::Crash { .. }) {
+            assert!(open.is_empty(), "a call is open after the recovery");
+        }
+    });
+}
+
+#[test]
+fn a_receipt_shows_the_account_as_it_is_afterwards() {
+    check(|moment| {
+        if let (Step::Settle { call: number, .. }, Done::Settled(receipt)) = (moment.step, moment.done) {
+            let session = moment.before.open_calls[&aimed(moment.before, *number)].session.clone();
+            assert_eq!(receipt.session, moment.engine.world.ledger.balance(&Account::Session(session)));
+        }
+    });
+}
+
+#[test]
+fn nothing_is_admitted_but_what_policy_allows_to_the_holder_of_a_live_key() {
+    check(|moment| {
+        let admitted = moment.written.iter().any(|written| matches!(written.entry.event, Event::CallAdmitted(_)));
+        let (Step::Admit(ask), Done::Admitted(answer)) = (moment.step, moment.done) else {
+            assert!(!admitted, "{:?} admitted a call", moment.step);
+            return;
+        };
+        assert!(admitted, "the answer is yes and the journal does not say so");
+        assert!(ask.effect == Effect::Allow && !ask.is_stale && ask.has_payload);
+        assert_eq!(answer.payload(), payload(ask.call).bytes());
+        assert_eq!((answer.call(), answer.session()), (call(ask.call), &session(ask.owner, ask.name)));
+        let key = moment.before.identity.find(&key_id(ask.key)).unwrap();
+        assert!(key.principal == principal(ask.owner) && key.is_live(Timestamp(moment.engine.now)));
+        match moment.before.session.find(answer.session()) {
+            Some(session) => assert_eq!(session.status, Status::Active),
+            None => {
+                let has_minted_name = answer.session().name.as_str().starts_with(MINTED_PREFIX);
+                assert!(ask.origin == Origin::Minted || !has_minted_name);
+            }
+        }
+    });
+}
+
+#[test]
+fn what_was_acknowledged_survives_every_crash() {
+    check(|moment| {
+        let world = &moment.engine.world;
+        let mut charged: BTreeMap<&SessionId, u64> = BTreeMap::new();
+        for promise in moment.promised {
+            match promise {
+                Promise::Admitted(call, session) => assert!(
+                    moment
+                        .engine
+                        .written
+                        .iter()
+                        .any(|written| written.entry.stream == StreamId::Session(session.clone())
+                            && matches!(&written.entry.event, Event::CallAdmitted(event) if event.call == *call)),
+                    "call {call} was admitted and is gone"
+                ),
+                Promise::Charged(session, amount) => *charged.entry(session).or_default() += amount.nanos(),
+                Promise::Put(session, version) => {
+                    let scratchpad = &world.session.find(session).unwrap().scratchpad;
+                    assert!(scratchpad.find(&"step".parse().unwrap()).unwrap().version >= *version);
+                }
+            }
+        }
+        for (session, amount) in charged {
+            assert!(world.ledger.balance(&Account::Session(session.clone())).spent.nanos() >= amount, "{session}");
+        }
+    });
+}
+
+#[test]
+fn a_replay_gives_the_same_world_byte_for_byte() {
+    check(|moment| {
+        let world = &moment.engine.world;
+        let (replayed, _) = replay(&moment.engine.written);
+        assert_eq!(replayed, *world);
+        let bytes = serde_json::to_vec(world).unwrap();
+        assert_eq!(serde_json::to_vec(&replayed).unwrap(), bytes);
+        assert_eq!(serde_json::from_slice::<World>(&bytes).unwrap(), *world, "a stored world reads back as another");
+    });
+}
+
+#[test]
+fn nobody_touches_what_belongs_to_another() {
+    check(|moment| {
+        if matches!(moment.step, Step::Crash { .. }) {
+            return;
+        }
+        let acting = acting(moment);
+        let is_foreign = |owner: &PrincipalName| Some(owner) != acting.as_ref();
+        for Written { entry, .. } in moment.written {
+            if let StreamId::Session(session) = &entry.stream {
+                assert!(!is_foreign(&session.owner), "{acting:?} wrote to {session}");
+            }
+        }
+        let foreign = |world: &World| {
+            let sessions = world.session.all().filter(|(id, _)| is_foreign(&id.owner));
+            let sessions: Vec<_> = sessions.map(|(id, session)| (id.clone(), session.clone())).collect();
+            let is_used = |account: &Account| match account {
+                Account::Principal(name) => is_foreign(name),
+                Account::Session(id) => is_foreign(&id.owner),
+            };
+            let balances = world
+                .ledger
+                .balances()
+                .filter(|(account, balance)| is_used(account) && (balance.held, balance.spent) != Default::default());
+            let balances: Vec<_> = balances.map(|(account, used)| (account.clone(), used.held, used.spent)).collect();
+            (sessions, balances)
+        };
+        assert_eq!(foreign(moment.before), foreign(&moment.engine.world), "{acting:?}");
+    });
+}
+
+/// In whose name the step is taken: by the key that was presented, not by the session that was named.
+fn acting(moment: &Moment<'_>) -> Option<PrincipalName> {
+    match moment.step {
+        Step::Admit(ask) => moment.before.identity.find(&key_id(ask.key)).map(|key| key.principal.clone()),
+        Step::Settle { call: number, .. } => {
+            moment.before.open_calls.get(&aimed(moment.before, *number)).map(|open| open.session.owner.clone())
+        }
+        Step::Open { owner, .. } | Step::Put { owner, .. } | Step::Close { owner, .. } => Some(principal(*owner)),
+        Step::CreateKey { .. }
+        | Step::RevokeKey { .. }
+        | Step::Configure { .. }
+        | Step::ObserveTools { .. }
+        | Step::Wait { .. }
+        | Step::Sync
+        | Step::Crash { .. } => None,
+    }
+}
+
+#[test]
+fn a_closed_session_takes_nothing_but_settlements() {
+    check(|moment| {
+        for Written { entry, .. } in moment.written {
+            let StreamId::Session(session) = &entry.stream else { continue };
+            let was_closed =
+                moment.before.session.find(session).is_some_and(|session| session.status == Status::Closed);
+            assert!(!was_closed || matches!(entry.event, Event::CallSettled(_)), "{session}: {:?}", entry.event);
+        }
+    });
+}
+
+#[test]
+fn every_refusal_of_a_call_is_written_where_its_reader_may_look() {
+    check(|moment| {
+        let (Step::Admit(ask), Done::Refused(code)) = (moment.step, moment.done) else { return };
+        let is_silent = matches!(code, Code::StaleDecision | Code::Conflict);
+        let Some(last) = moment.written.last() else {
+            assert!(is_silent, "{code} is not in the journal");
+            return;
+        };
+        assert!(!is_silent, "{code} is in the journal");
+        let Event::CallRefused(event) = &last.entry.event else { panic!("{:?}", last.entry.event) };
+        let named = session(ask.owner, ask.name);
+        let is_control = matches!(code, Code::Unauthenticated | Code::SessionNotFound | Code::SessionClosed);
+        assert_eq!(last.entry.stream == StreamId::Control, is_control, "{code}");
+        assert_eq!(event.session.as_ref(), is_control.then_some(&named));
+        let blamed = acting(moment).map_or(Actor::Gateway, Actor::Principal);
+        assert_eq!(last.entry.actor, blamed, "{code}");
+    });
+}
+
+#[test]
+fn the_stories_reach_every_corner() {
+    let seen = std::cell::RefCell::new(BTreeMap::new());
+    check(|moment| {
+        let mut seen = seen.borrow_mut();
+        let mut count = |what: String| *seen.entry(what).or_insert(0_u32) += 1;
+        match (moment.step, moment.done) {
+            (Step::Admit(_), Done::Refused(code)) => count(code.to_string()),
+            (Step::Admit(_), Done::Admitted(_)) => count("admitted".to_owned()),
+            (Step::Settle { .. }, Done::Settled(_)) => count("settled".to_owned()),
+            (Step::Crash { is_batch_lost: true }, _) => count("lost a batch".to_owned()),
+            _ => {}
+        }
+        for Written { entry, .. } in moment.written {
+            let Event::CallSettled(event) = &entry.event else { continue };
+            if event.overrun != Nanodollars::ZERO {
+                count("overrun".to_owned());
+            }
+            if matches!(moment.step, Step::Crash { .. }) {
+                count("recovered".to_owned());
+            }
+        }
+    });
+    for what in [
+        "admitted",
+        "settled",
+        "lost a batch",
+        "overrun",
+        "recovered",
+        "denied",
+        "stale_decision",
+        "unauthenticated",
+        "session_not_found",
+        "session_closed",
+        "invalid_arguments",
+        "budget_exhausted",
+        "price_unknown",
+        "conflict",
+    ] {
+        assert!(seen.borrow().get(what).is_some_and(|count| *count >= 5), "{what}: {:?}", seen.borrow());
+    }
+}

@@ -1,0 +1,279 @@
+//! What may happen, at random: few calls, sessions and keys, so that they meet often.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use portcullis_domain::admission::{
+    Admit, Admitted, CloseSession, Configure, CreateKey, ObserveTools, OpenSession, PutState, Receipt, RevokeKey,
+    Settle,
+};
+use portcullis_domain::call::{Capability, Door, Kind};
+use portcullis_domain::digest::Digest;
+use portcullis_domain::event::Outcome;
+use portcullis_domain::identity::event::KeyCreated;
+use portcullis_domain::ids::{Actor, CallId, KeyId, PrincipalName, SessionId};
+use portcullis_domain::journal::Body;
+use portcullis_domain::ledger::Account;
+use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::{Decision, Effect};
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::{Expected, Origin};
+use portcullis_domain::time::Timestamp;
+use portcullis_domain::world::World;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+
+use super::engine::Engine;
+
+/// The grants at the start; the third principal has none and so no limit.
+const GRANTS: [u64; 2] = [400, 120];
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Admit(Ask),
+    Settle { call: u8, outcome: Outcome, cost: Option<u64> },
+    Open { owner: u8, name: u8, origin: Origin, budget: Option<u64> },
+    Put { owner: u8, name: u8, expected: Expected },
+    Close { owner: u8, name: u8 },
+    CreateKey { key: u8, owner: u8, lifetime: Option<u64> },
+    RevokeKey { key: u8 },
+    Configure { raised: [u64; 2], policies: u8 },
+    ObserveTools { list: u8 },
+    Wait { micros: u64 },
+    Sync,
+    Crash { is_batch_lost: bool },
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) call: u8,
+    pub(super) parent: Option<u8>,
+    pub(super) key: u8,
+    pub(super) owner: u8,
+    pub(super) name: u8,
+    pub(super) origin: Origin,
+    pub(super) budget: Option<u64>,
+    pub(super) estimate: Option<u64>,
+    pub(super) effect: Effect,
+    pub(super) is_stale: bool,
+    pub(super) has_payload: bool,
+}
+
+/// What came of a step.
+pub(super) enum Done {
+    Admitted(Admitted),
+    Settled(Receipt),
+    Put(u64),
+    Refused(Code),
+    Else,
+}
+
+/// So many times 128 stories; `PROPTEST_CASES` makes it more. What fails is printed with the smallest story that fails.
+pub(super) fn config(times: u32) -> Config {
+    let default = Config::default();
+    Config { failure_persistence: None, cases: default.cases / 2 * times, ..default }
+}
+
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    vec(step(), 1..64)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => ask().prop_map(Step::Admit),
+        10 => (0..24_u8, outcome(), amount()).prop_map(|(call, outcome, cost)| Step::Settle { call, outcome, cost }),
+        1 => (0..3_u8, name(), origin(), amount())
+            .prop_map(|(owner, name, origin, budget)| Step::Open { owner, name, origin, budget }),
+        2 => (0..3_u8, name(), expected()).prop_map(|(owner, name, expected)| Step::Put { owner, name, expected }),
+        2 => (0..3_u8, name()).prop_map(|(owner, name)| Step::Close { owner, name }),
+        1 => (0..6_u8, 0..3_u8, any::<Option<u8>>())
+            .prop_map(|(key, owner, lifetime)| Step::CreateKey { key, owner, lifetime: lifetime.map(u64::from) }),
+        1 => (0..9_u8).prop_map(|key| Step::RevokeKey { key }),
+        1 => (0..60_u64, 0..60_u64, 0..3_u8)
+            .prop_map(|(first, second, policies)| Step::Configure { raised: [first, second], policies }),
+        1 => (0..3_u8).prop_map(|list| Step::ObserveTools { list }),
+        1 => (0..100_u64).prop_map(|micros| Step::Wait { micros }),
+        4 => Just(Step::Sync),
+        1 => any::<bool>().prop_map(|is_batch_lost| Step::Crash { is_batch_lost }),
+    ]
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let who = (0..3_u8, name(), prop::bool::weighted(0.06), origin());
+    let money = (amount(), amount());
+    let judged = (prop::bool::weighted(0.15), prop::bool::weighted(0.1), prop::bool::weighted(0.9));
+    (0..12_u8, prop::option::of(0..12_u8), who, money, judged).prop_map(|(call, parent, who, money, judged)| {
+        let (owner, name, is_forged, origin) = who;
+        let (budget, estimate) = money;
+        let (is_denied, is_stale, has_payload) = judged;
+        let key = if is_forged { (owner + 1) % 6 } else { owner };
+        let effect = if is_denied { Effect::Deny } else { Effect::Allow };
+        Ask { call, parent, key, owner, name, origin, budget, estimate, effect, is_stale, has_payload }
+    })
+}
+
+/// None, small, or so large that sums come near the end of what an amount can be.
+fn amount() -> impl Strategy<Value = Option<u64>> {
+    let large = (u64::MAX / 4)..=u64::MAX;
+    prop_oneof![2 => Just(None), 20 => (0..150_u64).prop_map(Some), 1 => large.prop_map(Some)]
+}
+
+/// Mostly one that callers choose, sometimes one of the form that only the gateway gives.
+fn name() -> impl Strategy<Value = u8> {
+    prop_oneof![4 => 0..2_u8, 1 => 2..4_u8]
+}
+
+fn origin() -> impl Strategy<Value = Origin> {
+    prop_oneof![4 => Just(Origin::Named), 1 => Just(Origin::Minted)]
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop::sample::select(vec![Outcome::Completed, Outcome::Failed, Outcome::Aborted, Outcome::Unknown])
+}
+
+fn expected() -> impl Strategy<Value = Expected> {
+    prop_oneof![
+        Just(Expected::Anything),
+        Just(Expected::Absent),
+        Just(Expected::Present),
+        (0..4_u64).prop_map(Expected::Version)
+    ]
+}
+
+/// An engine with three principals, a key for each, policies and grants.
+pub(super) fn started() -> Engine {
+    let mut engine = Engine::default();
+    engine.run(&configure(&engine, [0; 2], 0));
+    for owner in 0..3 {
+        engine.run(&create_key(owner, owner, None)).unwrap();
+    }
+    engine.sync();
+    engine
+}
+
+/// Lets the step happen.
+pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
+    match step {
+        Step::Admit(ask) => done(engine.run(&admit(engine, ask)), Done::Admitted),
+        Step::Settle { call: number, outcome, cost } => {
+            let (call, cost) = (aimed(&engine.world, *number), cost.map(Nanodollars::new));
+            let settle =
+                Settle { call, outcome: *outcome, tokens: None, cost, answer: Some(body("answer")), judged: vec![] };
+            done(engine.run(&settle), Done::Settled)
+        }
+        Step::Open { owner, name, origin, budget } => {
+            let budget = budget.map(Nanodollars::new);
+            done(engine.run(&OpenSession { session: session(*owner, *name), origin: *origin, budget }), |_| Done::Else)
+        }
+        Step::Put { owner, name, expected } => {
+            let (session, key) = (session(*owner, *name), "step".parse().unwrap());
+            let value = body("value");
+            done(engine.run(&PutState { session, session_budget: None, key, expected: *expected, value }), Done::Put)
+        }
+        Step::Close { owner, name } => {
+            done(engine.run(&CloseSession { session: session(*owner, *name), by: principal(*owner) }), |()| Done::Else)
+        }
+        Step::CreateKey { key, owner, lifetime } => {
+            let expires_at = lifetime.map(|micros| Timestamp(engine.now + micros));
+            done(engine.run(&create_key(*key, *owner, expires_at)), |()| Done::Else)
+        }
+        Step::RevokeKey { key } => {
+            done(engine.run(&RevokeKey { by: Actor::Gateway, key: key_id(*key) }), |()| Done::Else)
+        }
+        Step::Configure { raised, policies } => {
+            engine.run(&configure(engine, *raised, *policies));
+            Done::Else
+        }
+        Step::ObserveTools { list } => {
+            let list = body(&format!("[{list}]"));
+            engine.run(&ObserveTools { server: "claims".parse().unwrap(), tools: 1, list });
+            Done::Else
+        }
+        Step::Wait { micros } => {
+            engine.now += micros;
+            Done::Else
+        }
+        Step::Sync => {
+            engine.sync();
+            Done::Else
+        }
+        Step::Crash { is_batch_lost } => {
+            engine.crash(*is_batch_lost);
+            Done::Else
+        }
+    }
+}
+
+fn done<T>(answer: Result<T, Refusal>, ok: impl FnOnce(T) -> Done) -> Done {
+    answer.map_or_else(|refusal| Done::Refused(refusal.code), ok)
+}
+
+fn admit(engine: &Engine, ask: &Ask) -> Admit {
+    let current = engine.world.policy.version.unwrap();
+    let version = if ask.is_stale { Digest::of(b"stale") } else { current };
+    let unread = Refusal::new(Code::InvalidArguments, "argument `amount`: a number is expected");
+    Admit {
+        call: call(ask.call),
+        parent: ask.parent.map(call),
+        key: key_id(ask.key),
+        session: session(ask.owner, ask.name),
+        origin: ask.origin,
+        session_budget: ask.budget.map(Nanodollars::new),
+        door: Door::Openai,
+        capability: Capability::new(Kind::Model, "gpt"),
+        payload: if ask.has_payload { Ok(payload(ask.call)) } else { Err(unread) },
+        decision: Decision { effect: ask.effect, policies: vec![], message: None, errors: vec![], version },
+        estimate: ask.estimate.map(Nanodollars::new),
+    }
+}
+
+/// The policies of that number, and grants that are higher by so much than those in force.
+fn configure(engine: &Engine, raised: [u64; 2], policies: u8) -> Configure {
+    let budget = |(number, raised): (u8, u64)| {
+        let account = Account::Principal(principal(number));
+        let granted = engine.world.ledger.balance(&account).granted;
+        let granted = granted.map_or(GRANTS[usize::from(number)], Nanodollars::nanos);
+        (principal(number), Nanodollars::new(granted + raised))
+    };
+    let budgets: BTreeMap<_, _> = [(0, raised[0]), (1, raised[1])].map(budget).into();
+    Configure { policy_version: Digest::of(&[policies]), policies: 1, policy_text: body("permit(…);"), budgets }
+}
+
+fn create_key(key: u8, owner: u8, expires_at: Option<Timestamp>) -> CreateKey {
+    let key = KeyCreated { key: key_id(key), principal: principal(owner), secret: Digest::of(&[key]), expires_at };
+    CreateKey { by: Actor::Gateway, key }
+}
+
+pub(super) fn call(number: u8) -> CallId {
+    CallId([number; 16])
+}
+
+/// Which call a settlement is for: any, or one of those that are open.
+pub(super) fn aimed(world: &World, number: u8) -> CallId {
+    let open = world.open_calls.keys().nth(usize::from(number) % world.open_calls.len().max(1));
+    open.filter(|_| number >= 12).copied().unwrap_or(call(number))
+}
+
+pub(super) fn principal(number: u8) -> PrincipalName {
+    ["ann", "bob", "cleo"][usize::from(number)].parse().unwrap()
+}
+
+pub(super) fn session(owner: u8, name: u8) -> SessionId {
+    SessionId {
+        owner: principal(owner),
+        name: ["claim-1", "claim-2", "ses_1", "ses_2"][usize::from(name)].parse().unwrap(),
+    }
+}
+
+pub(super) fn key_id(number: u8) -> KeyId {
+    format!("key{number}").parse().unwrap()
+}
+
+pub(super) fn payload(call: u8) -> Body {
+    body(&format!("{{\"call\":{call}}}"))
+}
+
+fn body(text: &str) -> Body {
+    Body::new(Bytes::from(text.to_owned()))
+}

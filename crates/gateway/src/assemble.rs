@@ -1,0 +1,417 @@
+//! Putting the parts together: at a start, and again whenever the configuration or the tools change. Only here concrete stores and connectors are named.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use portcullis_cedar::{Engine, Facts, compile};
+use portcullis_domain::admission::{Configure, Recover};
+use portcullis_domain::digest::Digest;
+use portcullis_domain::ids::{Actor, ServerName};
+use portcullis_domain::journal::Body;
+use tokio::task::JoinSet;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Problem, read};
+use crate::doors::sealed::Sealer;
+use crate::identity::{self, ADMINISTRATOR, issue};
+use crate::journal::files::DataDirectory;
+use crate::journal::sqlite::SqliteEngine;
+use crate::journal::table::Store;
+use crate::journal::{Journal, StoreFault};
+use crate::life::{Egress, Gate};
+use crate::policy::load;
+use crate::registry::table::ToolServerTable;
+use crate::registry::{Catalogue, Tool, observe};
+use crate::snapshot::Snapshot;
+use crate::telemetry::Metrics;
+use crate::upstreams::client::HttpClient;
+use crate::upstreams::egress::{ToolServer, ToolServers};
+use crate::upstreams::tool::http::HttpToolServer;
+use crate::upstreams::tool::stdio::StdioToolServer;
+
+/// How long a server may take to say which tools it has.
+const LIST_TIMEOUT: Duration = Duration::from_secs(15);
+/// The file with the administrator's key.
+pub const ADMIN_KEY_FILE: &str = "admin.key";
+/// What the secret that transport sessions are sealed under is derived for.
+const TRANSPORT_PURPOSE: &str = "portcullis transport session";
+
+/// Why the gateway can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// The configuration or the policies are wrong.
+    #[error("the configuration has problems")]
+    Config(Vec<Problem>),
+    /// The store can't be opened or written.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// Something of the system was refused: the address, a thread.
+    #[error("{0}")]
+    System(String),
+}
+
+/// The running parts, and what is needed to put them together again.
+pub struct Assembly {
+    /// Where calls go.
+    pub gate: Arc<Gate>,
+    /// The configuration file.
+    pub path: PathBuf,
+    /// The embedded store.
+    pub engine: Arc<SqliteEngine>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What seals transport sessions.
+    pub sealer: Option<Sealer>,
+    /// The connections with the tables that they were made of.
+    connections: BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>,
+    /// Whether a server did not answer when it was asked last.
+    has_unreached: bool,
+    /// The file with the administrator's key, if this start has made it.
+    pub new_admin_key: Option<PathBuf>,
+}
+
+impl Assembly {
+    /// Opens the store, settles what was in flight, connects to everything, and takes in the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Why the gateway can't start.
+    pub async fn start(path: &Path, on_fault: crate::journal::sqlite::engine::OnFault) -> Result<Self, StartFault> {
+        let loaded = read::read_file(path).map_err(|problem| StartFault::Config(vec![problem]))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let Store::Sqlite(directory) = &loaded.config.journal.store;
+        let directory = loaded.resolve(directory);
+        let engine = Arc::new(SqliteEngine::open(&directory, clock.clone(), on_fault)?);
+        let journal = Journal::new(engine.clone());
+        let open = journal.execute(Recover).await?;
+        if open > 0 {
+            tracing::warn!(calls = open, "calls were in flight when the gateway ended; their outcome is not known and their hold is charged");
+        }
+        let files = DataDirectory::look(&directory);
+        let new_admin_key = first_key(&journal, &files).await?;
+        let secret = sealer_secret(&files)?;
+        let gate = Gate {
+            journal,
+            snapshot: ArcSwap::from_pointee(empty().map_err(StartFault::Config)?),
+            egress: Egress::new(HttpClient::new()),
+            metrics: Metrics::new(),
+        };
+        let mut assembly = Self {
+            gate: Arc::new(gate),
+            path: path.to_owned(),
+            engine,
+            clock,
+            sealer: Some(Sealer::new(&secret).map_err(StartFault::System)?),
+            connections: BTreeMap::new(),
+            has_unreached: false,
+            new_admin_key,
+        };
+        assembly.take_in(loaded.config).await.map_err(StartFault::Config)?;
+        Ok(assembly)
+    }
+
+    /// Reads the configuration again and takes it in; when anything is wrong with it, everything stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub async fn reload(&mut self) -> Result<(), Vec<Problem>> {
+        let loaded = read::read_file(&self.path).map_err(|problem| vec![problem])?;
+        let current = self.gate.snapshot.load_full();
+        let fixed = |config: &Config| (config.server.listen, config.journal.store.clone());
+        if fixed(&loaded.config) != fixed(&current.config) {
+            let message = "`server.listen` and `journal.store` can't change while the gateway runs";
+            return Err(vec![Problem::of_file(&self.path.display().to_string(), message)]);
+        }
+        self.take_in(loaded.config).await
+    }
+
+    /// Asks all servers again for their tools, and takes in what they say.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the rules, now that the tools are others.
+    pub async fn refresh(&mut self) -> Result<(), Vec<Problem>> {
+        let config = self.gate.snapshot.load().config.clone();
+        self.take_in(config).await
+    }
+
+    /// Whether a server has said that its tools have changed, or its program has ended.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.connections.values().any(|(_, connection)| connection.has_changed())
+    }
+
+    /// Whether a server did not answer when it was asked last.
+    #[must_use]
+    pub fn has_unreached(&self) -> bool {
+        self.has_unreached
+    }
+
+    /// The files that the configuration consists of.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let snapshot = self.gate.snapshot.load();
+        let base = read::directory(&self.path);
+        let policies = snapshot.config.policy.files.iter().map(|file| base.join(file));
+        std::iter::once(self.path.clone()).chain(policies).collect()
+    }
+
+    /// Ends all connections and child processes, and closes the store.
+    pub async fn stop(self) {
+        for (_, connection) in self.connections.values() {
+            connection.stop().await;
+        }
+        let engine = self.engine;
+        let _ = tokio::task::spawn_blocking(move || engine.close()).await;
+    }
+
+    async fn take_in(&mut self, config: Config) -> Result<(), Vec<Problem>> {
+        let base = read::directory(&self.path).to_owned();
+        let connections = self.connect(&config, &base)?;
+        let observed = self.observe(&connections).await;
+        self.has_unreached = observed.has_unreached;
+        let parts = Parts { config, path: &self.path, tools: observed.tools, unreachable: observed.unreachable };
+        let snapshot = match parts.build() {
+            Ok(snapshot) => snapshot,
+            Err(problems) => {
+                self.drop_new(&connections).await;
+                return Err(problems);
+            }
+        };
+        for warning in snapshot.policy.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let configured = self.gate.journal.execute(configure(&snapshot)).await;
+        configured.map_err(|fault| vec![Problem::of_file(&self.path.display().to_string(), fault.to_string())])?;
+        let servers: ToolServers = connections.iter().map(|(name, (_, connection))| (name.clone(), connection.clone())).collect();
+        self.gate.egress.servers.store(Arc::new(servers));
+        self.gate.snapshot.store(Arc::new(snapshot));
+        let old = std::mem::replace(&mut self.connections, connections);
+        for (name, (_, connection)) in old {
+            if !self.connections.get(&name).is_some_and(|(_, kept)| Arc::ptr_eq(kept, &connection)) {
+                connection.stop().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The connections of this configuration: those whose table is the same are kept.
+    fn connect(&self, config: &Config, base: &Path) -> Result<BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>, Vec<Problem>> {
+        let mut connections = BTreeMap::new();
+        let mut problems = Vec::new();
+        for (name, table) in &config.registry.servers {
+            let kept = self.connections.get(name).filter(|(made_of, _)| made_of == table).map(|(_, connection)| connection.clone());
+            let connection = kept.map_or_else(|| connector(name, table, base, &self.gate.egress.http), Ok);
+            match connection {
+                Ok(connection) => drop(connections.insert(name.clone(), (table.clone(), connection))),
+                Err(problem) => {
+                    let message = format!("registry.servers.{name}: {problem}");
+                    problems.push(Problem::of_file(&self.path.display().to_string(), message));
+                }
+            }
+        }
+        if problems.is_empty() { Ok(connections) } else { Err(problems) }
+    }
+
+    /// Asks all servers at once. One that does not answer has the tools that it had before.
+    async fn observe(&self, connections: &BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>) -> Observed {
+        let mut asked = JoinSet::new();
+        for (name, (_, connection)) in connections {
+            let (name, connection, journal) = (name.clone(), connection.clone(), self.gate.journal.clone());
+            asked.spawn(async move {
+                let tools = ask(&journal, &name, connection.as_ref()).await;
+                (name, tools)
+            });
+        }
+        let mut observed = Observed::default();
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok((name, asked)) => observed.add(name, asked),
+                Err(error) => tracing::error!(%error, "asking a server for its tools failed"),
+            }
+        }
+        observed
+    }
+
+    /// Ends the connections that were made for a configuration that is not taken.
+    async fn drop_new(&self, connections: &BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>) {
+        for (name, (_, connection)) in connections {
+            if !self.connections.get(name).is_some_and(|(_, kept)| Arc::ptr_eq(kept, connection)) {
+                connection.stop().await;
+            }
+        }
+    }
+}
+
+/// What servers say, and which were never reached.
+#[derive(Default)]
+struct Observed {
+    tools: Vec<Arc<Tool>>,
+    /// Servers that were never seen, so that nothing is known of their tools.
+    unreachable: Vec<ServerName>,
+    has_unreached: bool,
+}
+
+impl Observed {
+    fn add(&mut self, name: ServerName, asked: Asked) {
+        self.has_unreached |= !asked.is_reached;
+        match asked.tools {
+            Some(tools) => self.tools.extend(tools),
+            None => self.unreachable.push(name),
+        }
+    }
+}
+
+/// What is known of a server's tools.
+struct Asked {
+    is_reached: bool,
+    tools: Option<Vec<Arc<Tool>>>,
+}
+
+/// A server's tools: as it says now, or else as it said last.
+async fn ask(journal: &Journal, name: &ServerName, connection: &dyn ToolServer) -> Asked {
+    let listed = tokio::time::timeout(LIST_TIMEOUT, connection.list()).await;
+    let problem = match listed {
+        Ok(Ok(list)) => match observe::take(journal, name, list).await {
+            Ok(tools) => return Asked { is_reached: true, tools: Some(tools) },
+            Err(problem) => problem,
+        },
+        Ok(Err(fault)) => fault.to_string(),
+        Err(_) => format!("did not list its tools within {} s", LIST_TIMEOUT.as_secs()),
+    };
+    tracing::warn!(server = %name, %problem, "the server's tools can't be listed now");
+    Asked { is_reached: false, tools: observe::recall(journal, name).await.ok().flatten() }
+}
+
+/// Everything that a snapshot is made of.
+pub struct Parts<'a> {
+    /// The configuration.
+    pub config: Config,
+    /// Its file.
+    pub path: &'a Path,
+    /// All tools that are known.
+    pub tools: Vec<Arc<Tool>>,
+    /// Servers whose tools are not known.
+    pub unreachable: Vec<ServerName>,
+}
+
+impl Parts<'_> {
+    /// Checks all of it and makes the snapshot.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong.
+    pub fn build(self) -> Result<Snapshot, Vec<Problem>> {
+        let file = self.path.display().to_string();
+        let of_file = |message: String| Problem::of_file(&file, message);
+        let base = read::directory(&self.path);
+        let mut problems: Vec<Problem> = self.open_to_others().into_iter().map(&of_file).collect();
+        let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
+            server: tool.server.clone(),
+            name: tool.name.clone(),
+            arguments: tool.arguments.clone(),
+            read_only: tool.hints.read_only,
+            destructive: tool.hints.destructive,
+            idempotent: tool.hints.idempotent,
+        });
+        let facts = Facts {
+            principals: identity::facts::principals(&self.config.identity).unwrap_or_else(|problem| {
+                problems.push(of_file(problem));
+                Vec::new()
+            }),
+            tools: tools.collect(),
+            models: self.config.registry.models.keys().cloned().collect(),
+            unreachable_servers: self.unreachable,
+        };
+        let catalogue = Catalogue::new(&self.config.registry, base, self.tools).unwrap_or_else(|found| {
+            problems.extend(found.into_iter().map(&of_file));
+            Catalogue::default()
+        });
+        let mut policy_text = String::new();
+        let policy = match load::sources(&self.config.policy, base, &file) {
+            Ok(sources) => {
+                policy_text = sources.iter().map(|source| format!("// {}\n{}\n", source.file, source.text)).collect();
+                compile(&sources, &facts).map_err(|found| problems.extend(found.iter().map(of_rule))).ok()
+            }
+            Err((name, problem)) => {
+                problems.push(Problem::of_file(&name, problem));
+                None
+            }
+        };
+        match policy {
+            Some(policy) if problems.is_empty() => Ok(Snapshot { config: self.config, catalogue, policy, policy_text }),
+            Some(_) | None => Err(problems),
+        }
+    }
+
+    /// A gateway that others can reach must know its own names, or a page could make a browser call it by another.
+    fn open_to_others(&self) -> Option<String> {
+        let server = &self.config.server;
+        let is_open = !server.listen.ip().is_loopback() && server.allowed_hosts.is_empty();
+        is_open.then(|| format!("`server.listen` is {}, so that others can reach it: set `server.allowed_hosts` to the names that they use", server.listen))
+    }
+}
+
+/// A problem of a rule in the form of all others.
+#[must_use]
+pub fn of_rule(problem: &portcullis_cedar::Problem) -> Problem {
+    let place = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    Problem {
+        file: problem.file.clone(),
+        line: place(problem.line),
+        column: place(problem.column),
+        message: problem.message.clone(),
+        suggestion: problem.suggestion.as_ref().map(|name| format!("did you mean `{name}`?")),
+        is_warning: !problem.is_error(),
+    }
+}
+
+fn configure(snapshot: &Snapshot) -> Configure {
+    let budgets = snapshot.config.ledger.budgets.iter().map(|(name, budget)| (name.clone(), budget.usd.0));
+    Configure {
+        policy_version: snapshot.policy.version(),
+        policies: u32::try_from(snapshot.policy.policies()).unwrap_or(u32::MAX),
+        policy_text: Body::new(snapshot.policy_text.clone().into()),
+        budgets: budgets.collect(),
+    }
+}
+
+/// The connection to a server, which is made when it is first used.
+pub fn connector(name: &ServerName, table: &ToolServerTable, base: &Path, http: &HttpClient) -> Result<Arc<dyn ToolServer>, String> {
+    match (&table.url, table.command.as_slice()) {
+        (Some(url), []) => Ok(Arc::new(HttpToolServer::new(name, url, table, http.clone())?)),
+        (None, [_, ..]) => Ok(Arc::new(StdioToolServer::new(name, table, base, read::inherited())?)),
+        (Some(_), [_, ..]) => Err("has both `url` and `command`".to_owned()),
+        (None, []) => Err("has neither `url` nor `command`".to_owned()),
+    }
+}
+
+/// At the very first start: a key for the administrator, in a file for its owner only.
+async fn first_key(journal: &Journal, files: &DataDirectory) -> Result<Option<PathBuf>, StartFault> {
+    if journal.keys().all().next().is_some() {
+        return Ok(None);
+    }
+    let system = |problem: String| StartFault::System(problem);
+    let issued = issue::issue(Actor::Gateway, ADMINISTRATOR.parse().map_err(system)?, None);
+    let issued = issued.map_err(|refusal| StartFault::System(refusal.to_string()))?;
+    // The file comes first: a key that nobody has would lock everybody out, a file whose key is not valid is written again.
+    files.keep(ADMIN_KEY_FILE, format!("{}\n", issued.text).as_bytes())?;
+    journal.execute(issued.command).await?.map_err(|refusal| StartFault::System(refusal.to_string()))?;
+    Ok(Some(files.file(ADMIN_KEY_FILE)))
+}
+
+/// The secret of the transport's seal: derived, so that it is one file less to keep.
+fn sealer_secret(files: &DataDirectory) -> Result<[u8; 32], StoreFault> {
+    let vault = files.secret(crate::journal::sqlite::engine::VAULT_FILE)?;
+    Ok(Digest::of_parts(&[TRANSPORT_PURPOSE.as_bytes(), b"\n", &vault]).0)
+}
+
+/// What holds until the configuration is taken in: nothing is there and nothing is allowed.
+fn empty() -> Result<Snapshot, Vec<Problem>> {
+    let policy: Engine = compile(&[], &Facts::default()).map_err(|found| found.iter().map(of_rule).collect::<Vec<_>>())?;
+    Ok(Snapshot { config: Config::default(), catalogue: Catalogue::default(), policy, policy_text: String::new() })
+}

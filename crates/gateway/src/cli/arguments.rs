@@ -1,0 +1,249 @@
+//! The commands, their flags, and the help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// What stands below every help.
+const AFTER: &str = "\
+Exit codes: 0 done; 1 what was asked is not so (a problem, a refusal, a broken record); 2 wrong usage; 69 the gateway can't be reached;
+70 a fault of the gateway; 74 reading or writing failed; 78 the configuration is wrong.
+
+Try `portcullis demo` first: it plays a whole story on real processes and needs no configuration.";
+
+/// An agent gateway: what agents may do, what it costs, and the record of it, outside of the agent.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, after_help = AFTER, propagate_version = true)]
+pub struct Arguments {
+    /// What all commands have in common.
+    #[command(flatten)]
+    pub common: Common,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What all commands have in common.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The configuration file
+    #[arg(long, short, global = true, value_name = "FILE", default_value = "portcullis.yaml", env = "PORTCULLIS_CONFIG")]
+    pub config: PathBuf,
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Where a running gateway is, and with which key it is asked.
+#[derive(Debug, Args)]
+pub struct Remote {
+    /// The gateway's URL [default: where the configuration says that it listens]
+    #[arg(long, value_name = "URL", env = "PORTCULLIS_URL")]
+    pub url: Option<String>,
+    /// A file with the key [default: the administrator's, in the data directory]
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway in the foreground; SIGHUP reloads, SIGTERM drains and stops
+    Up(Up),
+    /// Play the claims adjuster's story on real processes and explain every step
+    Demo(Demo),
+    /// Check configuration and policies, and say what is wrong with file, line and a suggestion
+    Check(Check),
+    /// Look at sessions of a running gateway
+    Session {
+        /// What to do.
+        #[command(subcommand)]
+        command: Session,
+    },
+    /// Look at the record, beside a running gateway or without one
+    Journal {
+        /// What to do.
+        #[command(subcommand)]
+        command: Journal,
+    },
+    /// Issue keys and take them back
+    Identity {
+        /// What to do.
+        #[command(subcommand)]
+        command: Identity,
+    },
+    /// Print completions for a shell, as in `portcullis completions bash > /etc/bash_completion.d/portcullis`
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Run a program so that it ends with its input, children included
+    #[command(hide = true)]
+    Guard {
+        /// The program and its arguments
+        #[arg(last = true, required = true)]
+        argv: Vec<String>,
+    },
+}
+
+/// Flags of `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// What to log, as in `info,portcullis=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "PORTCULLIS_LOG")]
+    pub log: String,
+    /// Log in JSON
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Leave everything running at the end and say what to try next
+    #[arg(long)]
+    pub keep: bool,
+    /// Where to put the demo's files [default: a new temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// One of the demo's own processes
+    #[command(subcommand)]
+    pub part: Option<Part>,
+}
+
+/// The demo's own processes.
+#[derive(Debug, Subcommand)]
+pub enum Part {
+    /// One of the processes that the demo starts
+    #[command(hide = true, subcommand)]
+    Part(PartName),
+}
+
+/// Which one.
+#[derive(Debug, Subcommand)]
+pub enum PartName {
+    /// The scripted model
+    Model {
+        /// The port to listen on
+        #[arg(long)]
+        port: u16,
+    },
+    /// The claims server, on standard input and output
+    Claims {
+        /// Where payments are written down
+        #[arg(long)]
+        ledger: PathBuf,
+    },
+    /// The agent
+    Agent {
+        /// The gateway
+        #[arg(long)]
+        url: String,
+        /// The file with the agent's key
+        #[arg(long)]
+        key_file: PathBuf,
+        /// The session
+        #[arg(long)]
+        session: String,
+        /// What the user says
+        #[arg(long)]
+        say: Option<String>,
+    },
+}
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Do not connect to tool servers; what they offer is then not known
+    #[arg(long)]
+    pub offline: bool,
+    /// Print the Cedar schema that policies are checked against
+    #[arg(long, conflicts_with = "config_schema")]
+    pub policy_schema: bool,
+    /// Print the JSON Schema of the configuration file
+    #[arg(long)]
+    pub config_schema: bool,
+}
+
+/// Commands on sessions.
+#[derive(Debug, Subcommand)]
+pub enum Session {
+    /// List sessions
+    List {
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show one session: its state, its account and its conversation
+    Show {
+        /// `owner:name`, or a name of one's own
+        id: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
+/// Commands on the record.
+#[derive(Debug, Subcommand)]
+pub enum Journal {
+    /// Check every chain, every signature and every body, offline
+    Verify,
+    /// Show entries in the order in which they were written
+    Show {
+        /// Only this stream: `control`, or `session/owner:name`
+        #[arg(long)]
+        stream: Option<String>,
+        /// Begin after this position
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// The most entries
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// Show bodies as well: prompts, arguments and results
+        #[arg(long)]
+        bodies: bool,
+    },
+}
+
+/// Commands on identity.
+#[derive(Debug, Subcommand)]
+pub enum Identity {
+    /// Keys
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        command: Key,
+    },
+}
+
+/// Commands on keys.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Issue a key for a principal of the configuration; it is shown this once
+    Create {
+        /// The principal
+        principal: String,
+        /// How many days it is valid [default: until it is revoked]
+        #[arg(long)]
+        days: Option<u64>,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// List keys, without their secrets
+    List {
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Take a key back; it opens nothing from then on
+    Revoke {
+        /// The key's id
+        id: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+}

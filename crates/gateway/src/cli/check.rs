@@ -1,0 +1,96 @@
+//! `portcullis check`: what is wrong with configuration and policies, before anything runs by them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_domain::ids::ServerName;
+use serde_json::json;
+
+use crate::assemble::{Parts, connector};
+use crate::cli::arguments::{Check, Common};
+use crate::cli::exit::Exit;
+use crate::cli::print;
+use crate::config::read::{self, Loaded};
+use crate::config::{Problem, schema};
+use crate::registry::Tool;
+use crate::registry::tool::read_list;
+use crate::upstreams::client::HttpClient;
+
+/// How long a server may take to say which tools it has.
+const LIST_TIMEOUT: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(common: &Common, check: &Check) -> Result<(), Exit> {
+    if check.config_schema {
+        print::line(schema::json_schema().trim_end());
+        return Ok(());
+    }
+    let loaded = read::read_file(&common.config);
+    let (policies, schema, problems) = match loaded {
+        Ok(loaded) => examine(loaded, check).await,
+        Err(problem) => (0, String::new(), vec![problem]),
+    };
+    let errors = problems.iter().filter(|problem| !problem.is_warning).count();
+    if check.policy_schema && errors == 0 {
+        print::line(&schema);
+        return Ok(());
+    }
+    if common.json {
+        print::json(&json!({"ok": errors == 0, "policies": policies, "problems": problems}));
+    } else {
+        for problem in &problems {
+            print::error_line(&problem.to_string());
+        }
+        if errors == 0 {
+            print::line(&format!("{}: in order, {policies} policies", common.config.display()));
+        }
+    }
+    if errors == 0 { Ok(()) } else { Err(Exit::negative(if common.json { String::new() } else { format!("{errors} problem(s)") })) }
+}
+
+/// Puts everything together as a start would, without a store.
+async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>) {
+    let (mut tools, mut unreachable, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    let base = read::directory(&loaded.path).to_owned();
+    let file = loaded.path.display().to_string();
+    for (name, table) in &loaded.config.registry.servers {
+        let listed = match connector(name, table, &base, &HttpClient::new()) {
+            Ok(_) if check.offline => Err("was not asked for its tools".to_owned()),
+            Ok(connection) => {
+                let listed = list(name, connection.as_ref()).await;
+                connection.stop().await;
+                listed
+            }
+            Err(problem) => {
+                problems.push(Problem::of_file(&file, format!("registry.servers.{name}: {problem}")));
+                continue;
+            }
+        };
+        match listed {
+            Ok(listed) => tools.extend(listed),
+            Err(problem) => {
+                unreachable.push(name.clone());
+                let message = format!("registry.servers.{name} {problem}; policies about its tools are not checked");
+                problems.push(Problem { is_warning: true, ..Problem::of_file(&file, message) });
+            }
+        }
+    }
+    let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable };
+    match parts.build() {
+        Ok(snapshot) => {
+            problems.extend(snapshot.policy.warnings().iter().map(crate::assemble::of_rule));
+            (snapshot.policy.policies(), snapshot.policy.schema_text().to_owned(), problems)
+        }
+        Err(found) => {
+            problems.extend(found);
+            (0, String::new(), problems)
+        }
+    }
+}
+
+async fn list(name: &ServerName, connection: &dyn crate::upstreams::egress::ToolServer) -> Result<Vec<Arc<Tool>>, String> {
+    let listed = tokio::time::timeout(LIST_TIMEOUT, connection.list()).await;
+    let list = listed.map_err(|_| "did not list its tools in time".to_owned())?.map_err(|fault| fault.to_string())?;
+    let text = std::str::from_utf8(&list).map_err(|_| "wrote a list that is not UTF-8".to_owned())?;
+    read_list(name, text).map(|(tools, _)| tools)
+}

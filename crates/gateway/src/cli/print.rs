@@ -1,0 +1,31 @@
+//! What commands print.
+
+use std::io::Write as _;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::Table;
+
+/// A line on standard output. A reader that has left, as `head` does, is no fault.
+pub fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A line on standard error.
+pub fn error_line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A value as JSON.
+pub fn json(value: &serde_json::Value) {
+    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// A table with a head.
+pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_header(head.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    line(&table.trim_fmt());
+}

@@ -1,0 +1,65 @@
+//! `portcullis session list|show`.
+
+use serde_json::{Value, json};
+
+use crate::cli::api::{Api, text};
+use crate::cli::arguments::{Common, Session};
+use crate::cli::exit::Exit;
+use crate::cli::print;
+
+pub(super) async fn run(common: &Common, command: Session) -> Result<(), Exit> {
+    match command {
+        Session::List { remote } => list(common, &Api::open(common, &remote)?).await,
+        Session::Show { id, remote } => show(common, &Api::open(common, &remote)?, &id).await,
+    }
+}
+
+async fn list(common: &Common, api: &Api) -> Result<(), Exit> {
+    let mut sessions: Vec<Value> = Vec::new();
+    loop {
+        let after = sessions.last().map(|last| text(last, "/id")).unwrap_or_default();
+        let page = api.get(&format!("/api/v1/sessions?after={after}")).await?;
+        let page = page.get("sessions").and_then(Value::as_array).cloned().unwrap_or_default();
+        if page.is_empty() {
+            break;
+        }
+        sessions.extend(page);
+    }
+    if common.json {
+        print::json(&json!({"sessions": sessions}));
+    } else {
+        let row = |session: &Value| ["/id", "/status", "/calls", "/refused", "/account/spent", "/last_at"].map(|member| text(session, member)).to_vec();
+        print::table(&["SESSION", "STATUS", "CALLS", "REFUSED", "SPENT", "LAST"], sessions.iter().map(row));
+    }
+    Ok(())
+}
+
+async fn show(common: &Common, api: &Api, id: &str) -> Result<(), Exit> {
+    let session = api.get(&format!("/api/v1/sessions/{id}")).await?;
+    let history = api.get(&format!("/api/v1/sessions/{id}/history")).await?;
+    let state = api.get(&format!("/api/v1/sessions/{id}/state")).await?;
+    if common.json {
+        print::json(&json!({"session": session, "history": history.get("messages"), "state": state.get("values")}));
+        return Ok(());
+    }
+    print::line(&format!("{}  {}  opened {}  last {}", text(&session, "/id"), text(&session, "/status"), text(&session, "/opened_at"), text(&session, "/last_at")));
+    print::line(&format!("{} calls, {} refused, spent {}", text(&session, "/calls"), text(&session, "/refused"), text(&session, "/account/spent")));
+    for value in state.get("values").and_then(Value::as_array).into_iter().flatten() {
+        print::line(&format!("state {} at version {}", text(value, "/key"), text(value, "/version")));
+    }
+    print::line("");
+    for message in history.get("messages").and_then(Value::as_array).into_iter().flatten() {
+        print_message(message);
+    }
+    Ok(())
+}
+
+fn print_message(message: &Value) {
+    let content = text(message, "/content");
+    if content != "-" && !content.is_empty() {
+        print::line(&format!("{:>10}  {content}", text(message, "/role")));
+    }
+    for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
+        print::line(&format!("{:>10}  → {}({})", text(message, "/role"), text(call, "/function/name"), text(call, "/function/arguments")));
+    }
+}

@@ -1,0 +1,78 @@
+//! `portcullis up`: the gateway itself.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+
+use crate::assemble::{Assembly, StartFault};
+use crate::cli::arguments::{Common, Up};
+use crate::cli::exit::Exit;
+use crate::cli::print::error_line;
+use crate::doors::arrived::Doors;
+use crate::doors::serve::serve;
+use crate::telemetry::logging;
+use crate::timers;
+
+pub(super) async fn run(common: &Common, up: &Up) -> Result<(), Exit> {
+    logging::start(&up.log, up.log_json);
+    let mut assembly = Assembly::start(&common.config, Box::new(end_of_store)).await.map_err(explain)?;
+    let Some(transport) = assembly.sealer.take() else { return Err(Exit::system("the transport's seal is missing")) };
+    let gate = assembly.gate.clone();
+    let server = gate.snapshot.load().config.server.clone();
+    let listener = TcpListener::bind(server.listen).await;
+    let listener = listener.map_err(|error| Exit::system(format!("can't listen at {}: {error}", server.listen)))?;
+    let address = listener.local_addr().unwrap_or(server.listen);
+    announce(&assembly, address);
+    let doors = Arc::new(Doors { gate: gate.clone(), transport, clock: assembly.clock.clone(), calls: Arc::new(Semaphore::new(server.calls_limit)) });
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(stop_on_signal(stop));
+    let kept = tokio::spawn(timers::run(assembly, stopped.clone()));
+    serve(listener, doors, stopped, || gate.snapshot.load().drain()).await;
+    let assembly = kept.await.map_err(|error| Exit::system(error.to_string()))?;
+    assembly.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn announce(assembly: &Assembly, address: std::net::SocketAddr) {
+    if let Some(file) = &assembly.new_admin_key {
+        error_line(&format!("first start: the administrator's key is in {}", file.display()));
+    }
+    let snapshot = assembly.gate.snapshot.load();
+    let (models, tools) = (snapshot.catalogue.models().count(), snapshot.catalogue.all_tools().len());
+    tracing::info!(%address, models, tools, policies = snapshot.policy.policies(), "listening");
+}
+
+/// A store that fails after a decision can't be trusted to agree with memory: the process ends at once, and the next start rebuilds.
+#[expect(clippy::disallowed_methods, reason = "no answer may leave after this, not even one that is being written")]
+fn end_of_store(fault: &crate::journal::StoreFault) {
+    tracing::error!(%fault, "the journal failed; ending at once, the next start rebuilds from what is there");
+    std::process::exit(74);
+}
+
+async fn stop_on_signal(stop: watch::Sender<bool>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: no new connections, calls under way may finish");
+    let _ = stop.send(true);
+    // Kept until the process ends: receivers would take a closed channel for a stop.
+    std::future::pending::<()>().await;
+}
+
+fn explain(fault: StartFault) -> Exit {
+    match fault {
+        StartFault::Config(problems) => {
+            for problem in &problems {
+                error_line(&problem.to_string());
+            }
+            Exit::config(format!("{} problem(s) in the configuration; `portcullis check` finds them without starting", problems.len()))
+        }
+        StartFault::Store(fault) => fault.into(),
+        StartFault::System(problem) => Exit::system(problem),
+    }
+}

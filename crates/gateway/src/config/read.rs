@@ -1,0 +1,135 @@
+//! Reading the file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde_saphyr::{DuplicateKeyPolicy, Error, Options};
+
+use crate::config::{Config, Problem};
+
+/// The largest configuration file, in bytes.
+const FILE_LIMIT_BYTES: u64 = 4 << 20;
+
+/// A configuration with where it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The file, as it was named.
+    pub path: PathBuf,
+    /// What it says.
+    pub config: Config,
+}
+
+impl Loaded {
+    /// A path of the configuration, which is relative to the file that it stands in.
+    #[must_use]
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        directory(&self.path).join(path)
+    }
+}
+
+/// The directory that a file lies in, which its relative paths begin at.
+#[must_use]
+pub fn directory(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Reads the file at `path` with the variables of the environment.
+///
+/// # Errors
+///
+/// What is wrong with the file, with its place.
+pub fn read_file(path: &Path) -> Result<Loaded, Problem> {
+    let name = path.display().to_string();
+    let problem = |error: std::io::Error| Problem::of_file(&name, format!("can't be read: {error}"));
+    if std::fs::metadata(path).map_err(problem)?.len() > FILE_LIMIT_BYTES {
+        return Err(Problem::of_file(&name, format!("is larger than {FILE_LIMIT_BYTES} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(problem)?;
+    Ok(Loaded { path: path.to_owned(), config: read_text(&name, &text, environment())? })
+}
+
+/// Reads `text`, which `name` stands for in messages, with these variables.
+///
+/// # Errors
+///
+/// What is wrong with it, with its place.
+pub fn read_text(name: &str, text: &str, variables: HashMap<String, String>) -> Result<Config, Problem> {
+    if text.trim().is_empty() {
+        return Ok(Config::default());
+    }
+    let mut options = Options::default().with_properties(variables);
+    options.duplicate_keys = DuplicateKeyPolicy::Error;
+    options.with_snippet = false;
+    options.strict_booleans = true;
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| explain(name, &error))
+}
+
+#[expect(clippy::disallowed_methods, reason = "configuration is the one part that reads the environment")]
+fn environment() -> HashMap<String, String> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+/// The variables that every child process gets; the rest of the environment is the gateway's own.
+#[must_use]
+pub fn inherited() -> BTreeMap<String, String> {
+    let is_plain = |(name, _): &(String, String)| matches!(name.as_str(), "PATH" | "HOME" | "LANG" | "TMPDIR");
+    environment().into_iter().filter(is_plain).collect()
+}
+
+fn explain(name: &str, error: &Error) -> Problem {
+    let error = error.without_snippet();
+    let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+    let (message, suggestion) = match error {
+        Error::SerdeUnknownField { field, expected, .. } => (format!("unknown key `{field}`"), suggest(field, expected)),
+        Error::SerdeUnknownVariant { variant, expected, .. } => (format!("unknown value `{variant}`"), suggest(variant, expected)),
+        other => (sentence(&other.to_string()), None),
+    };
+    Problem { file: name.to_owned(), line, column, message, suggestion, is_warning: false }
+}
+
+/// The nearest of the expected names, or all of them where none is near.
+#[must_use]
+pub fn suggest(found: &str, expected: &[&str]) -> Option<String> {
+    let distance = |name: &&&str| strsim::damerau_levenshtein(found, name);
+    let nearest = expected.iter().min_by_key(distance).filter(|name| distance(name) <= 1 + found.len() / 3);
+    match nearest {
+        Some(name) => Some(format!("did you mean `{name}`?")),
+        None if expected.is_empty() => None,
+        None => Some(format!("expected one of {}", expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// The reader's message without the place, which stands before it already.
+fn sentence(message: &str) -> String {
+    let end = message.find(" at line ").unwrap_or(message.len());
+    message.get(..end).unwrap_or(message).trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let variables = [("KEY".to_owned(), "sk-1".to_owned())].into();
+        let shown = match read_text("c.yaml", text, variables) {
+            Ok(_) => "ok".to_owned(),
+            Err(problem) => problem.to_string(),
+        };
+        assert!(shown.contains(expected), "{text}\n{shown}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place_and_what_was_meant() {
+        check("", "ok");
+        check("ledger:\n  budgets: {ann: {usd: 2.50}}\n", "ok");
+        check("regsitry: {}\n", "c.yaml:1:1: error: unknown key `regsitry`; did you mean `registry`?");
+        check("registry:\n  models:\n    m: {base_urll: 'http://x'}\n", "c.yaml:3:9: error: unknown key `base_urll`; did you mean `base_url`?");
+        check("ledger:\n  budgets: {ann: {usd: 2.0000000001}}\n", "c.yaml:2:24: error");
+        check("ledger:\n  budgets: {ann: {usd: -1}}\n", "not an amount");
+        check("policy: {}\npolicy: {}\n", "c.yaml:2:1: error");
+        check("registry:\n  models:\n    m: {base_url: 'http://x', api_key: '${NO_SUCH}'}\n", "NO_SUCH");
+        check("registry:\n  models:\n    m: {base_url: 'http://x', api_key: '${KEY}'}\n", "ok");
+        check("server: [", "c.yaml:1");
+        check("- a", "c.yaml:1:1");
+    }
+}

@@ -1,0 +1,153 @@
+//! The conversation of a session, rebuilt from its calls: every message once, in order, as a client would send it again.
+//!
+//! A client sends the whole conversation with each call, so most of every request repeats what is known. What the gateway itself added when it asked a model again stands in the
+//! history too, but the client never saw it: it is skipped when the next request is compared.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use portcullis_domain::call::Kind;
+use portcullis_domain::digest::Digest;
+use portcullis_domain::event::{CallAdmitted, CallSettled, Event, Outcome};
+use portcullis_domain::ids::CallId;
+use portcullis_domain::journal::StreamId;
+use portcullis_domain::policy::Effect;
+use portcullis_domain::refusal::Refusal;
+use portcullis_domain::session::history::repeated;
+use serde_json::{Value, json};
+
+use crate::doors::admin::json as answer_json;
+use crate::doors::admin::session::existing;
+use crate::doors::answer::Answer;
+use crate::doors::caller::Caller;
+use crate::journal::handle::Placed;
+use crate::life::Gate;
+
+/// How many entries are read at a time.
+const PAGE_LIMIT: usize = 1_000;
+
+/// `GET /api/v1/sessions/{id}/history`.
+pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
+    let stream = StreamId::Session(existing(gate, caller, id).await?);
+    let mut history = History::default();
+    let mut after = 0;
+    loop {
+        let page = gate.journal.entries(&stream, after, PAGE_LIMIT).await?;
+        let Some(last) = page.last() else { break };
+        after = last.entry.seq;
+        for placed in &page {
+            history.take(gate, &stream, placed).await?;
+        }
+    }
+    let messages: Vec<Value> = history.messages.into_iter().map(|message| message.value).collect();
+    answer_json(200, &json!({"messages": messages}))
+}
+
+struct Message {
+    value: Value,
+    digest: Digest,
+    /// Added by the gateway: the client never saw it.
+    is_added: bool,
+}
+
+#[derive(Default)]
+struct History {
+    messages: Vec<Message>,
+    /// Requests that are not settled yet.
+    open: HashMap<CallId, Request>,
+}
+
+struct Request {
+    messages: Vec<Value>,
+    /// It is a round that the gateway added to the call before.
+    is_round: bool,
+}
+
+impl History {
+    async fn take(&mut self, gate: &Gate, stream: &StreamId, placed: &Placed) -> Result<(), Refusal> {
+        match &placed.entry.event {
+            Event::CallAdmitted(CallAdmitted { call, parent, capability, .. }) if capability.kind == Kind::Model => {
+                let body = gate.journal.body(stream, placed.position, 0).await?;
+                let request = Request { messages: body.map(|body| messages_of(&body)).unwrap_or_default(), is_round: parent.is_some() };
+                self.open.insert(*call, request);
+            }
+            Event::CallSettled(settled) => {
+                if let Some(request) = self.open.remove(&settled.call) {
+                    let body = gate.journal.body(stream, placed.position, 0).await?;
+                    self.add(request, settled, body);
+                }
+            }
+            Event::CallAdmitted(_)
+            | Event::CallRefused(_)
+            | Event::SessionOpened(_)
+            | Event::SessionClosed(_)
+            | Event::StatePut(_)
+            | Event::Granted(_)
+            | Event::KeyCreated(_)
+            | Event::KeyRevoked(_)
+            | Event::PolicyActivated(_)
+            | Event::ToolsObserved(_) => {}
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, request: Request, settled: &CallSettled, answer: Option<Bytes>) {
+        let digests: Vec<Digest> = request.messages.iter().map(digest).collect();
+        let all: Vec<Digest> = self.messages.iter().map(|message| message.digest).collect();
+        let seen: Vec<Digest> = self.messages.iter().filter(|message| !message.is_added).map(|message| message.digest).collect();
+        let known = if request.is_round {
+            // A round is the request before it with what the gateway added behind it, of which only the last message is new.
+            digests.len().saturating_sub(1)
+        } else {
+            repeated(&all, &digests).max(repeated(&seen, &digests))
+        };
+        for (value, digest) in request.messages.into_iter().zip(digests).skip(known) {
+            self.messages.push(Message { value, digest, is_added: request.is_round });
+        }
+        let is_denied = |settled: &CallSettled| settled.judged.iter().any(|judged| judged.effect == Effect::Deny);
+        let Some(value) = answer.filter(|_| settled.outcome == Outcome::Completed).and_then(|answer| message_of(&answer, settled)) else { return };
+        // An answer all of whose calls were denied is followed by another round, or given without them; without text there is nothing of it to show.
+        if is_denied(settled) && value.get("tool_calls").is_none() && value.get("content").and_then(Value::as_str).is_none_or(str::is_empty) {
+            return;
+        }
+        let digest = digest(&value);
+        self.messages.push(Message { value, digest, is_added: false });
+    }
+}
+
+fn messages_of(body: &Bytes) -> Vec<Value> {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    request.get("messages").and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+/// The first choice's message of an answer, without the calls that were denied.
+fn message_of(body: &Bytes, settled: &CallSettled) -> Option<Value> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let mut message = answer.pointer("/choices/0/message").cloned()?;
+    let object = message.as_object_mut()?;
+    let is_denied = |call: &Value| {
+        let arguments = call.pointer("/function/arguments").and_then(Value::as_str).unwrap_or_default();
+        settled.judged.iter().any(|judged| judged.effect == Effect::Deny && judged.arguments == arguments)
+    };
+    if let Some(calls) = object.get_mut("tool_calls").and_then(Value::as_array_mut) {
+        calls.retain(|call| !is_denied(call));
+    }
+    if object.get("tool_calls").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        object.remove("tool_calls");
+    }
+    Some(message)
+}
+
+/// What makes two messages the same, however a client writes them: role, text, calls, and the call that a result belongs to.
+fn digest(message: &Value) -> Digest {
+    let text = match message.get("content") {
+        Some(Value::Array(parts)) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string().replace("null", ""),
+        None => String::new(),
+    };
+    let call = |call: &Value| json!([call.get("id"), call.pointer("/function/name"), call.pointer("/function/arguments")]);
+    let calls: Vec<Value> = message.get("tool_calls").and_then(Value::as_array).into_iter().flatten().map(call).collect();
+    let parts = json!([message.get("role"), text, calls, message.get("tool_call_id")]);
+    Digest::of(parts.to_string().as_bytes())
+}

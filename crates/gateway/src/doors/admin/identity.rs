@@ -1,0 +1,76 @@
+//! Keys: issued, listed and taken back by administrators.
+
+use portcullis_domain::admission::RevokeKey;
+use portcullis_domain::ids::{Actor, KeyId, PrincipalName};
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::doors::admin::health::administrator;
+use crate::doors::admin::{json, read};
+use crate::doors::answer::{self, Answer};
+use crate::doors::arrived::Arrived;
+use crate::doors::caller::Caller;
+use crate::identity::issue::issue;
+use crate::life::Gate;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    principal: PrincipalName,
+    /// When the key stops being valid, in microseconds since 1970.
+    expires_at_us: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct Created {
+    id: String,
+    principal: PrincipalName,
+    /// Shown this once; only its digest is kept.
+    key: String,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    id: String,
+    principal: PrincipalName,
+    created_at: String,
+    expires_at: Option<String>,
+    revoked_at: Option<String>,
+}
+
+/// `POST /api/v1/identity/keys`.
+pub(super) async fn create(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
+    administrator(gate, &arrived.caller)?;
+    let wanted: Wanted = read(&arrived.body)?;
+    if !gate.snapshot.load().has_principal(&wanted.principal) {
+        let message = format!("there is no principal `{}`; add it to `identity.principals` first", wanted.principal);
+        return Err(Refusal::new(Code::NotFound, message).about("principal"));
+    }
+    let issued = issue(Actor::Principal(arrived.caller.principal.clone()), wanted.principal.clone(), wanted.expires_at_us)?;
+    let id = issued.command.key.key.to_string();
+    gate.journal.execute(issued.command).await??;
+    json(201, &Created { id, principal: wanted.principal, key: issued.text })
+}
+
+/// `GET /api/v1/identity/keys`.
+pub(super) fn list(gate: &Gate, caller: &Caller) -> Result<Answer, Refusal> {
+    administrator(gate, caller)?;
+    let keys = gate.journal.keys();
+    let listed = |(id, key): (&KeyId, &portcullis_domain::identity::Key)| Listed {
+        id: id.to_string(),
+        principal: key.principal.clone(),
+        created_at: key.created_at.to_string(),
+        expires_at: key.expires_at.map(|at| at.to_string()),
+        revoked_at: key.revoked_at.map(|at| at.to_string()),
+    };
+    json(200, &serde_json::json!({"keys": keys.all().map(listed).collect::<Vec<_>>()}))
+}
+
+/// `DELETE /api/v1/identity/keys/{id}`.
+pub(super) async fn revoke(gate: &Gate, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
+    administrator(gate, caller)?;
+    let key: KeyId = id.parse().map_err(|problem: String| Refusal::new(Code::InvalidRequest, problem))?;
+    gate.journal.execute(RevokeKey { by: Actor::Principal(caller.principal.clone()), key }).await??;
+    Ok(answer::empty(204))
+}

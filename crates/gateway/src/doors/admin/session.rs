@@ -1,0 +1,123 @@
+//! Sessions: opened, looked at and closed by their owners, and by administrators.
+
+use portcullis_domain::admission::{CloseSession, OpenSession};
+use portcullis_domain::ids::{SessionId, SessionName};
+use portcullis_domain::journal::StreamId;
+use portcullis_domain::ledger::Account;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::state::{Session, Status, not_found};
+use portcullis_domain::world::World;
+use serde::{Deserialize, Serialize};
+
+use crate::doors::admin::ledger::Shown as ShownBalance;
+use crate::doors::admin::{json, parameter, read};
+use crate::doors::answer::{self, Answer};
+use crate::doors::arrived::Arrived;
+use crate::doors::caller::{Caller, session_or_minted};
+use crate::life::Gate;
+
+/// The most sessions or entries in one answer.
+const PAGE_LIMIT: usize = 1_000;
+
+#[derive(Serialize)]
+struct Shown {
+    id: String,
+    name: String,
+    owner: String,
+    status: Status,
+    opened_at: String,
+    last_at: String,
+    calls: u64,
+    refused: u64,
+    account: ShownBalance,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    name: Option<SessionName>,
+}
+
+/// The session that `id` means to this caller: a name of their own, or `owner:name` for the owner and for administrators. For everybody else there is none.
+pub(super) fn resolve(gate: &Gate, caller: &Caller, id: &str) -> Result<SessionId, Refusal> {
+    let invalid = |problem: String| Refusal::new(Code::InvalidRequest, problem).about("id");
+    let Some((_, name)) = id.split_once(':') else {
+        return Ok(SessionId { owner: caller.principal.clone(), name: id.parse().map_err(invalid)? });
+    };
+    let session: SessionId = id.parse().map_err(invalid)?;
+    if session.owner == caller.principal || gate.snapshot.load().is_administrator(&caller.principal) {
+        return Ok(session);
+    }
+    Err(not_found(&name.parse().map_err(invalid)?))
+}
+
+fn shown(world: &World, id: &SessionId, session: &Session) -> Shown {
+    let account = Account::Session(id.clone());
+    Shown {
+        id: id.to_string(),
+        name: id.name.to_string(),
+        owner: id.owner.to_string(),
+        status: session.status,
+        opened_at: session.opened_at.to_string(),
+        last_at: session.last_at.to_string(),
+        calls: session.calls,
+        refused: session.refused,
+        account: ShownBalance::of(&account, &world.ledger.balance(&account)),
+    }
+}
+
+/// `GET /api/v1/sessions?after=owner:name`.
+pub(super) async fn list(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
+    let all = gate.snapshot.load().is_administrator(&arrived.caller.principal);
+    let own = arrived.caller.principal.clone();
+    let after: Option<SessionId> = parameter(arrived, "after").and_then(|id| id.parse().ok());
+    let page = gate.journal.read(move |world| {
+        let visible = world.session.all().filter(|(id, _)| (all || id.owner == own) && after.as_ref().is_none_or(|after| *id > after));
+        visible.take(PAGE_LIMIT).map(|(id, session)| shown(world, id, session)).collect::<Vec<_>>()
+    });
+    json(200, &serde_json::json!({"sessions": page.await?}))
+}
+
+/// `POST /api/v1/sessions`: opens a session, minted if no name is given.
+pub(super) async fn open(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
+    let wanted: Wanted = read(&arrived.body)?;
+    let named = wanted.name.map(|name| SessionId { owner: arrived.caller.principal.clone(), name });
+    let (session, origin) = session_or_minted(&arrived.caller, named)?;
+    let budget = gate.snapshot.load().session_budget();
+    let is_new = gate.journal.execute(OpenSession { session: session.clone(), origin, budget }).await??;
+    let body = serde_json::json!({"id": session, "name": session.name, "owner": session.owner});
+    let answer = json(if is_new { 201 } else { 200 }, &body)?;
+    Ok(answer::with_header(answer, http::header::LOCATION, &format!("/api/v1/sessions/{}", session.name)))
+}
+
+/// `GET /api/v1/sessions/{id}`.
+pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
+    let id = resolve(gate, caller, id)?;
+    let name = id.name.clone();
+    let found = gate.journal.read(move |world| world.session.find(&id).map(|session| shown(world, &id, session))).await?;
+    json(200, &found.ok_or_else(|| not_found(&name))?)
+}
+
+/// `DELETE /api/v1/sessions/{id}`: the session takes no more calls; its record stays.
+pub(super) async fn close(gate: &Gate, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
+    let session = resolve(gate, caller, id)?;
+    gate.journal.execute(CloseSession { session, by: caller.principal.clone() }).await??;
+    Ok(answer::empty(204))
+}
+
+/// `GET /api/v1/sessions/{id}/entries?after=N`: what the journal says of the session, without bodies.
+pub(super) async fn entries(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
+    let id = existing(gate, &arrived.caller, id).await?;
+    let after = parameter(arrived, "after").and_then(|number| number.parse().ok()).unwrap_or(0);
+    let entries = gate.journal.entries(&StreamId::Session(id), after, PAGE_LIMIT).await?;
+    let entries: Vec<_> = entries.into_iter().map(|placed| placed.entry).collect();
+    json(200, &serde_json::json!({"entries": entries}))
+}
+
+/// The session that `id` means to this caller, which there is.
+pub(super) async fn existing(gate: &Gate, caller: &Caller, id: &str) -> Result<SessionId, Refusal> {
+    let id = resolve(gate, caller, id)?;
+    let looked_up = id.clone();
+    let is_there = gate.journal.read(move |world| world.session.find(&looked_up).is_some()).await?;
+    if is_there { Ok(id) } else { Err(not_found(&id.name)) }
+}

@@ -1,0 +1,97 @@
+//! The bodies of answers.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
+
+/// An answer on its way out.
+pub type Answer = Response<AnswerBody>;
+
+/// The header that tells which session a call was made in.
+pub const SESSION: HeaderName = HeaderName::from_static("portcullis-session");
+/// The header that tells the id of the call in the journal.
+pub const CALL: HeaderName = HeaderName::from_static("portcullis-call");
+
+/// How many pieces of a stream may wait for a slow reader before the upstream waits too.
+pub const PIECES_LIMIT: usize = 32;
+
+/// A body that is whole, or that comes in pieces.
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// All of it at once.
+    Whole(Option<Bytes>),
+    /// As the sender has it; it ends when the sender is dropped.
+    Pieces(mpsc::Receiver<Bytes>),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Pieces(receiver) => receiver.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX))),
+            Self::Pieces(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// An answer of that status with a body of that media type.
+#[must_use]
+pub fn whole(status: u16, media: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(AnswerBody::Whole(Some(body.into())));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    answer
+}
+
+/// An answer of that status in JSON.
+#[must_use]
+pub fn json(status: u16, body: impl Into<Bytes>) -> Answer {
+    whole(status, "application/json", body)
+}
+
+/// An answer of that status without a body.
+#[must_use]
+pub fn empty(status: u16) -> Answer {
+    let mut answer = Response::new(AnswerBody::Whole(None));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer
+}
+
+/// A stream of server-sent events from what the receiver gets.
+#[must_use]
+pub fn events(pieces: mpsc::Receiver<Bytes>) -> Answer {
+    let mut answer = Response::new(AnswerBody::Pieces(pieces));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    answer
+}
+
+/// The answer with a header added; a value that no header can have is left out.
+#[must_use]
+pub fn with_header(mut answer: Answer, name: HeaderName, value: &str) -> Answer {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
+    }
+    answer
+}

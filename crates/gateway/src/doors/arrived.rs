@@ -1,0 +1,43 @@
+//! A request whose caller is known, and what all doors have in common.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use portcullis_domain::ids::SessionId;
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::doors::caller::Caller;
+use crate::doors::sealed::Sealer;
+use crate::life::Gate;
+
+/// What all doors have in common.
+pub struct Doors {
+    /// Where calls go.
+    pub gate: Arc<Gate>,
+    /// What seals the transport sessions of MCP.
+    pub transport: Sealer,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// One permit for each call under way.
+    pub calls: Arc<Semaphore>,
+}
+
+/// A request whose caller is known.
+pub struct Arrived {
+    /// Who sent it.
+    pub caller: Caller,
+    /// The session that was named, if any.
+    pub session: Option<SessionId>,
+    /// The method.
+    pub method: Method,
+    /// The path, without a leading `/s/<session>`.
+    pub path: String,
+    /// The path's query.
+    pub query: Option<String>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}

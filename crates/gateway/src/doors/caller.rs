@@ -1,0 +1,145 @@
+//! Who is listened to: the host that is asked for, the page that asks, the key, and the session.
+
+use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+use http::{HeaderMap, Uri};
+use portcullis_domain::identity::{Keys, Presented};
+use portcullis_domain::ids::{KeyId, PrincipalName, SessionId, SessionName};
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::Origin;
+use portcullis_domain::session::state::MINTED_PREFIX;
+use portcullis_domain::time::Timestamp;
+
+use crate::doors::answer::SESSION;
+use crate::doors::table::ServerTable;
+
+/// Somebody whose key is valid.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who it is.
+    pub principal: PrincipalName,
+    /// The key that was presented.
+    pub key: KeyId,
+}
+
+/// Refuses requests for another host (DNS rebinding) and from pages that are not allowed (RFC 6454).
+///
+/// # Errors
+///
+/// [`Code::Forbidden`].
+pub fn check_addressee(headers: &HeaderMap, uri: &Uri, server: &ServerTable) -> Result<(), Refusal> {
+    let host = match headers.get(HOST) {
+        Some(host) => host.to_str().ok().and_then(|host| host.parse::<http::uri::Authority>().ok()),
+        None => uri.authority().cloned(),
+    };
+    let Some(host) = host else { return Err(Refusal::new(Code::InvalidRequest, "the request names no host")) };
+    if !is_own_host(host.host(), server) {
+        return Err(Refusal::new(Code::Forbidden, format!("this gateway is not `{}`", host.host())));
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let is_allowed = server.allowed_origins.iter().any(|allowed| allowed == origin) || is_own_origin(origin, host.as_str());
+    if is_allowed { Ok(()) } else { Err(Refusal::new(Code::Forbidden, "pages of this origin may not call the gateway")) }
+}
+
+fn is_own_host(host: &str, server: &ServerTable) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = matches!(host, "localhost" | "127.0.0.1" | "::1");
+    is_loopback || host == server.listen.ip().to_string() || server.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+}
+
+/// A page that the gateway itself has served.
+fn is_own_origin(origin: &str, authority: &str) -> bool {
+    origin.split_once("://").is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest == authority)
+}
+
+/// Recognises the caller by a key in `Authorization: Bearer` (RFC 6750).
+///
+/// # Errors
+///
+/// [`Code::Unauthenticated`], with the same sentence whatever is wrong with the key.
+pub fn authenticate(headers: &HeaderMap, keys: &Keys, now: Timestamp) -> Result<Caller, Refusal> {
+    let unauthenticated = |message: &str| Refusal::new(Code::Unauthenticated, message);
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(unauthenticated("send the gateway's key as `Authorization: Bearer <key>`"));
+    };
+    let presented = value.to_str().ok().and_then(|value| value.split_once(' '));
+    let presented = presented.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).and_then(|(_, key)| Presented::read(key.trim()));
+    let caller = presented.and_then(|key| {
+        let principal = keys.authenticate(&key, now)?.clone();
+        Some(Caller { principal, key: key.id })
+    });
+    caller.ok_or_else(|| unauthenticated("the key is not valid"))
+}
+
+/// The session that the caller names in the path or in `Portcullis-Session`.
+///
+/// # Errors
+///
+/// [`Code::InvalidRequest`] when it is no name, or path and header differ.
+pub fn named_session(caller: &Caller, path: Option<&str>, headers: &HeaderMap) -> Result<Option<SessionId>, Refusal> {
+    let invalid = |message: String| Refusal::new(Code::InvalidRequest, message).about("Portcullis-Session");
+    let header = headers.get(SESSION).map(|value| value.to_str().map_err(|_| invalid("`Portcullis-Session` is no text".to_owned())));
+    let name = match (path, header.transpose()?) {
+        (Some(path), Some(header)) if path != header => {
+            return Err(invalid(format!("the path names session `{path}` and the header `{header}`")));
+        }
+        (Some(name), _) | (None, Some(name)) => name,
+        (None, None) => return Ok(None),
+    };
+    let name: SessionName = name.parse().map_err(invalid)?;
+    Ok(Some(SessionId { owner: caller.principal.clone(), name }))
+}
+
+/// The session that was named, or a new one that nobody can guess.
+///
+/// # Errors
+///
+/// When the system has no randomness to give.
+pub fn session_or_minted(caller: &Caller, named: Option<SessionId>) -> Result<(SessionId, Origin), Refusal> {
+    if let Some(session) = named {
+        return Ok((session, Origin::Named));
+    }
+    let name = format!("{MINTED_PREFIX}{}", crate::entropy::new_call()?);
+    let name = name.parse().map_err(|problem: String| Refusal::new(Code::StoreUnavailable, problem))?;
+    Ok((SessionId { owner: caller.principal.clone(), name }, Origin::Minted))
+}
+
+/// Headers whose value is text; the last one where a header is repeated.
+#[must_use]
+pub fn text_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(host: &str, origin: Option<&str>, expected: bool) {
+        let server = ServerTable {
+            allowed_hosts: vec!["gate.example.org".to_owned()],
+            allowed_origins: vec!["https://app.example.org".to_owned()],
+            ..ServerTable::default()
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, origin.parse().unwrap());
+        }
+        assert_eq!(check_addressee(&headers, &Uri::from_static("/"), &server).is_ok(), expected, "{host} {origin:?}");
+    }
+
+    #[test]
+    fn only_its_own_names_and_allowed_pages_are_listened_to() {
+        check("localhost:4040", None, true);
+        check("127.0.0.1:4040", None, true);
+        check("[::1]:4040", None, true);
+        check("GATE.example.org", None, true);
+        check("evil.example.org:4040", None, false);
+        check("127.0.0.1.evil.example.org", None, false);
+        check("127.0.0.1:4040", Some("http://127.0.0.1:4040"), true);
+        check("127.0.0.1:4040", Some("https://app.example.org"), true);
+        check("127.0.0.1:4040", Some("https://evil.example.org"), false);
+        check("127.0.0.1:4040", Some("null"), false);
+    }
+}

@@ -1,0 +1,63 @@
+//! `tools/call`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_interop::frame::jsonrpc::{self, ErrorObject, Id};
+use portcullis_interop::mcp::ingress::CallTool;
+use portcullis_interop::mcp::{Era, answer as written};
+use portcullis_interop::refuse;
+use tokio::sync::oneshot;
+
+use crate::asking::Asking;
+use crate::doors::answer::{self, Answer};
+use crate::doors::mcp::list;
+use crate::life::{Gate, ToolAnswer};
+
+/// Answers a call. The work goes on in a task of its own, so that it is settled even when the caller leaves; leaving cancels it in the modern era, and in the legacy era it means nothing.
+pub async fn answer(gate: &Arc<Gate>, asking: Asking, call: &CallTool<'_>, era: Era, toolset: Option<&str>) -> Answer {
+    let Some(tool) = list::find(&gate.snapshot.load(), toolset, &call.name) else {
+        // Whether there is such a tool that others may call, nobody learns.
+        let error = ErrorObject::new(jsonrpc::INVALID_PARAMS, format!("Unknown tool: {}", call.name));
+        return answer::json(200, jsonrpc::error(Some(&call.id), &error));
+    };
+    let arguments = Bytes::copy_from_slice(call.arguments.map_or("{}", |raw| raw.get()).as_bytes());
+    let (stays, mut gone) = oneshot::channel::<()>();
+    let stays = match era {
+        Era::Modern => Some(stays),
+        Era::Legacy => {
+            // Kept by the task itself: the caller's leaving is not seen.
+            std::mem::forget(stays);
+            None
+        }
+    };
+    let gate = gate.clone();
+    let work = tokio::spawn(async move { gate.call_tool(&asking, &tool, arguments, &mut gone).await });
+    let answered = work.await;
+    drop(stays);
+    let answered = answered.unwrap_or_else(|error| {
+        Err(Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway").because(error.to_string()))
+    });
+    write(&call.id, era, answered)
+}
+
+/// The one place where the outcome of a call becomes an answer: what policy, money and upstreams say is a result that the model reads.
+fn write(id: &Id<'_>, era: Era, answered: Result<ToolAnswer, Refusal>) -> Answer {
+    let result = match answered {
+        Ok(ToolAnswer::Result(raw)) => raw,
+        Ok(ToolAnswer::Error { code, message, data }) => {
+            let error = ErrorObject::new(code, message);
+            let error = if let Some(data) = data { error.with_data(data) } else { error };
+            return answer::json(200, jsonrpc::error(Some(id), &error));
+        }
+        Err(refusal) => {
+            if !refusal.reasons.is_empty() {
+                tracing::info!(code = %refusal.code, reasons = ?refusal.reasons, "refused");
+            }
+            refuse::mcp_tool_result(&refusal)
+        }
+    };
+    let message = written::called(id, era, &result).or_else(|refusal| written::called(id, era, &refuse::mcp_tool_result(&refusal)));
+    answer::json(200, message.unwrap_or_default())
+}

@@ -1,0 +1,17 @@
+//! Doors: where calls come in.
+//!
+//! Owns the listener, the recognition of callers, and the answers in each caller's own protocol. A door never decides: it reads, hands over to [`crate::life`], and writes.
+//! Errors become answers in one place per door.
+//!
+//! Start with [`router`]; [`caller`] says who is listened to; [`openai`] and [`mcp`] are the languages.
+
+pub mod admin;
+pub mod answer;
+pub mod arrived;
+pub mod caller;
+pub mod mcp;
+pub mod openai;
+pub mod router;
+pub mod sealed;
+pub mod serve;
+pub mod table;

@@ -1,0 +1,116 @@
+//! A completion as a whole.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use portcullis_domain::event::{Judged, Outcome};
+use portcullis_domain::ids::CallId;
+use portcullis_domain::journal::Body;
+use portcullis_domain::money::Tokens;
+use portcullis_domain::policy::Effect;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_interop::llm::chat::answer::Edit;
+use portcullis_interop::llm::chat::{ChatAnswer, ChatRequest, Round};
+use tokio::sync::oneshot;
+
+use crate::doors::answer::{self, Answer, CALL};
+use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
+use crate::asking::Asking;
+use crate::life::{Asked, Gate, Gone, ModelAnswer};
+
+/// Answers the request. The work goes on in a task of its own, so that it is settled even when the caller leaves; leaving cancels the upstream call.
+///
+/// # Errors
+///
+/// Why it can't be answered.
+pub async fn answer(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Answer, Refusal> {
+    let (stays, gone) = oneshot::channel::<()>();
+    let work = tokio::spawn(async move { complete(&gate, &asking, &request, gone).await });
+    let completed = work.await;
+    drop(stays);
+    completed.unwrap_or_else(|error| Err(Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway").because(error.to_string())))
+}
+
+/// One answer of the model with what policy said of it.
+struct Judgement {
+    call: CallId,
+    answer: ChatAnswer,
+    judged: Vec<(String, Judged)>,
+    denied: Vec<usize>,
+}
+
+async fn complete(gate: &Gate, asking: &Asking, request: &ChatRequest, mut gone: Gone) -> Result<Answer, Refusal> {
+    let mut rounds: Vec<Round> = Vec::new();
+    let mut used: Option<Tokens> = None;
+    let mut last: Option<Judgement> = None;
+    loop {
+        let parent = last.as_ref().map(|last| last.call);
+        let asked = match (gate.ask_model(asking, parent, request, &rounds, &mut gone).await, last) {
+            (Ok(asked), _) => asked,
+            // The first answer is there and paid for: it is given without the denied calls when the model can't be asked again.
+            (Err(_), Some(last)) => return finish(&last, used, &rounds),
+            (Err(refusal), None) => return Err(refusal),
+        };
+        let limit = usize::from(asked.snapshot.config.policy.rounds);
+        let judgement = match judge(gate, asking, asked).await? {
+            Ok(judgement) => judgement,
+            Err(error) => return Ok(error),
+        };
+        used = add(used, judgement.answer.usage());
+        let is_all_denied = !judgement.denied.is_empty() && judgement.denied.len() == judgement.judged.len();
+        if !is_all_denied || rounds.len() >= limit || judgement.answer.choices().len() != 1 {
+            return finish(&judgement, used, &rounds);
+        }
+        let text = judgement.answer.choices().first().map(|choice| choice.text.clone()).unwrap_or_default();
+        let records: Vec<Judged> = judgement.judged.iter().map(|(_, judged)| judged.clone()).collect();
+        rounds.push(Round { text, message: system_message(&records) });
+        last = Some(judgement);
+    }
+}
+
+/// Judges every call in the answer and settles it. The inner error is the model's own, for the caller as it is.
+async fn judge(gate: &Gate, asking: &Asking, asked: Asked) -> Result<Result<Judgement, Answer>, Refusal> {
+    let price = asked.model.price;
+    let body = match asked.answer {
+        ModelAnswer::Whole(body) => body,
+        ModelAnswer::Error { status, headers, body } => {
+            let failed = settle(asked.call, Outcome::Failed, price, Some(Tokens::default()));
+            gate.settle(with_answer(failed, Body::new(body.clone()), Vec::new())).await?;
+            let mut error = answer::json(status.as_u16(), body);
+            error.headers_mut().extend(headers);
+            return Ok(Err(error));
+        }
+        ModelAnswer::Stream(_) => Bytes::new(),
+    };
+    let answer = match ChatAnswer::read(body.clone()) {
+        Ok(answer) => answer,
+        Err(refusal) => {
+            let unknown = settle(asked.call, Outcome::Unknown, price, None);
+            gate.settle(with_answer(unknown, Body::new(body), Vec::new())).await?;
+            return Err(refusal);
+        }
+    };
+    let calls = answer.tool_calls().iter();
+    let judged: Vec<(String, Judged)> =
+        calls.map(|call| (call.name.clone(), gate.judge(&asked.snapshot, asking, &call.name, &call.arguments))).collect();
+    let is_denied = |(_, (_, judged)): &(usize, &(String, Judged))| judged.effect == Effect::Deny;
+    let denied = judged.iter().enumerate().filter(is_denied).map(|(place, _)| place).collect();
+    let records = judged.iter().map(|(_, judged)| judged.clone()).collect();
+    let completed = settle(asked.call, Outcome::Completed, price, answer.usage());
+    gate.settle(with_answer(completed, Body::new(body), records)).await?;
+    Ok(Ok(Judgement { call: asked.call, answer, judged, denied }))
+}
+
+fn finish(last: &Judgement, used: Option<Tokens>, rounds: &[Round]) -> Result<Answer, Refusal> {
+    let note = note(&last.judged);
+    let usage = used.filter(|_| !rounds.is_empty());
+    let body = last.answer.edited(&Edit { denied: &last.denied, note: &note, usage })?;
+    Ok(answer::with_header(answer::json(200, body), CALL, &last.call.to_string()))
+}
+
+fn add(sum: Option<Tokens>, round: Option<Tokens>) -> Option<Tokens> {
+    match (sum, round) {
+        (Some(sum), Some(round)) => Some(sum.plus(round)),
+        (sum, round) => sum.or(round),
+    }
+}

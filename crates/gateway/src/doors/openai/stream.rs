@@ -1,0 +1,259 @@
+//! A completion in pieces: text flows on at once, a tool call is held until it is whole and judged.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use portcullis_domain::event::{Judged, Outcome};
+use portcullis_domain::ids::CallId;
+use portcullis_domain::journal::Body;
+use portcullis_domain::ledger::estimate;
+use portcullis_domain::money::{Price, Tokens};
+use portcullis_domain::policy::Effect;
+use portcullis_domain::refusal::Refusal;
+use portcullis_interop::llm::chat::stream::{ChatStream, Step, StreamEnd, Verdict};
+use portcullis_interop::llm::chat::{ChatRequest, Round};
+use portcullis_interop::refuse;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::doors::answer::{self, Answer, CALL, PIECES_LIMIT};
+use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
+use crate::asking::Asking;
+use crate::life::{Asked, Gate, ModelAnswer, ModelStream, UpstreamFault};
+
+/// Begins the answer. Whatever is refused before the first piece gets its own status; from then on a task pumps, and settles also when the caller leaves.
+///
+/// # Errors
+///
+/// Why it can't be answered.
+pub async fn answer(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Answer, Refusal> {
+    let (stays, mut gone) = oneshot::channel::<()>();
+    let begin = tokio::spawn(async move {
+        let asked = gate.ask_model(&asking, None, &request, &[], &mut gone).await;
+        asked.map(|asked| (gate, asking, request, asked))
+    });
+    let begun = begin.await;
+    drop(stays);
+    let (gate, asking, request, asked) = begun.unwrap_or_else(|error| Err(crashed(&error)))?;
+    let call = asked.call;
+    let answer = match asked.answer {
+        ModelAnswer::Stream(_) => {
+            let (sender, receiver) = mpsc::channel(PIECES_LIMIT);
+            let pump = Pump { gate, asking, request, sender, judged: Vec::new(), rounds: Vec::new() };
+            tokio::spawn(pump.run(asked));
+            answer::events(receiver)
+        }
+        ModelAnswer::Error { .. } | ModelAnswer::Whole(_) => not_a_stream(&gate, asked).await?,
+    };
+    Ok(answer::with_header(answer, CALL, &call.to_string()))
+}
+
+/// The upstream answered with an error, or with something that is no stream.
+async fn not_a_stream(gate: &Gate, asked: Asked) -> Result<Answer, Refusal> {
+    let price = asked.model.price;
+    match asked.answer {
+        ModelAnswer::Error { status, headers, body } => {
+            let failed = settle(asked.call, Outcome::Failed, price, Some(Tokens::default()));
+            gate.settle(with_answer(failed, Body::new(body.clone()), Vec::new())).await?;
+            let mut error: Response<_> = answer::json(status.as_u16(), body);
+            error.headers_mut().extend(headers);
+            Ok(error)
+        }
+        ModelAnswer::Whole(body) => {
+            let unknown = settle(asked.call, Outcome::Unknown, price, None);
+            gate.settle(with_answer(unknown, Body::new(body), Vec::new())).await?;
+            Err(UpstreamFault::Garbled("a stream was asked for".to_owned()).refusal(&asked.model.capability.name))
+        }
+        ModelAnswer::Stream(_) => Err(UpstreamFault::Garbled("a stream was not expected".to_owned()).refusal(&asked.model.capability.name)),
+    }
+}
+
+/// What pumps one answer to one client, over as many rounds as it takes.
+struct Pump {
+    gate: Arc<Gate>,
+    asking: Asking,
+    request: ChatRequest,
+    sender: mpsc::Sender<Bytes>,
+    /// The calls that were judged in this round, by the names that the model used.
+    judged: Vec<(String, Judged)>,
+    /// The rounds before this one.
+    rounds: Vec<Round>,
+}
+
+/// Why a round ended.
+enum Ended {
+    /// The upstream had no more.
+    Whole,
+    /// The client has left.
+    Left,
+    /// The upstream broke off or sent something that can't be judged.
+    Fault(Refusal),
+}
+
+impl Pump {
+    async fn run(mut self, first: Asked) {
+        let mut machine = ChatStream::new(self.request.asked_for_usage());
+        let mut asked = first;
+        loop {
+            let Asked { call, snapshot, model, answer: ModelAnswer::Stream(upstream) } = asked else { return };
+            let (ended, after) = self.round(&snapshot, upstream, machine).await;
+            let end = after.end();
+            if let Err(refusal) = self.settle(call, model.price, &end, &ended).await {
+                return self.fail(&refusal).await;
+            }
+            match ended {
+                Ended::Left => return,
+                Ended::Fault(refusal) => return self.fail(&refusal).await,
+                Ended::Whole => {}
+            }
+            let limit = usize::from(snapshot.config.policy.rounds);
+            let is_all_denied = end.denied > 0 && end.allowed.is_empty() && end.texts.len() <= 1;
+            if !is_all_denied || self.rounds.len() >= limit {
+                return self.close(end).await;
+            }
+            let text = end.texts.first().map(|(_, text)| text.clone()).unwrap_or_default();
+            let records: Vec<Judged> = self.judged.iter().map(|(_, judged)| judged.clone()).collect();
+            self.rounds.push(Round { text, message: system_message(&records) });
+            // When the model can't be asked again, the answer ends without the denied calls.
+            let Some(next) = self.next_round(call).await else { return self.close(end).await };
+            let Ok((bytes, next_machine)) = end.go_on() else { return self.abandon(&next).await };
+            if self.send(bytes).await.is_err() {
+                return self.abandon(&next).await;
+            }
+            self.judged.clear();
+            machine = next_machine;
+            asked = next;
+        }
+    }
+
+    /// Asks the model again, now that it knows what was denied.
+    async fn next_round(&self, parent: CallId) -> Option<Asked> {
+        let (_stays, mut gone) = oneshot::channel::<()>();
+        let asked = self.gate.ask_model(&self.asking, Some(parent), &self.request, &self.rounds, &mut gone).await.ok()?;
+        match asked.answer {
+            ModelAnswer::Stream(_) => Some(asked),
+            ModelAnswer::Error { .. } | ModelAnswer::Whole(_) => {
+                let _ = not_a_stream(&self.gate, asked).await;
+                None
+            }
+        }
+    }
+
+    /// Feeds the upstream's pieces through the machine until one side has no more.
+    async fn round(&mut self, snapshot: &crate::snapshot::Snapshot, mut upstream: ModelStream, mut machine: ChatStream) -> (Ended, ChatStream) {
+        loop {
+            loop {
+                match machine.next_step() {
+                    Ok(Some(Step::Release(bytes))) => {
+                        if self.send(bytes).await.is_err() {
+                            return (Ended::Left, machine);
+                        }
+                    }
+                    Ok(Some(Step::Judge(call))) => {
+                        let judged = self.gate.judge(snapshot, &self.asking, &call.name, &call.arguments);
+                        let verdict = if judged.effect == Effect::Allow { Verdict::Allow } else { Verdict::Deny };
+                        self.judged.push((call.name, judged));
+                        machine.decide(verdict);
+                    }
+                    Ok(None) => break,
+                    Err(refusal) => return (Ended::Fault(refusal), machine),
+                }
+            }
+            if machine.is_over() {
+                return (Ended::Whole, machine);
+            }
+            let piece = tokio::select! {
+                piece = upstream.next() => piece,
+                () = self.sender.closed() => return (Ended::Left, machine),
+            };
+            match piece {
+                Ok(Some(bytes)) => machine.feed(&bytes),
+                Ok(None) => machine.feed_end(),
+                Err(fault) => return (Ended::Fault(fault.refusal(self.request.model())), machine),
+            }
+        }
+    }
+
+    /// Settles the round by the provider's count, or by what was produced where there is none.
+    async fn settle(&self, call: CallId, price: Option<Price>, end: &StreamEnd, ended: &Ended) -> Result<(), Refusal> {
+        let outcome = match ended {
+            Ended::Whole if end.is_complete => Outcome::Completed,
+            Ended::Whole if end.is_failed => Outcome::Failed,
+            Ended::Left => Outcome::Aborted,
+            Ended::Whole | Ended::Fault(_) => Outcome::Unknown,
+        };
+        let tokens = end.usage.unwrap_or_else(|| self.produced(end));
+        let records = self.judged.iter().map(|(_, judged)| judged.clone()).collect();
+        let settlement = settle(call, outcome, price, Some(tokens));
+        self.gate.settle(with_answer(settlement, Body::new(assembled(end).into()), records)).await.map(|_| ())
+    }
+
+    /// What was used as far as it can be seen: the whole request, and what came of the answer.
+    fn produced(&self, end: &StreamEnd) -> Tokens {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let shape = estimate::Shape {
+            text_bytes: count(self.request.text_bytes()),
+            messages: count(self.request.message_count()),
+            images: count(self.request.image_count()),
+            output_limit: 0,
+        };
+        let output = estimate::produced(count(end.produced_chunks), count(end.produced_bytes));
+        Tokens { output, ..estimate::request(shape) }
+    }
+
+    /// The end of the answer, which is released now that the record is safe.
+    async fn close(&self, end: StreamEnd) {
+        let is_cut = !end.is_complete && !end.is_failed;
+        let note = note(&self.judged);
+        match end.close(Some(note.as_str()).filter(|note| !note.is_empty())) {
+            Ok(closing) => {
+                let _ = self.send(closing.tail).await;
+                let _ = self.send(closing.done).await;
+                if is_cut {
+                    let fault = UpstreamFault::Broken("the stream ended in the middle".to_owned());
+                    self.fail(&fault.refusal(self.request.model())).await;
+                }
+            }
+            Err(refusal) => self.fail(&refusal).await,
+        }
+    }
+
+    /// The client left between two rounds: the one that has begun is cancelled.
+    async fn abandon(&self, asked: &Asked) {
+        let end = ChatStream::new(false).end();
+        let _ = self.settle(asked.call, asked.model.price, &end, &Ended::Left).await;
+    }
+
+    async fn fail(&self, refusal: &Refusal) {
+        tracing::info!(code = %refusal.code, reasons = ?refusal.reasons, "a stream ended by a refusal");
+        let _ = self.send(refuse::openai_event(refusal).into()).await;
+    }
+
+    async fn send(&self, bytes: Bytes) -> Result<(), mpsc::error::SendError<Bytes>> {
+        if bytes.is_empty() { Ok(()) } else { self.sender.send(bytes).await }
+    }
+}
+
+/// What the client got in this round, as one message: the record has meaning, not pieces.
+fn assembled(end: &StreamEnd) -> Vec<u8> {
+    let choice = |(index, text): &(u64, String)| {
+        let calls: Vec<_> = end
+            .allowed
+            .iter()
+            .filter(|call| call.choice == *index)
+            .map(|call| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}))
+            .collect();
+        let mut message = json!({"role": "assistant", "content": text});
+        if let (false, Some(message)) = (calls.is_empty(), message.as_object_mut()) {
+            message.insert("tool_calls".to_owned(), calls.into());
+        }
+        json!({"index": index, "message": message})
+    };
+    let choices: Vec<_> = end.texts.iter().map(choice).collect();
+    json!({"object": "chat.completion", "choices": choices}).to_string().into_bytes()
+}
+
+fn crashed(error: &tokio::task::JoinError) -> Refusal {
+    Refusal::new(portcullis_domain::refusal::Code::UpstreamFailed, "the call ended by a fault of the gateway").because(error.to_string())
+}

@@ -1,0 +1,115 @@
+//! Which door a request goes to. Everything but health needs a caller.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_interop::refuse;
+
+use crate::doors::answer::{self, Answer};
+use crate::doors::arrived::{Arrived, Doors};
+use crate::doors::{admin, caller, mcp, openai};
+
+/// How a refusal is written at each door.
+#[derive(Clone, Copy)]
+enum Language {
+    Openai,
+    Mcp,
+    Api,
+}
+
+/// Answers one request.
+pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
+    let (head, body) = request.into_parts();
+    let snapshot = doors.gate.snapshot.load_full();
+    let (session, path) = split_session(head.uri.path());
+    let (session, path) = (session.map(str::to_owned), path.to_owned());
+    let language = language(&path);
+    if let Err(refusal) = caller::check_addressee(&head.headers, &head.uri, &snapshot.config.server) {
+        return refuse_as(language, &refusal);
+    }
+    match (&head.method, path.as_str()) {
+        (&Method::GET, "/healthz") => return answer::whole(200, "text/plain", "ok\n"),
+        (&Method::GET, "/readyz") => return admin::health::ready(&doors.gate).await,
+        _ => {}
+    }
+    let arrived = async {
+        let caller = caller::authenticate(&head.headers, &doors.gate.journal.keys(), doors.clock.now())?;
+        if !snapshot.has_principal(&caller.principal) {
+            return Err(Refusal::new(Code::Unauthenticated, "the key is not valid").because("its principal is not configured any more"));
+        }
+        let session = caller::named_session(&caller, session.as_deref(), &head.headers)?;
+        let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
+        let query = head.uri.query().map(str::to_owned);
+        Ok(Arrived { caller, session, method: head.method, path, query, headers: head.headers, body })
+    };
+    match arrived.await {
+        Ok(arrived) => enter(doors, language, arrived).await,
+        Err(refusal) => refuse_as(language, &refusal),
+    }
+}
+
+async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived) -> Answer {
+    let Ok(_place) = doors.calls.clone().try_acquire_owned() else {
+        return refuse_as(language, &Refusal::new(Code::TooMany, "too many calls are under way"));
+    };
+    let answer = match language {
+        Language::Openai => openai::enter(doors, arrived).await,
+        Language::Mcp => return mcp::enter(doors, arrived).await,
+        Language::Api => admin::enter(doors, arrived).await,
+    };
+    answer.unwrap_or_else(|refusal| refuse_as(language, &refusal))
+}
+
+fn language(path: &str) -> Language {
+    if path == "/mcp" || path.starts_with("/mcp/") {
+        Language::Mcp
+    } else if path.starts_with("/v1/") {
+        Language::Openai
+    } else {
+        Language::Api
+    }
+}
+
+/// The one place where a refusal outside of a call becomes an answer.
+fn refuse_as(language: Language, refusal: &Refusal) -> Answer {
+    if !refusal.reasons.is_empty() {
+        tracing::info!(code = %refusal.code, reasons = ?refusal.reasons, "refused");
+    }
+    let written = match language {
+        Language::Openai => refuse::openai(refusal),
+        Language::Mcp => {
+            let written = refuse::jsonrpc(refusal, None);
+            refuse::Answer { status: refusal.code.status(), ..written }
+        }
+        Language::Api => refuse::problem(refusal),
+    };
+    let answer = answer::whole(written.status, written.content_type, written.body);
+    match refusal.code {
+        Code::Unauthenticated => answer::with_header(answer, http::header::WWW_AUTHENTICATE, "Bearer realm=\"portcullis\""),
+        Code::TooMany | Code::StaleDecision | Code::StoreUnavailable => answer::with_header(answer, http::header::RETRY_AFTER, "1"),
+        _ => answer,
+    }
+}
+
+/// `/s/<session>/v1/…` is `/v1/…` in that session: a base URL is the one thing that every client can be given.
+fn split_session(path: &str) -> (Option<&str>, &str) {
+    let rest = path.strip_prefix("/s/").and_then(|rest| rest.find('/').map(|slash| rest.split_at(slash)));
+    rest.map_or((None, path), |(session, rest)| (Some(session), rest))
+}
+
+async fn read_body(body: Incoming, limit_bytes: usize) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::new(Code::TooLarge, format!("the body is larger than {limit_bytes} bytes"));
+    if hyper::body::Body::size_hint(&body).lower() > u64::try_from(limit_bytes).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
+    match Limited::new(body, limit_bytes).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => Err(Refusal::new(Code::InvalidRequest, "the body broke off")),
+    }
+}
+

@@ -1,0 +1,38 @@
+//! The table `server` of the configuration.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Where the gateway listens and whom it listens to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerTable {
+    /// Address and port. Anything but loopback needs `allowed_hosts`.
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// Names, without port, that a request's `Host` may have besides those of loopback and the listening address.
+    pub allowed_hosts: Vec<String>,
+    /// Origins, as in `https://console.example.org`, that a browser may call from. Requests without `Origin` are not from a page.
+    pub allowed_origins: Vec<String>,
+    /// The largest request body, in bytes.
+    pub body_limit_bytes: usize,
+    /// How many calls may be under way at a time.
+    pub calls_limit: usize,
+    /// How long calls under way may go on after the gateway is asked to stop, in seconds.
+    pub drain_s: u64,
+}
+
+impl Default for ServerTable {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4040)),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            body_limit_bytes: 16 << 20,
+            calls_limit: 4_096,
+            drain_s: 30,
+        }
+    }
+}

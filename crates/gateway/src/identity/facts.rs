@@ -1,0 +1,44 @@
+//! Principals as policy sees them.
+
+use std::collections::BTreeMap;
+
+use portcullis_cedar::Principal;
+use portcullis_domain::ids::{PrincipalName, RoleName};
+use portcullis_domain::policy::{Value, arguments};
+
+use crate::identity::table::{Attribute, IdentityTable};
+use crate::identity::{ADMINISTRATOR, ADMINISTRATOR_ROLE};
+
+/// All principals of the configuration, and the administrator that every gateway has.
+///
+/// # Errors
+///
+/// The attribute that policy can't see exactly.
+pub fn principals(table: &IdentityTable) -> Result<Vec<Principal>, String> {
+    let mut principals = Vec::new();
+    for (name, principal) in &table.principals {
+        let mut attributes = BTreeMap::new();
+        for (key, attribute) in &principal.attributes {
+            let value = value(attribute).map_err(|problem| format!("identity.principals.{name}.attributes.{key}: {problem}"))?;
+            attributes.insert(key.clone(), value);
+        }
+        principals.push(Principal { name: name.clone(), roles: principal.roles.clone(), attributes });
+    }
+    let administrator: PrincipalName = ADMINISTRATOR.parse()?;
+    if !table.principals.contains_key(&administrator) {
+        let role: RoleName = ADMINISTRATOR_ROLE.parse()?;
+        principals.push(Principal { name: administrator, roles: vec![role], attributes: BTreeMap::new() });
+    }
+    Ok(principals)
+}
+
+fn value(attribute: &Attribute) -> Result<Value, String> {
+    Ok(match attribute {
+        Attribute::Bool(value) => Value::Bool(*value),
+        Attribute::Long(value) => Value::Long(*value),
+        // The shortest text that stands for the same number: what was written, for every number of up to 15 digits.
+        Attribute::Decimal(value) => arguments::decimal(&value.to_string())?,
+        Attribute::Text(value) => Value::Text(value.clone()),
+        Attribute::Set(values) => Value::Set(values.iter().map(value).collect::<Result<_, _>>()?),
+    })
+}

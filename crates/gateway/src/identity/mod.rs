@@ -1,0 +1,12 @@
+//! Identity: issuing keys, and the administrator that every gateway has.
+//!
+//! Start with [`issue`]. Who a presented key stands for is asked in `portcullis_domain::identity`; roles and attributes are in [`table`].
+
+pub mod facts;
+pub mod issue;
+pub mod table;
+
+/// The principal that the first start issues a key for.
+pub const ADMINISTRATOR: &str = "admin";
+/// The role that may manage the gateway.
+pub const ADMINISTRATOR_ROLE: &str = "administrator";

@@ -1,0 +1,53 @@
+//! What an engine is: a few methods that every store passes the same conformance suite with.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use portcullis_domain::event::Event;
+use portcullis_domain::identity::Keys;
+use portcullis_domain::journal::{Draft, StreamId};
+use portcullis_domain::time::Timestamp;
+use portcullis_domain::world::World;
+
+use crate::journal::fault::StoreFault;
+
+/// A decision that waits for its turn.
+pub trait Job: Send {
+    /// Decides on the world as it is now. An engine may call it again after a conflict; the last verdict counts.
+    fn decide(&mut self, world: &World, at: Timestamp) -> Vec<Draft<Event>>;
+
+    /// Gives the answer away: the entries are durable, or it is not known whether they are.
+    fn finish(self: Box<Self>, outcome: Result<(), StoreFault>);
+}
+
+/// An entry as it was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its number among all entries, from 1.
+    pub position: u64,
+    /// Its canonical bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A store of entries with the world that they make.
+pub trait Engine: Send + Sync {
+    /// Puts a decision into the queue. It is finished in any case, also when this fails.
+    fn submit(&self, job: Box<dyn Job>);
+
+    /// The entries of a stream after the one of that number, at most `limit`, in order. It blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be read.
+    fn entries(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Stored>, StoreFault>;
+
+    /// A body of an entry by its place in the entry's list; none where it was erased or never kept. It blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be read, or the bytes are not those that the entry names.
+    fn body(&self, stream: &StreamId, position: u64, index: usize) -> Result<Option<Bytes>, StoreFault>;
+
+    /// The keys that callers are recognised by, as of the last durable entry.
+    fn keys(&self) -> Arc<Keys>;
+}

@@ -1,0 +1,34 @@
+//! What can go wrong with a store. A fault is not a refusal: nobody decided anything.
+
+use portcullis_domain::refusal::{Code, Refusal};
+
+/// A store that did not do what it should.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreFault {
+    /// Reading or writing failed; whether what was being written is there, only the next start will tell.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// The engine has ended, by a fault before or because it was asked to.
+    #[error("the store is not open any more")]
+    Closed,
+    /// More waits for the writer than it may.
+    #[error("the store has too much to do")]
+    Busy,
+    /// What is in the store is not what was written.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The store can't be opened: used by somebody else, of another version, without its keys.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl From<StoreFault> for Refusal {
+    /// Without the record nothing may happen: the caller is told so, the operator reads why.
+    fn from(fault: StoreFault) -> Self {
+        let code = match fault {
+            StoreFault::Busy => Code::TooMany,
+            StoreFault::Failed(_) | StoreFault::Closed | StoreFault::Damaged(_) | StoreFault::Unusable(_) => Code::StoreUnavailable,
+        };
+        Self::new(code, "the gateway can't write its journal at the moment, so nothing was done").because(fault.to_string())
+    }
+}

@@ -1,0 +1,23 @@
+//! Journal: the engines that make entries durable, and the one handle that everything else uses.
+//!
+//! Owns the store: its files, its keys, its writer. Nobody else opens a database. An engine decides a [`Command`] on the world as it is, writes the entries, and
+//! only then gives the answer away: that is invariants 1 and 2 in one place. A write that fails after a decision ends the engine, since memory and disk may
+//! differ from then on; the next start rebuilds memory from disk.
+//!
+//! Start with [`engine`] (what an engine is), then [`handle`] (what callers see), then [`sequencer`] and [`sqlite`] (the embedded engine).
+//!
+//! [`Command`]: portcullis_domain::admission::Command
+
+pub mod engine;
+pub mod fault;
+pub mod files;
+pub mod handle;
+pub mod sequencer;
+pub mod sqlite;
+pub mod table;
+pub mod vault;
+
+
+pub use engine::{Engine, Job, Stored};
+pub use fault::StoreFault;
+pub use handle::Journal;

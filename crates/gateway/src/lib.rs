@@ -1,0 +1,22 @@
+//! The shell of Portcullis: everything that waits, around the pure core.
+//!
+//! A request comes in at a door ([`doors`]), lives its life ([`life`]) and leaves by an upstream ([`upstreams`]); what happened is in the journal ([`journal`]). [`assemble`] puts
+//! the parts together, [`timers`] keeps them up to date, [`cli`] is how people start and ask.
+
+pub mod asking;
+pub mod assemble;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod doors;
+pub mod entropy;
+pub mod identity;
+pub mod journal;
+pub mod ledger;
+pub mod life;
+pub mod policy;
+pub mod registry;
+pub mod snapshot;
+pub mod telemetry;
+pub mod timers;
+pub mod upstreams;

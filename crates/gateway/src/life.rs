@@ -1,0 +1,247 @@
+//! The life of a call: read → know → admit → forward → settle → answer.
+//!
+//! Doors read and answer; everything between is here, the same for every language. Nothing leaves but by [`Gate::call_tool`] and [`Gate::ask_model`], and both admit first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use portcullis_domain::admission::admit::denied;
+use portcullis_domain::admission::{Admit, Admitted, Receipt, Settle};
+use portcullis_domain::call::Place;
+use portcullis_domain::event::{Judged, Outcome};
+use portcullis_domain::ids::CallId;
+use portcullis_domain::journal::Body;
+use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::Effect;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_interop::llm::chat::{ChatRequest, Round};
+use tokio::sync::oneshot;
+
+use crate::asking::Asking;
+use crate::entropy::new_call;
+use crate::journal::Journal;
+
+use crate::snapshot::Known;
+use crate::telemetry::Metrics;
+pub use crate::registry::{Model, Tool};
+pub use crate::snapshot::Snapshot;
+pub use crate::upstreams::egress::ToolAnswer;
+use crate::upstreams::model::ModelEndpoint;
+pub use crate::upstreams::model::{ModelAnswer, ModelStream};
+pub use crate::upstreams::{Egress, UpstreamFault};
+
+/// How often a decision is made anew because the policies changed in between, before the caller is told to come back.
+const STALE_LIMIT: usize = 40;
+/// How long the new policies are waited for each time.
+const STALE_PAUSE: Duration = Duration::from_millis(5);
+
+/// All that calls pass through.
+pub struct Gate {
+    /// The record.
+    pub journal: Journal,
+    /// What is in force.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// The way out.
+    pub egress: Egress,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// A model's answer that is not settled yet.
+pub struct Asked {
+    /// The call.
+    pub call: CallId,
+    /// What was in force when it was admitted.
+    pub snapshot: Arc<Snapshot>,
+    /// The model.
+    pub model: Arc<Model>,
+    /// What came, or that the caller has left before anything came.
+    pub answer: ModelAnswer,
+}
+
+/// Resolves when the caller has left. It never does for those whose leaving means nothing.
+pub type Gone = oneshot::Receiver<()>;
+
+impl Gate {
+    /// A call of a tool, from reading to answer.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer; the journal says the same.
+    pub async fn call_tool(&self, asking: &Asking, tool: &Arc<Tool>, arguments: Bytes, gone: &mut Gone) -> Result<ToolAnswer, Refusal> {
+        let payload = Body::new(arguments);
+        let know = |snapshot: &Snapshot| {
+            let raw = std::str::from_utf8(payload.bytes()).unwrap_or_default();
+            // The tool as it is declared now; without it there is nothing to judge by.
+            let current = snapshot.catalogue.all_tools().get(&*tool.capability.name).unwrap_or(tool);
+            snapshot.know_tool(asking, Place::Request, current, raw)
+        };
+        let (admitted, _) = self.admit(asking, None, &payload, know).await?;
+        let answer = tokio::select! {
+            answer = self.egress.call_tool(&admitted, &tool.server, &tool.name, &tool.input_schema) => answer,
+            _ = &mut *gone => return Err(self.left(&admitted).await),
+        };
+        self.settle(of_tool(&admitted, &answer)).await?;
+        answer.map_err(|fault| fault.refusal(&tool.capability.name))
+    }
+
+    /// One round of a chat completion, from reading to the beginning of the answer. Whoever gets it settles it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer; the journal says the same.
+    pub async fn ask_model(
+        &self,
+        asking: &Asking,
+        parent: Option<CallId>,
+        request: &ChatRequest,
+        rounds: &[Round],
+        gone: &mut Gone,
+    ) -> Result<Asked, Refusal> {
+        let snapshot = self.snapshot.load();
+        let model = snapshot.catalogue.model(request.model()).cloned();
+        let upstream_name = model.as_ref().map_or("", |model| &model.upstream_name);
+        let payload = Body::new(request.ask_again(upstream_name, rounds));
+        let know = |snapshot: &Snapshot| snapshot.know_chat(asking, model.as_deref(), request);
+        let (admitted, snapshot) = self.admit(asking, parent, &payload, know).await?;
+        let Some(model) = model else { return Err(Refusal::new(Code::CapabilityNotFound, "there is no such model")) };
+        let endpoint = ModelEndpoint {
+            uri: &model.chat_uri,
+            authorization: model.authorization.as_ref(),
+            timeout: model.timeout,
+            is_stream: request.is_stream(),
+        };
+        let answer = tokio::select! {
+            answer = self.egress.call_model(&admitted, endpoint) => answer,
+            _ = &mut *gone => return Err(self.left(&admitted).await),
+        };
+        match answer {
+            Ok(answer) => Ok(Asked { call: admitted.call(), snapshot, model, answer }),
+            Err(fault) => {
+                self.settle(of_fault(admitted.call(), &fault)).await?;
+                Err(fault.refusal(&model.capability.name))
+            }
+        }
+    }
+
+    /// May this call be forwarded? Asked again as long as the policies change in between.
+    async fn admit(
+        &self,
+        asking: &Asking,
+        parent: Option<CallId>,
+        payload: &Body,
+        know: impl Fn(&Snapshot) -> Known,
+    ) -> Result<(Admitted, Arc<Snapshot>), Refusal> {
+        let call = new_call()?;
+        let mut attempt = 0;
+        loop {
+            let snapshot = self.snapshot.load_full();
+            let known = know(&snapshot);
+            let command = Admit {
+                call,
+                parent,
+                key: asking.key.clone(),
+                session: asking.session.clone(),
+                origin: asking.origin,
+                session_budget: snapshot.session_budget(),
+                door: asking.door,
+                capability: known.capability,
+                payload: known.obstacle.map_or_else(|| Ok(payload.clone()), Err),
+                decision: known.decision,
+                estimate: known.estimate,
+            };
+            match self.journal.execute(command).await? {
+                Err(refusal) if refusal.code == Code::StaleDecision && attempt < STALE_LIMIT => {
+                    attempt += 1;
+                    tokio::time::sleep(STALE_PAUSE).await;
+                }
+                Err(refusal) => {
+                    self.metrics.refused(asking.door, refusal.code);
+                    return Err(refusal);
+                }
+                Ok(admitted) => {
+                    self.metrics.admitted(asking.door, admitted.capability().kind);
+                    return Ok((admitted, snapshot));
+                }
+            }
+        }
+    }
+
+    /// What policy says of a tool call inside a model's answer. A name that may mean several tools must be allowed for all of them.
+    #[must_use]
+    pub fn judge(&self, snapshot: &Snapshot, asking: &Asking, name: &str, arguments: &str) -> Judged {
+        let place = Place::ModelAnswer;
+        let meant = snapshot.catalogue.meant(name);
+        let first = meant.first().map(|tool| snapshot.know_tool(asking, place, tool, arguments));
+        let mut known = first.unwrap_or_else(|| snapshot.know_function(asking, place, name));
+        for tool in meant.iter().skip(1) {
+            if known.decision.effect == Effect::Allow {
+                known = snapshot.know_tool(asking, place, tool, arguments);
+            }
+        }
+        let refusal = match (known.obstacle, known.decision.effect) {
+            (Some(obstacle), _) => Some(obstacle),
+            (None, Effect::Deny) => Some(denied(&known.decision)),
+            (None, Effect::Allow) => None,
+        };
+        self.metrics.judged(refusal.is_none());
+        Judged {
+            capability: known.capability,
+            place,
+            effect: if refusal.is_some() { Effect::Deny } else { Effect::Allow },
+            arguments: arguments.to_owned(),
+            policies: known.decision.policies,
+            message: refusal.as_ref().map(|refusal| refusal.message.clone()),
+            reasons: refusal.map(|refusal| refusal.reasons).unwrap_or_default(),
+        }
+    }
+
+    /// Writes down what became of a call. Nothing that follows from it may be answered before.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed.
+    pub async fn settle(&self, settle: Settle) -> Result<Receipt, Refusal> {
+        let outcome = settle.outcome;
+        let receipt = self.journal.execute(settle).await??;
+        self.metrics.settled(outcome, receipt.charged);
+        Ok(receipt)
+    }
+
+    /// The caller has left before an answer came; the upstream call was cancelled by dropping it. What it had cost by then can't be known.
+    async fn left(&self, admitted: &Admitted) -> Refusal {
+        let settle = Settle { outcome: Outcome::Aborted, ..of_fault(admitted.call(), &UpstreamFault::Broken(String::new())) };
+        match self.settle(settle).await {
+            Ok(_) => Refusal::new(Code::UpstreamFailed, "the caller has left"),
+            Err(refusal) => refusal,
+        }
+    }
+}
+
+fn of_tool(admitted: &Admitted, answer: &Result<ToolAnswer, UpstreamFault>) -> Settle {
+    let (outcome, body) = match answer {
+        Ok(ToolAnswer::Result(raw)) => (Outcome::Completed, Some(Bytes::copy_from_slice(raw.as_bytes()))),
+        Ok(ToolAnswer::Error { code, message, .. }) => (Outcome::Failed, Some(format!("{code} {message}").into())),
+        Err(fault) => (fault.outcome(), None),
+    };
+    Settle {
+        call: admitted.call(),
+        outcome,
+        tokens: None,
+        cost: Some(Nanodollars::ZERO),
+        answer: body.map(Body::new),
+        judged: Vec::new(),
+    }
+}
+
+/// A call without an answer: it cost nothing if it certainly did not run, and nobody knows what otherwise.
+fn of_fault(call: CallId, fault: &UpstreamFault) -> Settle {
+    let outcome = fault.outcome();
+    let cost = match outcome {
+        Outcome::Failed => Some(Nanodollars::ZERO),
+        Outcome::Completed | Outcome::Aborted | Outcome::Unknown => None,
+    };
+    Settle { call, outcome, tokens: None, cost, answer: None, judged: Vec::new() }
+}

@@ -1,0 +1,123 @@
+//! All models, tools and toolsets under the names that callers use.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use portcullis_domain::call::{Capability, Kind};
+use portcullis_domain::ids::ServerName;
+
+use crate::registry::model::Model;
+use crate::registry::table::RegistryTable;
+use crate::registry::tool::{SEPARATOR, Tool};
+
+/// A selection of tools, by the names that its callers use.
+pub type Toolset = BTreeMap<String, Arc<Tool>>;
+
+/// What there is to call. It never changes: when something changes there is another one.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    models: BTreeMap<String, Arc<Model>>,
+    /// All tools as `server__tool`.
+    all: Toolset,
+    /// By the name that the server gave, for models that leave the server out.
+    by_plain_name: BTreeMap<String, Vec<Arc<Tool>>>,
+    toolsets: BTreeMap<String, Toolset>,
+}
+
+impl Catalogue {
+    /// The catalogue of this configuration and of what each server declared.
+    ///
+    /// # Errors
+    ///
+    /// One sentence for each thing that is wrong, behind the key that it stands at.
+    pub fn new(table: &RegistryTable, base: &Path, tools: impl IntoIterator<Item = Arc<Tool>>) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut catalogue = Self::default();
+        for (name, model) in &table.models {
+            match Model::of_table(name, model, base) {
+                Ok(model) => drop(catalogue.models.insert(name.clone(), Arc::new(model))),
+                Err(problem) => problems.push(format!("registry.models.{name}: {problem}")),
+            }
+        }
+        for tool in tools {
+            catalogue.by_plain_name.entry(tool.name.clone()).or_default().push(tool.clone());
+            let own = catalogue.toolsets.entry(tool.server.to_string()).or_default();
+            own.insert(tool.name.clone(), tool.clone());
+            catalogue.all.insert(tool.capability.name.to_string(), tool);
+        }
+        for server in table.servers.keys() {
+            catalogue.toolsets.entry(server.to_string()).or_default();
+        }
+        for (name, items) in &table.toolsets {
+            match catalogue.select(table, name, items) {
+                Ok(toolset) => drop(catalogue.toolsets.insert(name.clone(), toolset)),
+                Err(problem) => problems.push(format!("registry.toolsets.{name}: {problem}")),
+            }
+        }
+        if problems.is_empty() { Ok(catalogue) } else { Err(problems) }
+    }
+
+    /// The tools that `items` name: whole servers, or single tools as `server__tool`.
+    fn select(&self, table: &RegistryTable, name: &str, items: &[String]) -> Result<Toolset, String> {
+        if table.servers.contains_key(&name.parse::<ServerName>()?) {
+            return Err("has the name of a server".to_owned());
+        }
+        let mut toolset = Toolset::new();
+        for item in items {
+            let selected: Vec<Arc<Tool>> = match (self.toolsets.get(item), self.all.get(item)) {
+                (Some(server), _) => server.values().cloned().collect(),
+                (None, Some(tool)) => vec![tool.clone()],
+                // A tool of a server that was not reached yet: it joins when the server is.
+                (None, None) if item.split_once(SEPARATOR).is_some_and(|(server, _)| server.parse().is_ok_and(|server: ServerName| table.servers.contains_key(&server))) => Vec::new(),
+                (None, None) => return Err(format!("`{item}` is neither a server nor a tool `server{SEPARATOR}tool`")),
+            };
+            for tool in selected {
+                if let Some(other) = toolset.insert(tool.name.clone(), tool.clone())
+                    && other.capability != tool.capability
+                {
+                    return Err(format!("`{}` and `{}` would both be called `{}`", other.capability.name, tool.capability.name, tool.name));
+                }
+            }
+        }
+        Ok(toolset)
+    }
+
+    /// The models by name.
+    pub fn models(&self) -> impl Iterator<Item = (&String, &Arc<Model>)> {
+        self.models.iter()
+    }
+
+    /// The model of that name.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
+        self.models.get(name)
+    }
+
+    /// All tools, as `server__tool`.
+    #[must_use]
+    pub fn all_tools(&self) -> &Toolset {
+        &self.all
+    }
+
+    /// The toolset of that name.
+    #[must_use]
+    pub fn toolset(&self, name: &str) -> Option<&Toolset> {
+        self.toolsets.get(name)
+    }
+
+    /// All tools that a model may mean by that name: exactly `server__tool`, or else every tool that its server calls so.
+    #[must_use]
+    pub fn meant(&self, name: &str) -> &[Arc<Tool>] {
+        match self.all.get(name) {
+            Some(tool) => std::slice::from_ref(tool),
+            None => self.by_plain_name.get(name).map_or(&[], Vec::as_slice),
+        }
+    }
+
+    /// A function that the registry does not know.
+    #[must_use]
+    pub fn function(name: &str) -> Capability {
+        Capability::new(Kind::Function, name)
+    }
+}

@@ -1,0 +1,162 @@
+//! Everything that a call needs to know and that changes only with the configuration or the catalogue, in one immutable value.
+//!
+//! A call takes one snapshot and keeps it to its end, so that a reload never changes the rules in the middle of a decision.
+
+use std::time::Duration;
+
+use portcullis_cedar::Engine;
+use portcullis_domain::call::{Capability, Kind, Place};
+use portcullis_domain::ids::PrincipalName;
+use portcullis_domain::ledger::estimate;
+use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::{Decision, Effect, Question, arguments};
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_interop::llm::chat::ChatRequest;
+
+use crate::config::Config;
+use crate::asking::Asking;
+use crate::registry::{Catalogue, Model, Tool};
+
+/// What is in force.
+pub struct Snapshot {
+    /// The configuration that it was made of.
+    pub config: Config,
+    /// What there is to call.
+    pub catalogue: Catalogue,
+    /// The rules.
+    pub policy: Engine,
+    /// The rules as text, with the names of their files.
+    pub policy_text: String,
+}
+
+/// What is known of a call before it is admitted.
+#[derive(Debug)]
+pub struct Known {
+    /// What it is aimed at.
+    pub capability: Capability,
+    /// Why it can't be forwarded, whatever policy says.
+    pub obstacle: Option<Refusal>,
+    /// What policy says.
+    pub decision: Decision,
+    /// What it may cost; none when its price is not known.
+    pub estimate: Option<Nanodollars>,
+}
+
+impl Snapshot {
+    /// What may be spent in a session that is opened now.
+    #[must_use]
+    pub fn session_budget(&self) -> Option<Nanodollars> {
+        self.config.ledger.session.map(|budget| budget.usd.0)
+    }
+
+    /// Whether the configuration knows the principal.
+    #[must_use]
+    pub fn has_principal(&self, name: &PrincipalName) -> bool {
+        self.config.identity.principals.contains_key(name) || name.as_str() == crate::identity::ADMINISTRATOR
+    }
+
+    /// Whether the principal may manage the gateway.
+    #[must_use]
+    pub fn is_administrator(&self, name: &PrincipalName) -> bool {
+        let is_role = |role: &portcullis_domain::ids::RoleName| role.as_str() == crate::identity::ADMINISTRATOR_ROLE;
+        let listed = self.config.identity.principals.get(name);
+        listed.map_or(name.as_str() == crate::identity::ADMINISTRATOR, |table| table.roles.iter().any(is_role))
+    }
+
+    /// How long calls may go on after the gateway is asked to stop.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.config.server.drain_s)
+    }
+
+    /// What is known of a call of a tool with these arguments.
+    #[must_use]
+    pub fn know_tool(&self, asking: &Asking, place: Place, tool: &Tool, raw: &str) -> Known {
+        // Some models write nothing where a tool has no arguments.
+        let raw = if raw.is_empty() { "{}" } else { raw };
+        let read = arguments::read(raw, &tool.arguments);
+        let question = Question {
+            principal: &asking.session.owner,
+            capability: &tool.capability,
+            arguments: read.as_ref().ok(),
+            session: &asking.session,
+            door: asking.door,
+            place,
+        };
+        // Arguments that can't be judged are refused for that reason; policy is not asked about what it can't see.
+        let decision = match &read {
+            Ok(_) => self.policy.decide(&question),
+            Err(refusal) => self.unjudged(refusal),
+        };
+        Known { capability: tool.capability.clone(), obstacle: read.err(), decision, estimate: Some(Nanodollars::ZERO) }
+    }
+
+    /// What is known of a function that the registry does not have.
+    #[must_use]
+    pub fn know_function(&self, asking: &Asking, place: Place, name: &str) -> Known {
+        let capability = Catalogue::function(name);
+        let decision = self.ask(asking, place, &capability);
+        Known { capability, obstacle: None, decision, estimate: Some(Nanodollars::ZERO) }
+    }
+
+    /// What is known of a chat completion. What the provider would run by itself never passes another door, so it is asked about here.
+    #[must_use]
+    pub fn know_chat(&self, asking: &Asking, model: Option<&Model>, request: &ChatRequest) -> Known {
+        let place = Place::Request;
+        let Some(model) = model else {
+            let capability = Capability::new(Kind::Model, request.model());
+            let refusal = Refusal::new(Code::CapabilityNotFound, format!("there is no model `{}`", request.model())).about("model");
+            let decision = self.unjudged(&refusal);
+            return Known { capability, obstacle: Some(refusal), decision, estimate: None };
+        };
+        let own = self.ask(asking, place, &model.capability);
+        let inner = request.provider_tools().iter().map(|name| self.ask(asking, place, &Catalogue::function(name)));
+        let decision = std::iter::once(own).chain(inner).reduce(first_denial).unwrap_or_else(|| self.unjudged(&no_question()));
+        let shape = estimate::Shape {
+            text_bytes: count(request.text_bytes()),
+            messages: count(request.message_count()),
+            images: count(request.image_count()),
+            output_limit: request.output_limit().unwrap_or(model.max_output_tokens).saturating_mul(request.choice_count()),
+        };
+        let estimate = model.price.map(|price| price.cost(estimate::request(shape)));
+        Known { capability: model.capability.clone(), obstacle: None, decision, estimate }
+    }
+
+    fn ask(&self, asking: &Asking, place: Place, capability: &Capability) -> Decision {
+        let question = Question {
+            principal: &asking.session.owner,
+            capability,
+            arguments: None,
+            session: &asking.session,
+            door: asking.door,
+            place,
+        };
+        self.policy.decide(&question)
+    }
+
+    /// The decision about something that policy was not asked about, because it can't be forwarded anyway.
+    fn unjudged(&self, refusal: &Refusal) -> Decision {
+        Decision {
+            effect: Effect::Deny,
+            policies: Vec::new(),
+            message: Some(refusal.message.clone()),
+            errors: Vec::new(),
+            version: self.policy.version(),
+        }
+    }
+}
+
+fn first_denial(first: Decision, second: Decision) -> Decision {
+    match first.effect {
+        Effect::Deny => first,
+        Effect::Allow => second,
+    }
+}
+
+fn no_question() -> Refusal {
+    Refusal::new(Code::Denied, "nothing was asked")
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

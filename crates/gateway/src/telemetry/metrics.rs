@@ -1,0 +1,82 @@
+//! Counters for Prometheus (OpenMetrics text at `/metrics`). Labels have few values, never names that callers choose.
+
+use std::sync::atomic::AtomicU64;
+
+use portcullis_domain::call::{Door, Kind};
+use portcullis_domain::event::Outcome;
+use portcullis_domain::money::Nanodollars;
+use portcullis_domain::refusal::Code;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+type Labels = Vec<(&'static str, &'static str)>;
+
+/// All counters.
+pub struct Metrics {
+    registry: Registry,
+    admitted: Family<Labels, Counter>,
+    refused: Family<Labels, Counter>,
+    settled: Family<Labels, Counter>,
+    judged: Family<Labels, Counter>,
+    charged: Counter<u64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All counters at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("portcullis");
+        let (admitted, refused, settled, judged) = (Family::default(), Family::default(), Family::default(), Family::default());
+        let charged = Counter::default();
+        registry.register("calls_admitted", "Calls that were admitted", admitted.clone());
+        registry.register("calls_refused", "Calls that were refused", refused.clone());
+        registry.register("calls_settled", "Calls that were settled", settled.clone());
+        registry.register("policy_judged", "Tool calls inside model answers that were judged", judged.clone());
+        registry.register("ledger_charged_nanodollars", "What calls have cost", charged.clone());
+        Self { registry, admitted, refused, settled, judged, charged }
+    }
+
+    /// A call was admitted.
+    pub fn admitted(&self, door: Door, kind: Kind) {
+        self.admitted.get_or_create(&vec![("door", door.as_str()), ("kind", kind.as_str())]).inc();
+    }
+
+    /// A call was refused.
+    pub fn refused(&self, door: Door, code: Code) {
+        self.refused.get_or_create(&vec![("door", door.as_str()), ("code", code.as_str())]).inc();
+    }
+
+    /// A call was settled.
+    pub fn settled(&self, outcome: Outcome, charged: Nanodollars) {
+        let outcome = match outcome {
+            Outcome::Completed => "completed",
+            Outcome::Failed => "failed",
+            Outcome::Aborted => "aborted",
+            Outcome::Unknown => "unknown",
+        };
+        self.settled.get_or_create(&vec![("outcome", outcome)]).inc();
+        self.charged.inc_by(charged.nanos());
+    }
+
+    /// A tool call inside a model's answer was judged.
+    pub fn judged(&self, is_allowed: bool) {
+        self.judged.get_or_create(&vec![("effect", if is_allowed { "allow" } else { "deny" })]).inc();
+    }
+
+    /// All counters as OpenMetrics text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,91 @@
+//! The HTTP client that all upstreams share.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::upstreams::fault::UpstreamFault;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an unused connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How many unused connections are kept to each host.
+const IDLE_LIMIT: usize = 256;
+/// The largest answer that is read as a whole, in bytes.
+pub const ANSWER_LIMIT_BYTES: usize = 32 << 20;
+
+/// A client with its pool of connections.
+#[derive(Clone)]
+pub struct HttpClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl HttpClient {
+    /// A client that trusts the public certificate authorities.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tcp.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_LIMIT)
+            .retry_canceled_requests(false)
+            .build(connector);
+        Self { client }
+    }
+
+    /// Sends `body` by POST and waits for the head of the answer.
+    ///
+    /// # Errors
+    ///
+    /// When no head came.
+    pub async fn post(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Response<Incoming>, UpstreamFault> {
+        let mut request = Request::post(uri.clone()).body(Full::new(body)).map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
+        *request.headers_mut() = headers;
+        self.client.request(request).await.map_err(|error| {
+            let reason = chain(&error);
+            if error.is_connect() { UpstreamFault::Unreachable(reason) } else { UpstreamFault::Broken(reason) }
+        })
+    }
+}
+
+impl Default for HttpClient {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads the rest of an answer as a whole.
+///
+/// # Errors
+///
+/// When it breaks off or is too large.
+pub async fn read_whole(body: Incoming) -> Result<Bytes, UpstreamFault> {
+    let whole = Limited::new(body, ANSWER_LIMIT_BYTES).collect().await;
+    whole.map(http_body_util::Collected::to_bytes).map_err(|error| UpstreamFault::Broken(error.to_string()))
+}
+
+/// An error with what it was caused by, in one line.
+fn chain(error: &hyper_util::client::legacy::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,90 @@
+//! The one way out.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use portcullis_domain::admission::Admitted;
+use portcullis_domain::ids::ServerName;
+
+use crate::upstreams::client::HttpClient;
+use crate::upstreams::fault::UpstreamFault;
+
+/// What a tool server answers.
+#[derive(Debug, Clone)]
+pub enum ToolAnswer {
+    /// The raw result of `tools/call`.
+    Result(String),
+    /// A JSON-RPC error: the tool did not run.
+    Error {
+        /// The number of the error.
+        code: i64,
+        /// A sentence.
+        message: String,
+        /// More about it, as raw JSON.
+        data: Option<String>,
+    },
+}
+
+/// A call of a tool, as its server knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct ToolCall<'a> {
+    /// Its name for the server.
+    pub name: &'a str,
+    /// The raw JSON object of the arguments.
+    pub arguments: &'a str,
+    /// The raw schema of the arguments: a server may want some of them in headers.
+    pub input_schema: &'a str,
+}
+
+/// A future that a connector hands out.
+pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T, UpstreamFault>> + Send + 'a>>;
+
+/// A connection to an MCP server, over whatever carries it.
+pub trait ToolServer: Send + Sync {
+    /// The server's list of tools, as a JSON array of what it sent.
+    fn list(&self) -> Waiting<'_, Bytes>;
+
+    /// Calls a tool, once.
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Waiting<'a, ToolAnswer>;
+
+    /// Whether the server has said since the last list that its tools have changed.
+    fn has_changed(&self) -> bool;
+
+    /// Ends the connection, and the child process where there is one.
+    fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// The connections by server.
+pub type ToolServers = BTreeMap<ServerName, Arc<dyn ToolServer>>;
+
+/// Everything that calls leave by.
+pub struct Egress {
+    /// For models and for tool servers over HTTP.
+    pub http: HttpClient,
+    /// Replaced as a whole when the configuration changes.
+    pub servers: ArcSwap<ToolServers>,
+}
+
+impl Egress {
+    /// A way out without any tool servers yet.
+    #[must_use]
+    pub fn new(http: HttpClient) -> Self {
+        Self { http, servers: ArcSwap::from_pointee(ToolServers::new()) }
+    }
+
+    /// Forwards an admitted call of a tool: its payload is the arguments.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub async fn call_tool(&self, admitted: &Admitted, server: &ServerName, name: &str, input_schema: &str) -> Result<ToolAnswer, UpstreamFault> {
+        let connection = self.servers.load().get(server).cloned();
+        let connection = connection.ok_or_else(|| UpstreamFault::Unreachable("the server is not configured any more".to_owned()))?;
+        let arguments = std::str::from_utf8(admitted.payload()).map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
+        connection.call(ToolCall { name, arguments, input_schema }).await
+    }
+}

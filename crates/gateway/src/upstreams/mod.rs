@@ -1,0 +1,17 @@
+//! Upstreams: what calls are forwarded to.
+//!
+//! Owns connections, child processes and credentials. It forwards an [`Admitted`] and nothing else; what goes out is what was judged. It never tries a call again by
+//! itself: whether that would be right, only the caller can know.
+//!
+//! Start with [`egress`]; [`model`] speaks to model APIs, [`tool`] to MCP servers.
+//!
+//! [`Admitted`]: portcullis_domain::admission::Admitted
+
+pub mod client;
+pub mod egress;
+pub mod fault;
+pub mod model;
+pub mod tool;
+
+pub use egress::Egress;
+pub use fault::UpstreamFault;

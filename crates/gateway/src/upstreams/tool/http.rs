@@ -1,0 +1,271 @@
+//! An MCP server over Streamable HTTP, of either era.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, StatusCode, Uri};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use portcullis_domain::ids::ServerName;
+use portcullis_domain::refusal::Refusal;
+use portcullis_interop::mcp::Version;
+use portcullis_interop::mcp::egress::{self, AnswerReader, Client, Inbound, Outcome, Outgoing, Peer};
+use tokio::sync::Mutex;
+
+use crate::registry::model::bearer;
+use crate::registry::table::ToolServerTable;
+use crate::upstreams::client::{ANSWER_LIMIT_BYTES, HttpClient, read_whole};
+use crate::upstreams::egress::{ToolAnswer, ToolCall, ToolServer, Waiting};
+use crate::upstreams::fault::UpstreamFault;
+
+/// How long a call may take where the configuration does not say.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// The most pages of a list of tools that are read.
+const PAGES_LIMIT: usize = 64;
+/// Who the gateway says that it is.
+pub const CLIENT: Client<'static> = Client { name: "portcullis", version: env!("CARGO_PKG_VERSION") };
+
+/// A server behind a URL.
+pub struct HttpToolServer {
+    uri: Uri,
+    authorization: Option<HeaderValue>,
+    timeout: Duration,
+    http: HttpClient,
+    next_id: AtomicU64,
+    /// How the server was greeted; none before that and after it forgot. Held only to look and to replace.
+    peer: Mutex<Option<Arc<Peer<'static>>>>,
+}
+
+/// What came of one message.
+struct Exchange {
+    status: StatusCode,
+    session: Option<HeaderValue>,
+    outcome: Option<Outcome>,
+}
+
+impl HttpToolServer {
+    /// The server of that table; nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when the URL or the token can't be used.
+    pub fn new(_: &ServerName, url: &str, table: &ToolServerTable, http: HttpClient) -> Result<Self, String> {
+        let uri = url.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+        Ok(Self {
+            uri: uri.ok_or_else(|| format!("`{url}` is no URL of http or https"))?,
+            authorization: table.token.as_ref().map(|token| bearer(&token.0)).transpose()?,
+            timeout: table.timeout_s.map_or(TIMEOUT, Duration::from_secs),
+            http,
+            next_id: AtomicU64::new(1),
+            peer: Mutex::new(None),
+        })
+    }
+
+    fn id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The server as it was greeted; greets it first where that was not done yet. One greets, the others wait.
+    async fn peer(&self) -> Result<Arc<Peer<'static>>, UpstreamFault> {
+        let mut peer = self.peer.lock().await;
+        if let Some(peer) = &*peer {
+            return Ok(peer.clone());
+        }
+        let greeted = Arc::new(self.greet().await?);
+        *peer = Some(greeted.clone());
+        Ok(greeted)
+    }
+
+    async fn greet(&self) -> Result<Peer<'static>, UpstreamFault> {
+        let id = self.id();
+        let found = self.exchange(id, egress::discover(id, CLIENT), None).await?;
+        let greeting = egress::read_discovery(found.status.as_u16(), found.outcome.as_ref());
+        if let Some(greeting) = greeting.map_err(|refusal| refused(found.status, &refusal))? {
+            return Ok(Peer { client: CLIENT, version: greeting.version, session: None });
+        }
+        let id = self.id();
+        let found = self.exchange(id, egress::initialize(id, CLIENT), None).await?;
+        let outcome = found.outcome.ok_or_else(|| unexpected(found.status))?;
+        let greeting = egress::read_initialized(&outcome).map_err(|refusal| refused(found.status, &refusal))?;
+        let peer = Peer { client: CLIENT, version: greeting.version, session: found.session };
+        let welcomed = self.send(peer.initialized()).await?;
+        let _ = read_whole(welcomed.into_body()).await;
+        Ok(peer)
+    }
+
+    /// Sends a request to the server as it was greeted. A server that has forgotten the session is greeted again, once: it certainly did nothing.
+    async fn ask(&self, request: impl Fn(&Peer<'_>, u64) -> Outgoing) -> Result<Outcome, UpstreamFault> {
+        let mut is_again = false;
+        loop {
+            let (peer, id) = (self.peer().await?, self.id());
+            let found = self.exchange(id, request(&peer, id), Some(&peer)).await?;
+            if found.status == StatusCode::NOT_FOUND && peer.session.is_some() && !is_again {
+                is_again = true;
+                self.forget(&peer).await;
+                continue;
+            }
+            return match (found.outcome, found.status) {
+                (Some(outcome), _) => Ok(outcome),
+                (None, status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => Err(UpstreamFault::Credential(status.to_string())),
+                (None, status) => Err(unexpected(status)),
+            };
+        }
+    }
+
+    async fn forget(&self, forgotten: &Arc<Peer<'static>>) {
+        let mut peer = self.peer.lock().await;
+        if peer.as_ref().is_some_and(|peer| Arc::ptr_eq(peer, forgotten)) {
+            *peer = None;
+        }
+    }
+
+    async fn send(&self, outgoing: Outgoing) -> Result<http::Response<Incoming>, UpstreamFault> {
+        let mut headers = outgoing.headers;
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        self.http.post(&self.uri, headers, outgoing.body.into()).await
+    }
+
+    /// Sends one request and reads until its answer is there.
+    async fn exchange(&self, id: u64, outgoing: Outgoing, peer: Option<&Peer<'_>>) -> Result<Exchange, UpstreamFault> {
+        let (head, body) = self.send(outgoing).await?.into_parts();
+        let session = head.headers.get("mcp-session-id").cloned();
+        let outcome = if head.status.is_success() {
+            self.read_answer(id, &head.headers, body, peer).await?
+        } else {
+            egress::read_failure(&read_whole(body).await?)
+        };
+        Ok(Exchange { status: head.status, session, outcome })
+    }
+
+    async fn read_answer(&self, id: u64, headers: &HeaderMap, mut body: Incoming, peer: Option<&Peer<'_>>) -> Result<Option<Outcome>, UpstreamFault> {
+        let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let mut reader = AnswerReader::new(id, media, ANSWER_LIMIT_BYTES);
+        let mut is_over = false;
+        loop {
+            while let Some(inbound) = reader.next_inbound() {
+                match inbound {
+                    Inbound::Answer { outcome, .. } => return Ok(Some(outcome)),
+                    Inbound::Notification { .. } => {}
+                    Inbound::Request { id, method, .. } => {
+                        if let Some(peer) = peer.filter(|peer| peer.version != Version::MODERN) {
+                            let answered = self.send(peer.reply(&id, &method)).await?;
+                            let _ = read_whole(answered.into_body()).await;
+                        }
+                    }
+                }
+            }
+            if is_over {
+                return Ok(None);
+            }
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Some(bytes) = frame.data_ref() {
+                        reader.feed(bytes).map_err(|refusal| garbled(&refusal))?;
+                    }
+                }
+                Some(Err(error)) => return Err(UpstreamFault::Broken(error.to_string())),
+                None => {
+                    reader.feed_end().map_err(|refusal| garbled(&refusal))?;
+                    is_over = true;
+                }
+            }
+        }
+    }
+}
+
+impl ToolServer for HttpToolServer {
+    fn list(&self) -> Waiting<'_, Bytes> {
+        Box::pin(within(self.timeout, async {
+            let mut list = ToolList::default();
+            for _ in 0..PAGES_LIMIT {
+                let cursor = list.cursor.take();
+                let outcome = self.ask(|peer, id| peer.list_tools(id, cursor.as_deref())).await?;
+                if !list.add(&outcome)? {
+                    break;
+                }
+            }
+            Ok(list.into_bytes())
+        }))
+    }
+
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Waiting<'a, ToolAnswer> {
+        Box::pin(within(self.timeout, async move {
+            let call = egress::Call { name: call.name, arguments: Some(call.arguments), input_schema: call.input_schema, meta: None };
+            self.ask(|peer, id| peer.call_tool(id, &call)).await.map(answer)
+        }))
+    }
+
+    fn has_changed(&self) -> bool {
+        false
+    }
+
+    fn stop(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async { *self.peer.lock().await = None })
+    }
+}
+
+/// A list of tools that is read page by page.
+#[derive(Default)]
+pub struct ToolList {
+    raw: Vec<String>,
+    /// Where the next page begins.
+    pub cursor: Option<String>,
+}
+
+impl ToolList {
+    /// Takes in a page. Returns whether there is another.
+    ///
+    /// # Errors
+    ///
+    /// When it is no page.
+    pub fn add(&mut self, outcome: &Outcome) -> Result<bool, UpstreamFault> {
+        let page = egress::read_tools(outcome).map_err(|refusal| garbled(&refusal))?;
+        for problem in &page.problems {
+            tracing::warn!(%problem, "a tool is left out");
+        }
+        self.raw.extend(page.tools.into_iter().map(|tool| tool.raw));
+        self.cursor = page.next_cursor;
+        Ok(self.cursor.is_some())
+    }
+
+    /// The list as a JSON array of what the server sent.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        format!("[{}]", self.raw.join(",")).into()
+    }
+}
+
+/// What a server's outcome means for the call.
+#[must_use]
+pub fn answer(outcome: Outcome) -> ToolAnswer {
+    match outcome {
+        Outcome::Result(raw) => ToolAnswer::Result(raw),
+        Outcome::Error { code, message, data } => ToolAnswer::Error { code, message, data },
+    }
+}
+
+/// What could not be read, as a fault.
+#[must_use]
+pub fn garbled(refusal: &Refusal) -> UpstreamFault {
+    UpstreamFault::Garbled(format!("{}: {}", refusal.message, refusal.reasons.join("; ")))
+}
+
+async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T, UpstreamFault>>) -> Result<T, UpstreamFault> {
+    tokio::time::timeout(timeout, work).await.unwrap_or(Err(UpstreamFault::TimedOut(timeout.as_secs())))
+}
+
+fn refused(status: StatusCode, refusal: &Refusal) -> UpstreamFault {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => UpstreamFault::Credential(status.to_string()),
+        _ => UpstreamFault::Unreachable(format!("{}: {}", refusal.message, refusal.reasons.join("; "))),
+    }
+}
+
+fn unexpected(status: StatusCode) -> UpstreamFault {
+    UpstreamFault::Garbled(format!("HTTP status {status} and no message"))
+}

@@ -1,0 +1,295 @@
+//! An MCP server as a child process, over its standard input and output.
+//!
+//! The child is started when it is first needed and again when it has ended, after a pause that grows. Requests and answers are matched by id, so that calls run side by side.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use portcullis_domain::ids::ServerName;
+use portcullis_interop::mcp::Version;
+use portcullis_interop::mcp::egress::{self, Inbound, Outcome, Outgoing, Peer};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::Instant;
+
+use crate::registry::table::ToolServerTable;
+use crate::upstreams::client::ANSWER_LIMIT_BYTES;
+use crate::upstreams::egress::{ToolAnswer, ToolCall, ToolServer, Waiting};
+use crate::upstreams::fault::UpstreamFault;
+use crate::upstreams::tool::http::{CLIENT, ToolList, answer, garbled};
+
+/// How long a call may take where the configuration does not say.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a server may take to answer the first question, before it is greeted in the older way.
+const DISCOVER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a server may take to be ready.
+const GREET_TIMEOUT: Duration = Duration::from_secs(30);
+/// The pause after the first failure; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause between two starts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The most pages of a list of tools that are read.
+const PAGES_LIMIT: usize = 64;
+/// The gateway's own program, which is the guard's as well. The link stays good when the file is replaced.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// A server that is a program.
+pub struct StdioToolServer {
+    name: ServerName,
+    argv: Vec<String>,
+    environment: BTreeMap<String, String>,
+    directory: PathBuf,
+    timeout: Duration,
+    /// The running child, and when the next may be started. Held while one starts, so that only one does.
+    running: Mutex<Running>,
+    has_changed: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Running {
+    child: Option<Arc<Child>>,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+/// A child that was greeted.
+struct Child {
+    peer: Peer<'static>,
+    line: Arc<Line>,
+}
+
+/// The pipe to a child and back.
+struct Line {
+    input: Mutex<ChildStdin>,
+    next_id: AtomicU64,
+    /// Who waits for which answer; none once the child has ended. Held only to insert and remove.
+    waiting: SyncMutex<Option<HashMap<u64, oneshot::Sender<Outcome>>>>,
+}
+
+impl StdioToolServer {
+    /// The server of that table with these inherited variables; nothing is started yet.
+    ///
+    /// # Errors
+    ///
+    /// Never so far: whether the program can be started is known when it is.
+    pub fn new(name: &ServerName, table: &ToolServerTable, base: &Path, inherited: BTreeMap<String, String>) -> Result<Self, String> {
+        let mut environment = inherited;
+        environment.extend(table.env.iter().map(|(name, value)| (name.clone(), value.0.clone())));
+        Ok(Self {
+            name: name.clone(),
+            argv: table.command.clone(),
+            environment,
+            directory: table.directory.as_ref().map_or_else(|| base.to_owned(), |directory| base.join(directory)),
+            timeout: table.timeout_s.map_or(TIMEOUT, Duration::from_secs),
+            running: Mutex::new(Running::default()),
+            has_changed: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// The running child; starts one where there is none.
+    async fn child(&self) -> Result<Arc<Child>, UpstreamFault> {
+        let mut running = self.running.lock().await;
+        if let Some(child) = running.child.as_ref().filter(|child| child.line.is_open()) {
+            return Ok(child.clone());
+        }
+        if let Some(not_before) = running.not_before.filter(|not_before| *not_before > now()) {
+            let wait = not_before.saturating_duration_since(now());
+            return Err(UpstreamFault::Unreachable(format!("the program has ended and is started again in {} ms", wait.as_millis())));
+        }
+        let started = tokio::time::timeout(GREET_TIMEOUT, self.start()).await;
+        let started = started.unwrap_or_else(|_| Err(UpstreamFault::Unreachable("the program was not ready in time".to_owned())));
+        let pause = (FIRST_PAUSE * 2_u32.saturating_pow(running.failures.min(10))).min(LONGEST_PAUSE);
+        running.not_before = Some(now() + pause);
+        running.failures = if started.is_ok() { running.failures.min(1) } else { running.failures.saturating_add(1) };
+        running.child = None;
+        let child = Arc::new(started?);
+        running.child = Some(child.clone());
+        Ok(child)
+    }
+
+    async fn start(&self) -> Result<Child, UpstreamFault> {
+        let mut command = Command::new(OWN_PROGRAM);
+        command.arg("guard").arg("--").args(&self.argv);
+        command.env_clear().envs(&self.environment).current_dir(&self.directory);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let unreachable = |error: std::io::Error| UpstreamFault::Unreachable(format!("can't start the program: {error}"));
+        let mut process = command.spawn().map_err(unreachable)?;
+        let (Some(input), Some(output), Some(errors)) = (process.stdin.take(), process.stdout.take(), process.stderr.take()) else {
+            return Err(UpstreamFault::Unreachable("the program has no pipes".to_owned()));
+        };
+        let line = Arc::new(Line { input: Mutex::new(input), next_id: AtomicU64::new(1), waiting: SyncMutex::new(Some(HashMap::new())) });
+        tokio::spawn(log_errors(self.name.clone(), errors));
+        tokio::spawn(read_answers(line.clone(), output, self.has_changed.clone()));
+        let (name, has_changed, ended) = (self.name.clone(), self.has_changed.clone(), line.clone());
+        tokio::spawn(async move {
+            let status = process.wait().await;
+            tracing::info!(server = %name, status = ?status.ok().and_then(|status| status.code()), "the server's program has ended");
+            ended.end();
+            has_changed.store(true, Ordering::Release);
+        });
+        greet(line).await
+    }
+
+    async fn ask(&self, request: impl Fn(&Peer<'_>, u64) -> Outgoing) -> Result<Outcome, UpstreamFault> {
+        let child = self.child().await?;
+        let asked = child.line.ask(|id| request(&child.peer, id));
+        tokio::time::timeout(self.timeout, asked).await.unwrap_or(Err(UpstreamFault::TimedOut(self.timeout.as_secs())))
+    }
+}
+
+impl ToolServer for StdioToolServer {
+    fn list(&self) -> Waiting<'_, Bytes> {
+        Box::pin(async {
+            self.has_changed.store(false, Ordering::Release);
+            let mut list = ToolList::default();
+            for _ in 0..PAGES_LIMIT {
+                let cursor = list.cursor.take();
+                let outcome = self.ask(|peer, id| peer.list_tools(id, cursor.as_deref())).await?;
+                if !list.add(&outcome)? {
+                    break;
+                }
+            }
+            Ok(list.into_bytes())
+        })
+    }
+
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Waiting<'a, ToolAnswer> {
+        Box::pin(async move {
+            let call = egress::Call { name: call.name, arguments: Some(call.arguments), input_schema: call.input_schema, meta: None };
+            self.ask(|peer, id| peer.call_tool(id, &call)).await.map(answer)
+        })
+    }
+
+    fn has_changed(&self) -> bool {
+        self.has_changed.load(Ordering::Acquire)
+    }
+
+    fn stop(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            let mut running = self.running.lock().await;
+            if let Some(child) = running.child.take() {
+                // The guard sees the end of its input and ends the program.
+                let _ = child.line.input.lock().await.shutdown().await;
+            }
+        })
+    }
+}
+
+/// Finds out which era the server speaks, and begins accordingly.
+async fn greet(line: Arc<Line>) -> Result<Child, UpstreamFault> {
+    let discovered = tokio::time::timeout(DISCOVER_TIMEOUT, line.ask(|id| egress::discover(id, CLIENT))).await;
+    let discovered = discovered.ok().transpose()?;
+    let greeting = egress::read_discovery(200, discovered.as_ref()).map_err(|refusal| garbled(&refusal))?;
+    if let Some(greeting) = greeting {
+        return Ok(Child { peer: Peer { client: CLIENT, version: greeting.version, session: None }, line });
+    }
+    let outcome = line.ask(|id| egress::initialize(id, CLIENT)).await?;
+    let greeting = egress::read_initialized(&outcome).map_err(|refusal| garbled(&refusal))?;
+    let peer = Peer { client: CLIENT, version: greeting.version, session: None };
+    line.write(&peer.initialized().body).await.map_err(|error| UpstreamFault::Broken(error.to_string()))?;
+    Ok(Child { peer, line })
+}
+
+impl Line {
+    fn is_open(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Nobody gets an answer any more.
+    fn end(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    async fn ask(&self, request: impl FnOnce(u64) -> Outgoing) -> Result<Outcome, UpstreamFault> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        match &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(waiting) => drop(waiting.insert(id, sender)),
+            None => return Err(UpstreamFault::Unreachable("the program has ended".to_owned())),
+        }
+        let _forget = Forget { line: self, id };
+        self.write(&request(id).body).await.map_err(|error| UpstreamFault::Broken(error.to_string()))?;
+        receiver.await.map_err(|_| UpstreamFault::Broken("the program has ended".to_owned()))
+    }
+
+    async fn write(&self, message: &str) -> std::io::Result<()> {
+        let mut input = self.input.lock().await;
+        input.write_all(format!("{message}\n").as_bytes()).await?;
+        input.flush().await
+    }
+
+    fn answer(&self, id: u64, outcome: Outcome) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = waiting.as_mut().and_then(|waiting| waiting.remove(&id)) {
+            let _ = sender.send(outcome);
+        }
+    }
+}
+
+/// Takes back the place of somebody who does not wait any more.
+struct Forget<'a> {
+    line: &'a Line,
+    id: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = &mut *self.line.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
+            waiting.remove(&self.id);
+        }
+    }
+}
+
+async fn read_answers(line: Arc<Line>, output: ChildStdout, has_changed: Arc<AtomicBool>) {
+    let mut output = BufReader::new(output);
+    let mut buffer = Vec::new();
+    let limit = u64::try_from(ANSWER_LIMIT_BYTES).unwrap_or(u64::MAX);
+    loop {
+        buffer.clear();
+        let read = (&mut output).take(limit).read_until(b'\n', &mut buffer).await;
+        if !matches!(read, Ok(1..)) || !buffer.ends_with(b"\n") {
+            break;
+        }
+        match Inbound::read(buffer.trim_ascii()) {
+            Ok(Inbound::Answer { id, outcome }) => {
+                if let Some(id) = id.and_then(|id| id.as_raw().parse().ok()) {
+                    line.answer(id, outcome);
+                }
+            }
+            Ok(Inbound::Notification { method, .. }) => {
+                if method == "notifications/tools/list_changed" {
+                    has_changed.store(true, Ordering::Release);
+                }
+            }
+            Ok(Inbound::Request { id, method, .. }) => {
+                let peer = Peer { client: CLIENT, version: Version::NEWEST_LEGACY, session: None };
+                if line.write(&peer.reply(&id, &method).body).await.is_err() {
+                    break;
+                }
+            }
+            // Programs that print other things to their output are common; they are no messages.
+            Err(_) if buffer.trim_ascii().is_empty() => {}
+            Err(refusal) => tracing::debug!(%refusal, "the server's program wrote something that is no message"),
+        }
+    }
+    line.end();
+}
+
+/// What the program writes to its standard error goes to the log.
+async fn log_errors(name: ServerName, errors: ChildStderr) {
+    let mut lines = BufReader::new(errors).lines();
+    while let Ok(Some(text)) = lines.next_line().await {
+        tracing::debug!(server = %name, %text, "from the server's program");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "pauses between starts are measured by a clock that never jumps")]
+fn now() -> Instant {
+    Instant::now()
+}

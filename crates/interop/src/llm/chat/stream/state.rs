@@ -1,0 +1,50 @@
+//! What the machine remembers: of one choice, of one round, and over all of them.
+
+use bytes::Bytes;
+use portcullis_domain::money::Tokens;
+
+use crate::llm::chat::call::ToolCall;
+use crate::llm::chat::stream::end::TailItem;
+use crate::llm::chat::stream::held::HeldCall;
+
+/// What is known of one choice, over all rounds.
+#[derive(Debug, Default)]
+pub(super) struct ChoiceState {
+    pub index: u64,
+    pub has_role: bool,
+    pub has_text: bool,
+    /// How many calls the client has got, and thus the number of the next one.
+    pub released: u64,
+    pub released_earlier: u64,
+    pub has_legacy: bool,
+    /// Whether a call was ever denied, so that what the upstream says about the end need not be true any more.
+    pub lacks_calls: bool,
+    pub now: ChoiceRound,
+}
+
+/// What is known of one choice in this round.
+#[derive(Debug, Default)]
+pub(super) struct ChoiceRound {
+    pub text: String,
+    pub is_finished: bool,
+    pub denied: usize,
+    pub open: Option<HeldCall>,
+    /// Number and id of the calls that are complete.
+    pub closed: Vec<(Option<u64>, String)>,
+}
+
+/// What is known of this round.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    pub usage: Option<Tokens>,
+    pub allowed: Vec<ToolCall>,
+    pub denied: usize,
+    pub calls: usize,
+    pub text_bytes: usize,
+    pub produced_bytes: usize,
+    pub produced_chunks: usize,
+    pub is_failed: bool,
+    pub done: Option<Bytes>,
+    pub tail: Vec<TailItem>,
+    pub tail_bytes: usize,
+}

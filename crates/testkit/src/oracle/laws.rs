@@ -1,0 +1,332 @@
+//! What the entries say: that no law was broken at any moment. The world comes from the same code as in the gateway; the laws are reckoned
+//! here once more, so that a fault in deciding does not hide itself.
+
+use std::collections::{BTreeMap, HashMap};
+
+use portcullis_domain::digest::Digest;
+use portcullis_domain::event::{CallAdmitted, CallRefused, CallSettled, Event, Outcome};
+use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
+use portcullis_domain::ids::{Actor, CallId, SessionId};
+use portcullis_domain::journal::{Entry, StreamId};
+use portcullis_domain::ledger::{Account, Balance};
+use portcullis_domain::money::Nanodollars;
+use portcullis_domain::refusal::Code;
+use portcullis_domain::session::Status;
+use portcullis_domain::session::event::StatePut;
+use portcullis_domain::time::Timestamp;
+use portcullis_domain::world::World;
+
+/// What became of a call, and where that stands.
+#[derive(Debug)]
+pub(super) enum Fate {
+    Refused { at: u64, code: Code },
+    Open { at: u64, session: SessionId, hold: u64 },
+    Settled { at: u64, session: SessionId, outcome: Outcome },
+}
+
+/// What the calls of a session come to, reckoned by itself.
+#[derive(Debug, Clone, Copy, Default)]
+struct Used {
+    held: u64,
+    spent: u64,
+    calls: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Laws {
+    pub(super) world: World,
+    pub(super) calls: HashMap<CallId, Fate>,
+    sessions: HashMap<SessionId, Used>,
+    last_at: Timestamp,
+    position: u64,
+    /// What is wrong with the entry at hand.
+    problems: Vec<String>,
+}
+
+impl Laws {
+    /// Judges the entry by the world before it, takes it in, and judges the world after it.
+    pub(super) fn take(&mut self, position: u64, entry: &Entry<Event>, faults: &mut Vec<String>) {
+        self.position = position;
+        let accounts = accounts(entry);
+        let before = self.balances(&accounts);
+        self.judge(entry);
+        self.world.apply(entry);
+        self.judge_balances(&accounts, &before);
+        for problem in self.problems.drain(..) {
+            faults.push(format!("position {position} ({}, entry {}): {problem}", entry.stream, entry.seq));
+        }
+    }
+
+    fn judge(&mut self, entry: &Entry<Event>) {
+        self.must(entry.at >= self.last_at, || format!("its time, {}, is before that of the entry before", entry.at));
+        self.last_at = entry.at.max(self.last_at);
+        match &entry.stream {
+            StreamId::Control => self.judge_control(entry),
+            StreamId::Session(session) => self.judge_session(session, entry),
+        }
+    }
+
+    fn judge_control(&mut self, entry: &Entry<Event>) {
+        match &entry.event {
+            Event::KeyCreated(event) => self.key_created(event),
+            Event::KeyRevoked(event) => self.key_revoked(event),
+            Event::PolicyActivated(_) => self.has_body(entry, None),
+            Event::ToolsObserved(event) => self.has_body(entry, Some(event.digest)),
+            Event::Granted(event) => {
+                let is_here = matches!(event.account, Account::Principal(_));
+                self.must(is_here, || format!("`{}` is granted outside its session", event.account));
+            }
+            Event::CallRefused(event) => {
+                self.must(event.session.is_some(), || "a refusal outside any session names none".to_owned());
+                self.call_refused(event);
+            }
+            Event::SessionOpened(_)
+            | Event::SessionClosed(_)
+            | Event::StatePut(_)
+            | Event::CallAdmitted(_)
+            | Event::CallSettled(_) => self.problems.push("it belongs to a session and stands outside".to_owned()),
+        }
+    }
+
+    fn judge_session(&mut self, session: &SessionId, entry: &Entry<Event>) {
+        let status = self.world.session.find(session).map(|session| session.status);
+        let is_opening = matches!(entry.event, Event::SessionOpened(_));
+        let is_aftermath = matches!(entry.event, Event::CallSettled(_) | Event::CallRefused(_));
+        self.must(is_opening || status.is_some(), || "the session was never opened".to_owned());
+        self.must(is_aftermath || status != Some(Status::Closed), || "the session was closed before".to_owned());
+        let is_owner = entry.actor == Actor::Principal(session.owner.clone());
+        let may_be_another = matches!(entry.event, Event::SessionClosed(_))
+            || (matches!(entry.event, Event::CallSettled(_) | Event::Granted(_)) && entry.actor == Actor::Gateway);
+        self.must(is_owner || may_be_another, || format!("{:?} acts in a session of `{}`", entry.actor, session.owner));
+        match &entry.event {
+            Event::SessionOpened(_) => self.must(status.is_none(), || "the session was opened before".to_owned()),
+            Event::SessionClosed(_) => {}
+            Event::StatePut(event) => self.state_put(session, event, entry),
+            Event::CallAdmitted(event) => self.call_admitted(session, event, entry),
+            Event::CallRefused(event) => {
+                self.must(event.session.is_none(), || "a refusal in a session names another".to_owned());
+                self.call_refused(event);
+            }
+            Event::CallSettled(event) => self.call_settled(session, event, entry),
+            Event::Granted(event) => {
+                let is_here = event.account == Account::Session(session.clone());
+                self.must(is_here, || format!("`{}` is granted in a session", event.account));
+            }
+            Event::KeyCreated(_) | Event::KeyRevoked(_) | Event::PolicyActivated(_) | Event::ToolsObserved(_) => {
+                self.problems.push("it belongs to no session and stands in one".to_owned());
+            }
+        }
+    }
+
+    fn key_created(&mut self, event: &KeyCreated) {
+        let is_new = self.world.identity.find(&event.key).is_none();
+        self.must(is_new, || format!("key `{}` was issued before", event.key));
+    }
+
+    fn key_revoked(&mut self, event: &KeyRevoked) {
+        let is_held = self.world.identity.find(&event.key).is_some_and(|key| key.revoked_at.is_none());
+        self.must(is_held, || format!("key `{}` was not issued, or was taken back before", event.key));
+    }
+
+    fn state_put(&mut self, session: &SessionId, event: &StatePut, entry: &Entry<Event>) {
+        let scratchpad = self.world.session.find(session).map(|session| &session.scratchpad);
+        let version =
+            scratchpad.and_then(|scratchpad| scratchpad.find(&event.key)).map_or(0, |located| located.version);
+        let (key, put) = (&event.key, event.version);
+        self.must(put == version + 1, || format!("`{key}` gets version {put} after version {version}"));
+        self.has_body(entry, None);
+    }
+
+    fn call_admitted(&mut self, session: &SessionId, event: &CallAdmitted, entry: &Entry<Event>) {
+        let call = event.call;
+        let key = self.world.identity.find(&event.key).cloned();
+        let holder = key.as_ref().map(|key| &key.principal);
+        let (name, owner) = (&event.key, &session.owner);
+        match &key {
+            None => self.problems.push(format!("call {call} was admitted with key `{name}`, which was never issued")),
+            Some(key) => self.must(key.is_live(entry.at), || {
+                format!("call {call} was admitted with key `{name}`, which was taken back or had run out")
+            }),
+        }
+        self.must(holder.is_none_or(|holder| holder == owner), || {
+            format!("call {call} was admitted with a key of another principal than `{owner}`")
+        });
+        self.must(self.world.policy.version == Some(event.policy_version), || {
+            format!("call {call} was decided by policies that were not in force")
+        });
+        if let Some(parent) = event.parent {
+            let of_session = self.calls.get(&parent).and_then(Fate::session);
+            let is_here = of_session == Some(session);
+            self.must(is_here, || format!("call {call} has parent {parent}, which was not admitted in this session"));
+        }
+        self.has_body(entry, None);
+        let hold = event.hold.nanos();
+        for account in Account::path(session) {
+            let left = room(&self.world.ledger.balance(&account));
+            self.must(hold <= left, || {
+                format!("call {call} holds {}, and `{account}` has {} left", event.hold, shown(left))
+            });
+        }
+        let fate = Fate::Open { at: self.position, session: session.clone(), hold };
+        if let Some(before) = self.calls.insert(call, fate) {
+            self.problems.push(format!("call {call} was admitted, and it was {before}"));
+        }
+        let used = self.sessions.entry(session.clone()).or_default();
+        used.held += hold;
+        used.calls += 1;
+    }
+
+    fn call_refused(&mut self, event: &CallRefused) {
+        let fate = Fate::Refused { at: self.position, code: event.code };
+        if let Some(before) = self.calls.insert(event.call, fate) {
+            self.problems.push(format!("call {} was refused, and it was {before}", event.call));
+            self.calls.insert(event.call, before);
+        }
+    }
+
+    fn call_settled(&mut self, session: &SessionId, event: &CallSettled, entry: &Entry<Event>) {
+        let call = event.call;
+        let settled = Fate::Settled { at: self.position, session: session.clone(), outcome: event.outcome };
+        let hold = match self.calls.insert(call, settled) {
+            Some(Fate::Open { session: opened, hold, .. }) => {
+                self.must(opened == *session, || {
+                    format!("call {call} was settled here, and it was admitted in `{opened}`")
+                });
+                hold
+            }
+            Some(before @ (Fate::Refused { .. } | Fate::Settled { .. })) => {
+                return self.problems.push(format!("call {call} was settled, and it was {before}"));
+            }
+            None => return self.problems.push(format!("call {call} was settled, and it was never admitted")),
+        };
+        let charged = event.charged.nanos();
+        let spare = Account::path(session).map(|account| room(&self.world.ledger.balance(&account))).into_iter().min();
+        let most = hold.saturating_add(spare.unwrap_or(0));
+        let amounts =
+            || format!("{} of {} that were held and {} that were left", event.charged, shown(hold), shown(most - hold));
+        self.must(charged <= most, || format!("call {call} was charged {}", amounts()));
+        let is_whole = event.overrun == Nanodollars::ZERO || charged == most;
+        self.must(is_whole, || format!("call {call} has an overrun, and was charged only {}", amounts()));
+        let is_recovery = entry.actor == Actor::Gateway;
+        self.must(!is_recovery || charged == hold, || format!("the recovery charged call {call} {}", amounts()));
+        let used = self.sessions.entry(session.clone()).or_default();
+        used.held = used.held.saturating_sub(hold);
+        used.spent += charged;
+    }
+
+    /// Held and spent may be more than a grant that was lowered, but then they do not grow.
+    fn judge_balances(&mut self, accounts: &[Account], before: &[Balance]) {
+        for ((account, before), after) in accounts.iter().zip(before).zip(self.balances(accounts)) {
+            let granted = after.granted.unwrap_or(Nanodollars::MAX).nanos();
+            let is_lawful = used(&after) <= granted || used(&after) <= used(before);
+            self.must(is_lawful, || {
+                let (held, spent, granted) = (after.held, after.spent, shown(granted));
+                format!("`{account}` holds {held} and has spent {spent} of {granted}")
+            });
+        }
+    }
+
+    /// What can be compared only when everything is known.
+    pub(super) fn end(&mut self, faults: &mut Vec<String>) {
+        let mut expected: BTreeMap<Account, Used> = BTreeMap::new();
+        for (session, used) in &self.sessions {
+            for account in Account::path(session) {
+                let sum = expected.entry(account).or_default();
+                (sum.held, sum.spent) = (sum.held + used.held, sum.spent + used.spent);
+            }
+            let counted = self.world.session.find(session).map(|session| session.calls);
+            if counted != Some(used.calls) {
+                faults.push(format!("session `{session}` counts {counted:?} calls, and {} were admitted", used.calls));
+            }
+        }
+        for (account, balance) in self.world.ledger.balances() {
+            let Used { held, spent, .. } = expected.remove(account).unwrap_or_default();
+            if (balance.held.nanos(), balance.spent.nanos()) != (held, spent) {
+                let (is_held, is_spent) = (balance.held, balance.spent);
+                let should = format!("open calls hold {} and charges come to {}", shown(held), shown(spent));
+                faults.push(format!("`{account}` holds {is_held} and has spent {is_spent}, and {should}"));
+            }
+        }
+        let is_open = |call: &CallId| matches!(self.calls.get(call), Some(Fate::Open { .. }));
+        let open = self.calls.values().filter(|fate| matches!(fate, Fate::Open { .. })).count();
+        if open != self.world.open_calls.len() || !self.world.open_calls.keys().all(is_open) {
+            faults
+                .push(format!("{open} calls were not settled, and the world has {} open", self.world.open_calls.len()));
+        }
+        let read_back =
+            serde_json::to_vec(&self.world).ok().and_then(|bytes| serde_json::from_slice::<World>(&bytes).ok());
+        if read_back.as_ref() != Some(&self.world) {
+            faults.push("the world reads back as another than was written".to_owned());
+        }
+    }
+
+    /// It refers to one body; to this one, where it also names its digest.
+    fn has_body(&mut self, entry: &Entry<Event>, expected: Option<Digest>) {
+        let is_there = entry.bodies.len() == 1 && expected.is_none_or(|expected| entry.bodies.contains(&expected));
+        self.must(is_there, || format!("it has {} bodies, or another than the one it speaks of", entry.bodies.len()));
+    }
+
+    fn balances(&self, accounts: &[Account]) -> Vec<Balance> {
+        accounts.iter().map(|account| self.world.ledger.balance(account)).collect()
+    }
+
+    fn must(&mut self, is_so: bool, otherwise: impl FnOnce() -> String) {
+        if !is_so {
+            self.problems.push(otherwise());
+        }
+    }
+}
+
+impl Fate {
+    /// The session that the call was admitted in.
+    fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::Refused { .. } => None,
+            Self::Open { session, .. } | Self::Settled { session, .. } => Some(session),
+        }
+    }
+}
+
+impl std::fmt::Display for Fate {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused { at, code } => write!(out, "refused before ({code}), at position {at}"),
+            Self::Open { at, session, .. } => write!(out, "admitted before in `{session}`, at position {at}"),
+            Self::Settled { at, session, .. } => write!(out, "settled before in `{session}`, at position {at}"),
+        }
+    }
+}
+
+/// The accounts whose balances the entry changes.
+fn accounts(entry: &Entry<Event>) -> Vec<Account> {
+    match (&entry.event, &entry.stream) {
+        (Event::Granted(event), _) => vec![event.account.clone()],
+        (Event::CallAdmitted(_) | Event::CallSettled(_), StreamId::Session(session)) => Account::path(session).into(),
+        (
+            Event::CallAdmitted(_)
+            | Event::CallSettled(_)
+            | Event::CallRefused(_)
+            | Event::KeyCreated(_)
+            | Event::KeyRevoked(_)
+            | Event::PolicyActivated(_)
+            | Event::ToolsObserved(_)
+            | Event::SessionOpened(_)
+            | Event::SessionClosed(_)
+            | Event::StatePut(_),
+            _,
+        ) => Vec::new(),
+    }
+}
+
+/// What an account may still hold, reckoned without what [`Balance::available`] does.
+fn room(balance: &Balance) -> u64 {
+    balance.granted.unwrap_or(Nanodollars::MAX).nanos().saturating_sub(used(balance))
+}
+
+fn used(balance: &Balance) -> u64 {
+    balance.held.nanos().saturating_add(balance.spent.nanos())
+}
+
+fn shown(nanos: u64) -> Nanodollars {
+    Nanodollars::new(nanos)
+}

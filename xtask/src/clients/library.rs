@@ -1,0 +1,113 @@
+//! One library, or a set of them that is installed together.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::debian;
+use crate::environment::Environment;
+use crate::process;
+
+pub(crate) struct Library {
+    pub(crate) name: String,
+    kind: Kind,
+    /// The folder that holds all libraries.
+    clients: PathBuf,
+    /// All that decides what is installed: kept beside it, so that the next run can tell whether it is the same.
+    stamp: String,
+}
+
+enum Kind {
+    /// Installed from this file of requirements.
+    Python(PathBuf),
+    /// Installed from the `package.json` and `package-lock.json` of this folder.
+    Node(PathBuf),
+}
+
+/// What `tests/clients` asks for; asks the system for the interpreters first.
+pub(crate) fn wanted(environment: &Environment) -> Result<Vec<Library>, String> {
+    let sources = environment.root.join("tests/clients");
+    let clients = environment.clients();
+    let mut libraries = Vec::new();
+    for (name, path) in requirements(&sources.join("python")) {
+        debian::need("python3", &["-c", "import ensurepip, venv"], &["python3", "python3-venv"])?;
+        let stamp = stamp("python3", &[&path])?;
+        libraries.push(Library { name, kind: Kind::Python(path), clients: clients.clone(), stamp });
+    }
+    let node = sources.join("ts");
+    if node.join("package-lock.json").is_file() {
+        debian::need("node", &["--version"], &["nodejs"])?;
+        debian::need("npm", &["--version"], &["npm"])?;
+        let stamp = stamp("node", &[&node.join("package.json"), &node.join("package-lock.json")])?;
+        libraries.push(Library { name: "node_modules".to_owned(), kind: Kind::Node(node), clients, stamp });
+    }
+    Ok(libraries)
+}
+
+/// `requirements-<name>.txt`, in order of name.
+fn requirements(folder: &Path) -> Vec<(String, PathBuf)> {
+    let paths = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let named = paths.filter_map(|path| {
+        let file = path.file_name()?.to_str()?;
+        let name = file.strip_prefix("requirements-")?.strip_suffix(".txt")?.to_owned();
+        Some((name, path))
+    });
+    let mut found: Vec<_> = named.collect();
+    found.sort();
+    found
+}
+
+/// The interpreter's version and the texts; an environment does not outlive its interpreter.
+fn stamp(interpreter: &str, files: &[&Path]) -> Result<String, String> {
+    let mut stamp = process::answer(interpreter, &["--version"]).unwrap_or_default();
+    for file in files {
+        stamp.push('\n');
+        stamp.push_str(&fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?);
+    }
+    Ok(stamp)
+}
+
+impl Library {
+    pub(crate) fn current(&self) -> bool {
+        fs::read_to_string(self.stamp_path()).is_ok_and(|stamp| stamp == self.stamp)
+    }
+
+    /// The stamp goes first and comes last, so that an interrupted install is never taken for a whole one.
+    pub(crate) fn install(&self) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("{}: {error}", self.clients.display());
+        fs::create_dir_all(&self.clients).map_err(failed)?;
+        if self.stamp_path().exists() {
+            fs::remove_file(self.stamp_path()).map_err(failed)?;
+        }
+        match &self.kind {
+            Kind::Python(requirements) => self.install_python(requirements)?,
+            Kind::Node(sources) => self.install_node(sources)?,
+        }
+        fs::write(self.stamp_path(), &self.stamp).map_err(failed)
+    }
+
+    fn install_python(&self, requirements: &Path) -> Result<(), String> {
+        let folder = self.clients.join(&self.name);
+        let mut make = Command::new("python3");
+        make.args(["-m", "venv", "--clear"]).arg(&folder);
+        process::run(make)?;
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements);
+        process::run(pip)
+    }
+
+    /// `npm ci` installs beside the lock file, so both files are copied to where the modules should be.
+    fn install_node(&self, sources: &Path) -> Result<(), String> {
+        for file in ["package.json", "package-lock.json"] {
+            let copied = fs::copy(sources.join(file), self.clients.join(file));
+            copied.map_err(|error| format!("{file}: {error}"))?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&self.clients);
+        process::run(npm)
+    }
+
+    fn stamp_path(&self) -> PathBuf {
+        self.clients.join(format!("{}.stamp", self.name))
+    }
+}

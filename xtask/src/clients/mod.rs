@@ -1,0 +1,15 @@
+//! The public client libraries that the integration tests speak to the gateway with.
+//!
+//! What is wanted is in `tests/clients`: each `python/requirements-<name>.txt` becomes a Python environment `<name>`, and
+//! `ts/package-lock.json` becomes `node_modules`. They are installed once, beside what cargo builds and outside of the
+//! sources, and again when what is wanted changes. The tests find them through [`VARIABLE`].
+//!
+//! This part never installs anything into the checkout, the user's home or the system's Python; only where an interpreter
+//! itself is missing on Debian does it ask the system for one.
+
+mod install;
+
+mod debian;
+mod library;
+
+pub(crate) use install::{VARIABLE, install, ready};
