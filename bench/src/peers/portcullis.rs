@@ -39,9 +39,10 @@ fn program() -> Result<PathBuf> {
 }
 
 fn configuration(listen: SocketAddr, upstream: SocketAddr, data: &Path) -> String {
+    let data = data.display();
     format!(
         r#"server: {{ listen: "{listen}" }}
-journal: {{ path: {data:?} }}
+journal: {{ store: "sqlite:{data}" }}
 identity:
   principals:
     bench: {{ roles: [bench] }}

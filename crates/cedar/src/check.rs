@@ -41,7 +41,8 @@ fn found(statement: &Statement<'_>, result: &ValidationResult, unseen: &BTreeSet
     }
     let names_unseen = || statement.policy.entity_literals().iter().any(|uid| unseen.contains(uid.id().unescaped()));
     if problems.is_empty() && !names_unseen() {
-        problems.extend(result.validation_warnings().map(|warning| problem(DetailedError::from(warning)).into_warning()));
+        problems
+            .extend(result.validation_warnings().map(|warning| problem(DetailedError::from(warning)).into_warning()));
     }
     // Cedar finds them in any order.
     problems.sort();

@@ -74,35 +74,3 @@ fn find_duplicates(sources: &[&Source], facts: &Facts, problems: &mut Vec<Proble
     find("principals", "principals", facts.principals.iter().map(|principal| principal.name.to_string()).collect());
     find("registry", "tools", facts.tools.iter().map(crate::Tool::capability_name).collect());
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::fixture;
-
-    #[test]
-    fn deep() {
-        let part = std::env::var("DEEP").unwrap();
-        let n: usize = std::env::var("N").unwrap().parse().unwrap();
-        let condition = match part.as_str() {
-            "or" => format!("{}true", "true||".repeat(n)),
-            "paren" => format!("{}true{}", "(".repeat(n), ")".repeat(n)),
-            "set" => format!("{}1{}==[1]", "[".repeat(n), "]".repeat(n)),
-            "attr" => format!("principal{}", ".a".repeat(n)),
-            "index" => format!("principal{}", "[\"a\"]".repeat(n)),
-            "has" => format!("principal has a{}", ".a".repeat(n)),
-            "if" => format!("{} true {}", "if true then ".repeat(n), "else true ".repeat(n)),
-            "call" => format!("principal{}", ".a(".repeat(n) + &")".repeat(n)),
-            "record" => format!("{}1{}==1", "{a:".repeat(n), "}".repeat(n)),
-            "add" => format!("{}1>0", "1+".repeat(n)),
-            "dec" => format!("{}1{}", "decimal(".repeat(n), ")".repeat(n)),
-            _ => panic!(),
-        };
-        println!("{}", condition.len());
-        let found = fixture::problems(&format!("permit(principal, action, resource) when {{ {condition} }};"), &fixture::claims());
-        println!("{} {:?}", part, found.first().map(|p| p.chars().take(150).collect::<String>()));
-        if found.is_empty() {
-        let engine = fixture::engine(&format!("permit(principal, action, resource) when {{ {condition} }};"), &fixture::claims());
-        println!("{:?}", fixture::payment("ann", 1).decide(&engine).errors);
-        }
-    }
-}

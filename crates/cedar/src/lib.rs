@@ -44,6 +44,7 @@ mod attributes;
 mod check;
 mod compile;
 mod names;
+mod nesting;
 mod presence;
 mod schema;
 mod source;

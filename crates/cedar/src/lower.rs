@@ -17,37 +17,47 @@ use serde_json::{Map, Value as Json, json};
 const OPERATORS: [(&str, &str); 4] =
     [("lessThan", "<"), ("lessThanOrEqual", "<="), ("greaterThan", ">"), ("greaterThanOrEqual", ">=")];
 
-/// Replaces decimals in Cedar's JSON form of an expression.
+/// Replaces decimals in Cedar's JSON form of an expression, in place.
 ///
 /// # Errors
 ///
 /// The text of a literal that is no decimal.
-pub(crate) fn expression(json: Json) -> Result<Json, String> {
+pub(crate) fn expression(json: &mut Json) -> Result<(), String> {
     match json {
-        Json::Array(items) => items.into_iter().map(expression).collect(),
-        Json::Object(members) => members_of(members),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Ok(json),
+        Json::Array(items) => items.iter_mut().try_for_each(expression),
+        Json::Object(members) => {
+            members.values_mut().try_for_each(expression)?;
+            if let Some(replacement) = replacement(members)? {
+                *members = replacement;
+            }
+            Ok(())
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Ok(()),
     }
 }
 
+/// What stands for a call of a function on decimals.
+///
 /// A call is an object whose one member is the function's name with an *array* of arguments; the members of a record literal
 /// are objects, so that the two can't be confused.
-fn members_of(members: Map<String, Json>) -> Result<Json, String> {
-    if let Some([text]) = arguments(&members, "decimal") {
+fn replacement(members: &mut Map<String, Json>) -> Result<Option<Map<String, Json>>, String> {
+    if let Some([text]) = arguments(members, "decimal") {
         let text = text.get("Value").and_then(Json::as_str).unwrap_or_default();
-        return ten_thousandths(text).map(|number| json!({"Value": number})).ok_or_else(|| text.to_owned());
+        let number = ten_thousandths(text).ok_or_else(|| text.to_owned())?;
+        return Ok(Some(Map::from_iter([("Value".to_owned(), number.into())])));
     }
     for (method, operator) in OPERATORS {
-        if let Some([left, right]) = arguments(&members, method) {
-            return Ok(json!({operator: {"left": expression(left.clone())?, "right": expression(right.clone())?}}));
+        if let Some([left, right]) = arguments(members, method) {
+            let operands = json!({"left": left.take(), "right": right.take()});
+            return Ok(Some(Map::from_iter([(operator.to_owned(), operands)])));
         }
     }
-    let lowered = |(name, member): (String, Json)| Ok((name, expression(member)?));
-    members.into_iter().map(lowered).collect::<Result<Map<_, _>, String>>().map(Json::Object)
+    Ok(None)
 }
 
-fn arguments<'a>(members: &'a Map<String, Json>, function: &str) -> Option<&'a [Json]> {
-    members.get(function).filter(|_| members.len() == 1)?.as_array().map(Vec::as_slice)
+fn arguments<'a>(members: &'a mut Map<String, Json>, function: &str) -> Option<&'a mut [Json]> {
+    let is_only = members.len() == 1;
+    members.get_mut(function).filter(|_| is_only)?.as_array_mut().map(Vec::as_mut_slice)
 }
 
 /// The number of ten-thousandths in Cedar's decimal text: a point with one to four digits after it.
@@ -97,7 +107,9 @@ mod tests {
             let policy = Policy::parse(None, format!("permit(principal, action, resource) when {{ {condition} }};"));
             policy.unwrap().to_json().unwrap()["conditions"].clone()
         };
-        assert_eq!(expression(read(condition)).unwrap(), read(expected), "{condition}");
+        let mut lowered = read(condition);
+        expression(&mut lowered).unwrap();
+        assert_eq!(lowered, read(expected), "{condition}");
     }
 
     #[test]

@@ -45,7 +45,8 @@ impl Shapes {
             contexts = self.contexts.iter().map(|(_, context)| context).collect();
         }
         let looked_into = LookedInto { shapes: self, contexts };
-        let found = looked_into.absent(json.get("conditions").unwrap_or(&Json::Null));
+        let mut found = Vec::new();
+        looked_into.find_absent(json.get("conditions").unwrap_or(&Json::Null), &mut found);
         problems.extend(found.into_iter().map(|(name, known)| {
             let message = format!("`has {name}` never holds, because nothing of that name can be seen");
             let problem = statement.problem(name, message).suggesting(nearest(name, known));
@@ -78,15 +79,14 @@ struct LookedInto<'a> {
 }
 
 impl<'a> LookedInto<'a> {
-    fn absent(&self, json: &'a Json) -> Vec<Absent<'a>> {
+    fn find_absent(&self, json: &'a Json, absent: &mut Vec<Absent<'a>>) {
         match json {
-            Json::Array(items) => items.iter().flat_map(|item| self.absent(item)).collect(),
+            Json::Array(items) => items.iter().for_each(|item| self.find_absent(item, absent)),
             Json::Object(members) => {
-                let mut absent: Vec<_> = members.values().flat_map(|member| self.absent(member)).collect();
+                members.values().for_each(|member| self.find_absent(member, absent));
                 absent.extend(members.get("has").and_then(|has| self.absent_here(has)));
-                absent
             }
-            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Vec::new(),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
         }
     }
 

@@ -59,8 +59,8 @@ impl Rule {
     }
 }
 
-fn without_scope(policy: &Policy, conditions: Json) -> Result<Policy, String> {
-    let conditions = lower::expression(conditions).map_err(|text| format!("`{text}` is no decimal"))?;
+fn without_scope(policy: &Policy, mut conditions: Json) -> Result<Policy, String> {
+    lower::expression(&mut conditions).map_err(|text| format!("`{text}` is no decimal"))?;
     let effect = policy.effect().to_string();
     let any = json!({"op": "All"});
     let json = json!({"effect": effect, "principal": any, "action": any, "resource": any, "conditions": conditions});

@@ -6,10 +6,8 @@ use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Policy, PolicyId, PolicySet};
 
 use crate::facts::Source;
+use crate::nesting;
 use crate::problem::{Problem, position};
-
-/// The largest statement, in bytes: Cedar's parser and evaluator go as deep as a statement nests.
-const STATEMENT_LIMIT_BYTES: usize = 16 << 10;
 
 /// One policy as it was written.
 #[derive(Debug)]
@@ -37,6 +35,9 @@ impl Statement<'_> {
 pub(crate) fn read<'a>(sources: &[&'a Source], problems: &mut Vec<Problem>) -> Vec<Statement<'a>> {
     let mut statements = Vec::new();
     for source in sources {
+        if !nesting::check(source, problems) {
+            continue;
+        }
         match source.text.parse::<PolicySet>() {
             Ok(set) => statements.extend(split(source, &set, problems)),
             Err(errors) => {
@@ -60,20 +61,14 @@ fn split<'a>(source: &'a Source, set: &PolicySet, problems: &mut Vec<Problem>) -
     for (_, text, policy) in parts {
         let start = beginning(&source.text, end);
         end = start + text.len();
-        let Some(policy) = policy.filter(|_| text.len() <= STATEMENT_LIMIT_BYTES) else {
-            problems.push(Problem::at(source, start, refusal(&text)));
+        let Some(policy) = policy else {
+            let message = "templates are not supported: name the principal or role, and the resource";
+            problems.push(Problem::at(source, start, message));
             continue;
         };
         statements.push(Statement { policy: policy.clone(), source, start, text });
     }
     statements
-}
-
-fn refusal(text: &str) -> String {
-    if text.len() > STATEMENT_LIMIT_BYTES {
-        return format!("the policy is longer than {STATEMENT_LIMIT_BYTES} bytes");
-    }
-    "templates are not supported: name the principal or role, and the resource".to_owned()
 }
 
 fn number(id: &PolicyId) -> usize {
@@ -181,14 +176,5 @@ mod tests {
             &[],
             &["a.cedar:1:1: templates are not supported: name the principal or role, and the resource"],
         );
-    }
-
-    #[test]
-    fn a_policy_has_a_longest_length() {
-        let long = format!(
-            "permit(principal, action, resource) when {{ {}true }};",
-            "true || ".repeat(STATEMENT_LIMIT_BYTES / 8)
-        );
-        check(&long, &[], &["a.cedar:1:1: the policy is longer than 16384 bytes"]);
     }
 }

@@ -95,7 +95,10 @@ pub fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn whole<'a, T>(raw: &'a str, read: impl FnOnce(&mut Deserializer<StrRead<'a>>) -> serde_json::Result<T>) -> Result<T, String> {
+fn whole<'a, T>(
+    raw: &'a str,
+    read: impl FnOnce(&mut Deserializer<StrRead<'a>>) -> serde_json::Result<T>,
+) -> Result<T, String> {
     let mut input = Deserializer::from_str(raw);
     read(&mut input).and_then(|value| input.end().map(|()| value)).map_err(|error| error.to_string())
 }

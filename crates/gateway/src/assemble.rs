@@ -15,22 +15,25 @@ use tokio::task::JoinSet;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
+use crate::credential::bearer;
 use crate::doors::sealed::Sealer;
 use crate::identity::{self, ADMINISTRATOR, issue};
 use crate::journal::files::DataDirectory;
 use crate::journal::sqlite::SqliteEngine;
 use crate::journal::table::Store;
 use crate::journal::{Journal, StoreFault};
-use crate::life::{Egress, Gate};
+use crate::life::Gate;
+use crate::observe;
 use crate::policy::load;
 use crate::registry::table::ToolServerTable;
-use crate::registry::{Catalogue, Tool, observe};
+use crate::registry::{Catalogue, Tool};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
+use crate::upstreams::Egress;
 use crate::upstreams::client::HttpClient;
 use crate::upstreams::egress::{ToolServer, ToolServers};
 use crate::upstreams::tool::http::HttpToolServer;
-use crate::upstreams::tool::stdio::StdioToolServer;
+use crate::upstreams::tool::stdio::{Program, StdioToolServer};
 
 /// How long a server may take to say which tools it has.
 const LIST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -88,7 +91,10 @@ impl Assembly {
         let journal = Journal::new(engine.clone());
         let open = journal.execute(Recover).await?;
         if open > 0 {
-            tracing::warn!(calls = open, "calls were in flight when the gateway ended; their outcome is not known and their hold is charged");
+            tracing::warn!(
+                calls = open,
+                "calls were in flight when the gateway ended; their outcome is not known and their hold is charged"
+            );
         }
         let files = DataDirectory::look(&directory);
         let new_admin_key = first_key(&journal, &files).await?;
@@ -187,7 +193,8 @@ impl Assembly {
         }
         let configured = self.gate.journal.execute(configure(&snapshot)).await;
         configured.map_err(|fault| vec![Problem::of_file(&self.path.display().to_string(), fault.to_string())])?;
-        let servers: ToolServers = connections.iter().map(|(name, (_, connection))| (name.clone(), connection.clone())).collect();
+        let servers: ToolServers =
+            connections.iter().map(|(name, (_, connection))| (name.clone(), connection.clone())).collect();
         self.gate.egress.servers.store(Arc::new(servers));
         self.gate.snapshot.store(Arc::new(snapshot));
         let old = std::mem::replace(&mut self.connections, connections);
@@ -200,11 +207,19 @@ impl Assembly {
     }
 
     /// The connections of this configuration: those whose table is the same are kept.
-    fn connect(&self, config: &Config, base: &Path) -> Result<BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>, Vec<Problem>> {
+    fn connect(
+        &self,
+        config: &Config,
+        base: &Path,
+    ) -> Result<BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>, Vec<Problem>> {
         let mut connections = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, table) in &config.registry.servers {
-            let kept = self.connections.get(name).filter(|(made_of, _)| made_of == table).map(|(_, connection)| connection.clone());
+            let kept = self
+                .connections
+                .get(name)
+                .filter(|(made_of, _)| made_of == table)
+                .map(|(_, connection)| connection.clone());
             let connection = kept.map_or_else(|| connector(name, table, base, &self.gate.egress.http), Ok);
             match connection {
                 Ok(connection) => drop(connections.insert(name.clone(), (table.clone(), connection))),
@@ -381,10 +396,29 @@ fn configure(snapshot: &Snapshot) -> Configure {
 }
 
 /// The connection to a server, which is made when it is first used.
-pub fn connector(name: &ServerName, table: &ToolServerTable, base: &Path, http: &HttpClient) -> Result<Arc<dyn ToolServer>, String> {
+///
+/// # Errors
+///
+/// A sentence on what is wrong with the table.
+pub fn connector(
+    name: &ServerName,
+    table: &ToolServerTable,
+    base: &Path,
+    http: &HttpClient,
+) -> Result<Arc<dyn ToolServer>, String> {
+    let timeout = table.timeout_s.map(Duration::from_secs);
     match (&table.url, table.command.as_slice()) {
-        (Some(url), []) => Ok(Arc::new(HttpToolServer::new(name, url, table, http.clone())?)),
-        (None, [_, ..]) => Ok(Arc::new(StdioToolServer::new(name, table, base, read::inherited())?)),
+        (Some(url), []) => {
+            let authorization = table.token.as_ref().map(|token| bearer(&token.0)).transpose()?;
+            Ok(Arc::new(HttpToolServer::new(url, authorization, timeout, http.clone())?))
+        }
+        (None, [_, ..]) => {
+            let mut environment = read::inherited();
+            environment.extend(table.env.iter().map(|(name, value)| (name.clone(), value.0.clone())));
+            let directory = table.directory.as_ref().map_or_else(|| base.to_owned(), |directory| base.join(directory));
+            let program = Program { argv: table.command.clone(), environment, directory };
+            Ok(Arc::new(StdioToolServer::new(name, program, timeout)))
+        }
         (Some(_), [_, ..]) => Err("has both `url` and `command`".to_owned()),
         (None, []) => Err("has neither `url` nor `command`".to_owned()),
     }
@@ -412,6 +446,7 @@ fn sealer_secret(files: &DataDirectory) -> Result<[u8; 32], StoreFault> {
 
 /// What holds until the configuration is taken in: nothing is there and nothing is allowed.
 fn empty() -> Result<Snapshot, Vec<Problem>> {
-    let policy: Engine = compile(&[], &Facts::default()).map_err(|found| found.iter().map(of_rule).collect::<Vec<_>>())?;
+    let policy: Engine =
+        compile(&[], &Facts::default()).map_err(|found| found.iter().map(of_rule).collect::<Vec<_>>())?;
     Ok(Snapshot { config: Config::default(), catalogue: Catalogue::default(), policy, policy_text: String::new() })
 }

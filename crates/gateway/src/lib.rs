@@ -3,19 +3,24 @@
 //! A request comes in at a door ([`doors`]), lives its life ([`life`]) and leaves by an upstream ([`upstreams`]); what happened is in the journal ([`journal`]). [`assemble`] puts
 //! the parts together, [`timers`] keeps them up to date, [`cli`] is how people start and ask.
 
+pub mod amount;
 pub mod asking;
 pub mod assemble;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod credential;
 pub mod doors;
 pub mod entropy;
 pub mod identity;
 pub mod journal;
 pub mod ledger;
 pub mod life;
+pub mod observe;
 pub mod policy;
 pub mod registry;
+pub mod reply;
+pub mod server;
 pub mod snapshot;
 pub mod telemetry;
 pub mod timers;

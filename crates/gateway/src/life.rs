@@ -23,14 +23,12 @@ use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::journal::Journal;
 
-use crate::snapshot::Known;
-use crate::telemetry::Metrics;
 pub use crate::registry::{Model, Tool};
-pub use crate::snapshot::Snapshot;
-pub use crate::upstreams::egress::ToolAnswer;
+use crate::reply::{ModelAnswer, ToolAnswer, UpstreamFault};
+use crate::snapshot::{Known, Snapshot};
+use crate::telemetry::Metrics;
+use crate::upstreams::Egress;
 use crate::upstreams::model::ModelEndpoint;
-pub use crate::upstreams::model::{ModelAnswer, ModelStream};
-pub use crate::upstreams::{Egress, UpstreamFault};
 
 /// How often a decision is made anew because the policies changed in between, before the caller is told to come back.
 const STALE_LIMIT: usize = 40;
@@ -70,7 +68,13 @@ impl Gate {
     /// # Errors
     ///
     /// Why there is no answer; the journal says the same.
-    pub async fn call_tool(&self, asking: &Asking, tool: &Arc<Tool>, arguments: Bytes, gone: &mut Gone) -> Result<ToolAnswer, Refusal> {
+    pub async fn call_tool(
+        &self,
+        asking: &Asking,
+        tool: &Arc<Tool>,
+        arguments: Bytes,
+        gone: &mut Gone,
+    ) -> Result<ToolAnswer, Refusal> {
         let payload = Body::new(arguments);
         let know = |snapshot: &Snapshot| {
             let raw = std::str::from_utf8(payload.bytes()).unwrap_or_default();
@@ -212,7 +216,8 @@ impl Gate {
 
     /// The caller has left before an answer came; the upstream call was cancelled by dropping it. What it had cost by then can't be known.
     async fn left(&self, admitted: &Admitted) -> Refusal {
-        let settle = Settle { outcome: Outcome::Aborted, ..of_fault(admitted.call(), &UpstreamFault::Broken(String::new())) };
+        let settle =
+            Settle { outcome: Outcome::Aborted, ..of_fault(admitted.call(), &UpstreamFault::Broken(String::new())) };
         match self.settle(settle).await {
             Ok(_) => Refusal::new(Code::UpstreamFailed, "the caller has left"),
             Err(refusal) => refusal,

@@ -2,6 +2,7 @@
 //!
 //! A call takes one snapshot and keeps it to its end, so that a reload never changes the rules in the middle of a decision.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_cedar::Engine;
@@ -13,8 +14,8 @@ use portcullis_domain::policy::{Decision, Effect, Question, arguments};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 
-use crate::config::Config;
 use crate::asking::Asking;
+use crate::config::Config;
 use crate::registry::{Catalogue, Model, Tool};
 
 /// What is in force.
@@ -63,6 +64,25 @@ impl Snapshot {
         listed.map_or(name.as_str() == crate::identity::ADMINISTRATOR, |table| table.roles.iter().any(is_role))
     }
 
+    /// Whether there is such a toolset; without a name all tools are meant.
+    #[must_use]
+    pub fn has_toolset(&self, toolset: Option<&str>) -> bool {
+        toolset.is_none_or(|name| self.catalogue.toolset(name).is_some())
+    }
+
+    /// The tools of a toolset; without a name all tools.
+    pub fn tools(&self, toolset: Option<&str>) -> impl Iterator<Item = &Arc<Tool>> {
+        let selected = toolset.map_or(Some(self.catalogue.all_tools()), |name| self.catalogue.toolset(name));
+        selected.into_iter().flat_map(|tools| tools.values())
+    }
+
+    /// The tool that a toolset calls by that name; without a toolset, the one of that full name.
+    #[must_use]
+    pub fn tool(&self, toolset: Option<&str>, name: &str) -> Option<Arc<Tool>> {
+        let selected = toolset.map_or(Some(self.catalogue.all_tools()), |name| self.catalogue.toolset(name));
+        selected?.get(name).cloned()
+    }
+
     /// How long calls may go on after the gateway is asked to stop.
     #[must_use]
     pub fn drain(&self) -> Duration {
@@ -105,18 +125,23 @@ impl Snapshot {
         let place = Place::Request;
         let Some(model) = model else {
             let capability = Capability::new(Kind::Model, request.model());
-            let refusal = Refusal::new(Code::CapabilityNotFound, format!("there is no model `{}`", request.model())).about("model");
+            let refusal = Refusal::new(Code::CapabilityNotFound, format!("there is no model `{}`", request.model()))
+                .about("model");
             let decision = self.unjudged(&refusal);
             return Known { capability, obstacle: Some(refusal), decision, estimate: None };
         };
         let own = self.ask(asking, place, &model.capability);
         let inner = request.provider_tools().iter().map(|name| self.ask(asking, place, &Catalogue::function(name)));
-        let decision = std::iter::once(own).chain(inner).reduce(first_denial).unwrap_or_else(|| self.unjudged(&no_question()));
+        let decision =
+            std::iter::once(own).chain(inner).reduce(first_denial).unwrap_or_else(|| self.unjudged(&no_question()));
         let shape = estimate::Shape {
             text_bytes: count(request.text_bytes()),
             messages: count(request.message_count()),
             images: count(request.image_count()),
-            output_limit: request.output_limit().unwrap_or(model.max_output_tokens).saturating_mul(request.choice_count()),
+            output_limit: request
+                .output_limit()
+                .unwrap_or(model.max_output_tokens)
+                .saturating_mul(request.choice_count()),
         };
         let estimate = model.price.map(|price| price.cost(estimate::request(shape)));
         Known { capability: model.capability.clone(), obstacle: None, decision, estimate }

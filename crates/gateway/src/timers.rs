@@ -74,7 +74,10 @@ async fn look(assembly: &mut Assembly, looks: u32) {
         || looks.is_multiple_of(REFRESH_EVERY)
         || (assembly.has_unreached() && looks.is_multiple_of(RETRY_EVERY));
     if is_due {
-        report(assembly.refresh().await, "the tools that servers declare now are not taken: the policies do not fit them");
+        report(
+            assembly.refresh().await,
+            "the tools that servers declare now are not taken: the policies do not fit them",
+        );
     }
 }
 

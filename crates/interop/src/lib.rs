@@ -11,5 +11,3 @@ pub mod frame;
 pub mod llm;
 pub mod mcp;
 pub mod refuse;
-#[cfg(test)]
-mod scratch_speed;

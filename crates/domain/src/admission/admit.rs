@@ -16,7 +16,8 @@ use crate::time::Timestamp;
 use crate::world::World;
 
 /// What the model reads when a rule without a message says no.
-const DENIED: &str = "This call is not allowed by policy. Do not try it again; continue without it or say what you would need.";
+const DENIED: &str =
+    "This call is not allowed by policy. Do not try it again; continue without it or say what you would need.";
 
 /// A call that asks to be forwarded, with all that is known of it.
 #[derive(Debug, Clone)]
@@ -163,13 +164,18 @@ impl Admit {
             payload: payload.bytes().clone(),
         };
         let mut drafts = opening(world, &self.session, self.session_budget);
-        drafts.push(self.draft(StreamId::Session(self.session.clone()), Event::CallAdmitted(event), vec![payload.clone()]));
+        drafts.push(self.draft(
+            StreamId::Session(self.session.clone()),
+            Event::CallAdmitted(event),
+            vec![payload.clone()],
+        ));
         Verdict { answer: Ok(admitted), drafts }
     }
 
     /// A refusal is written to the session that the caller may enter; where there is none, to the control stream.
     fn refused(&self, world: &World, refusal: Refusal) -> Verdict<Result<Admitted, Refusal>> {
-        let is_inside = refusal.code != Code::Unauthenticated && world.session.enter(&self.session, self.origin).is_ok();
+        let is_inside =
+            refusal.code != Code::Unauthenticated && world.session.enter(&self.session, self.origin).is_ok();
         let (stream, session) = if is_inside {
             (StreamId::Session(self.session.clone()), None)
         } else {

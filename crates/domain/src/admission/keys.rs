@@ -49,7 +49,10 @@ impl Command for RevokeKey {
         if key.revoked_at.is_some() {
             return Verdict::unchanged(Ok(()));
         }
-        Verdict { answer: Ok(()), drafts: vec![control(&self.by, Event::KeyRevoked(KeyRevoked { key: self.key.clone() }))] }
+        Verdict {
+            answer: Ok(()),
+            drafts: vec![control(&self.by, Event::KeyRevoked(KeyRevoked { key: self.key.clone() }))],
+        }
     }
 }
 

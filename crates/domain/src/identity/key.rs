@@ -134,7 +134,9 @@ mod tests {
         };
         assert!(opens(&keys, &text, 99));
         assert!(!opens(&keys, &text, 100));
-        for altered in [format!("{text}x"), text.replace("AgIC", "AgID"), text.to_uppercase(), "pcs_0000_x".into(), String::new()] {
+        for altered in
+            [format!("{text}x"), text.replace("AgIC", "AgID"), text.to_uppercase(), "pcs_0000_x".into(), String::new()]
+        {
             assert!(!opens(&keys, &altered, 50), "{altered}");
         }
         keys.revoked(&KeyRevoked { key: presented.id }, Timestamp(60));

@@ -2,26 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::journal::entry::Entry;
+use crate::journal::head::Head;
 use crate::journal::stream::StreamId;
-
-/// The end of a stream so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
-    /// The number of the last entry; 0 before the first.
-    pub seq: u64,
-    /// The digest of the last entry; [`Digest::ZERO`] before the first.
-    pub digest: Digest,
-}
-
-impl Head {
-    /// The head of a stream without entries.
-    pub const START: Self = Self { seq: 0, digest: Digest::ZERO };
-}
 
 /// Where and how a chain is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,5 +73,9 @@ pub fn verify<'a, E: Serialize + DeserializeOwned>(
         return Ok(());
     }
     let problem = if head.seq < expected.seq { "it is missing" } else { "it is not the head that is known" };
-    Err(Broken { stream: stream.clone(), seq: head.seq.min(expected.seq) + u64::from(head.seq < expected.seq), problem: problem.to_owned() })
+    Err(Broken {
+        stream: stream.clone(),
+        seq: head.seq.min(expected.seq) + u64::from(head.seq < expected.seq),
+        problem: problem.to_owned(),
+    })
 }

@@ -72,9 +72,13 @@ impl Verifier {
     pub fn read(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no verifier key of the form `name+hash+key`");
         let mut parts = text.trim().splitn(3, '+');
-        let (Some(origin), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else { return Err(wrong()) };
+        let (Some(origin), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(wrong());
+        };
         let key = STANDARD.decode(key).map_err(|_| wrong())?;
-        let Some((&ED25519_TYPE, public)) = key.split_first().filter(|_| is_key_name(origin)) else { return Err(wrong()) };
+        let Some((&ED25519_TYPE, public)) = key.split_first().filter(|_| is_key_name(origin)) else {
+            return Err(wrong());
+        };
         let verifier = Self { origin: origin.to_owned(), public: public.try_into().map_err(|_| wrong())? };
         if format!("{:08x}", u32::from_be_bytes(verifier.key_hash())) == hash { Ok(verifier) } else { Err(wrong()) }
     }
@@ -149,7 +153,11 @@ mod tests {
         assert_eq!(verifier.open(&note), Ok(checkpoint));
         let other = Signer::new("portcullis/test", &[8; 32]).unwrap().verifier();
         assert!(other.open(&note).is_err());
-        for altered in [note.replace("\n12\n", "\n13\n"), note.replace("portcullis/test\n12", "portcullis/tesT\n12"), note.replace('\u{2014}', "-")] {
+        for altered in [
+            note.replace("\n12\n", "\n13\n"),
+            note.replace("portcullis/test\n12", "portcullis/tesT\n12"),
+            note.replace('\u{2014}', "-"),
+        ] {
             assert!(verifier.open(&altered).is_err(), "{altered}");
         }
         assert!(Verifier::read("portcullis/test+00000000+AQ==").is_err());

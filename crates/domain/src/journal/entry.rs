@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::ids::{Actor, TenantName};
 use crate::journal::body::Body;
-use crate::journal::chain::Head;
+use crate::journal::head::Head;
 use crate::journal::stream::StreamId;
 use crate::time::Timestamp;
 

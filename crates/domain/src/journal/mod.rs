@@ -11,10 +11,12 @@ pub mod body;
 pub mod chain;
 pub mod checkpoint;
 pub mod entry;
+pub mod head;
 pub mod merkle;
 pub mod stream;
 
 pub use body::Body;
-pub use chain::{Broken, Head};
+pub use chain::Broken;
 pub use entry::{Draft, Entry};
+pub use head::Head;
 pub use stream::StreamId;

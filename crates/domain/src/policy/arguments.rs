@@ -96,7 +96,9 @@ fn read_value<'a>(raw: &'a str, ty: &'a Type, path: &mut Path<'a>) -> Result<Opt
     let value = match ty {
         Type::Opaque => return check_opaque(raw, path, NESTING_LIMIT).map(|()| None),
         Type::Text => serde_json::from_str(raw).map(Value::Text).map_err(|_| wrong(path, "text is expected"))?,
-        Type::Bool => serde_json::from_str(raw).map(Value::Bool).map_err(|_| wrong(path, "true or false is expected"))?,
+        Type::Bool => {
+            serde_json::from_str(raw).map(Value::Bool).map_err(|_| wrong(path, "true or false is expected"))?
+        }
         Type::Long => Value::Long(read_scaled(raw, 0).map_err(|problem| wrong(path, problem))?),
         Type::Decimal => Value::Decimal(read_scaled(raw, DECIMAL_DIGITS).map_err(|problem| wrong(path, problem))?),
         Type::Set(ty) => {
@@ -154,7 +156,11 @@ fn read_scaled(raw: &str, digits: i64) -> Result<i64, &'static str> {
     let Some((before_point, kept)) = zeros else { return Err(OUT_OF_RANGE) };
     let shift = i64::from(exponent) + before_point - kept + digits;
     if shift < 0 {
-        return Err(if digits == 0 { "a whole number is expected" } else { "more than four digits after the point can't be judged" });
+        return Err(if digits == 0 {
+            "a whole number is expected"
+        } else {
+            "more than four digits after the point can't be judged"
+        });
     }
     let magnitude: i64 = significant.parse().map_err(|_| OUT_OF_RANGE)?;
     let power = u32::try_from(shift).ok().and_then(|shift| 10_i64.checked_pow(shift));
@@ -179,7 +185,9 @@ mod tests {
         let schema = RecordType { fields: [("x".to_owned(), field)].into(), open: false };
         let read = read(raw, &schema);
         match expected {
-            Ok(value) => assert_eq!(read.unwrap_or_else(|refusal| panic!("{raw}: {refusal}")).get("x"), Some(&value), "{raw}"),
+            Ok(value) => {
+                assert_eq!(read.unwrap_or_else(|refusal| panic!("{raw}: {refusal}")).get("x"), Some(&value), "{raw}")
+            }
             Err(part) => {
                 let refusal = read.expect_err(raw);
                 assert_eq!(refusal.code, Code::InvalidArguments);

@@ -80,7 +80,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The type that `schema` stands for, and whether it allows `null`.
     fn read(&self, schema: &Json, depth: usize) -> (Type, bool) {
-        let (Some(object), Some(left)) = (schema.as_object().filter(|_| depth < DEPTH_LIMIT), self.left.get().checked_sub(1)) else {
+        let (Some(object), Some(left)) =
+            (schema.as_object().filter(|_| depth < DEPTH_LIMIT), self.left.get().checked_sub(1))
+        else {
             return (Type::Opaque, true);
         };
         self.left.set(left);
@@ -148,7 +150,9 @@ impl Reader<'_> {
     }
 
     fn read_array(&self, schema: &Map<String, Json>, depth: usize) -> Type {
-        let Some(items) = schema.get("items").filter(|_| !schema.contains_key("prefixItems")) else { return Type::Opaque };
+        let Some(items) = schema.get("items").filter(|_| !schema.contains_key("prefixItems")) else {
+            return Type::Opaque;
+        };
         match self.read(items, depth + 1) {
             (Type::Opaque, _) | (_, true) => Type::Opaque,
             (ty, false) => Type::Set(Box::new(ty)),
@@ -180,7 +184,9 @@ impl Reader<'_> {
     /// No `type`: text when all of `enum` or the `const` is text, an object when there are `properties`.
     fn read_untyped(&self, schema: &Map<String, Json>, depth: usize) -> (Type, bool) {
         let all_text = |values: &Vec<Json>| !values.is_empty() && values.iter().all(Json::is_string);
-        if schema.get("enum").and_then(Json::as_array).is_some_and(all_text) || schema.get("const").is_some_and(Json::is_string) {
+        if schema.get("enum").and_then(Json::as_array).is_some_and(all_text)
+            || schema.get("const").is_some_and(Json::is_string)
+        {
             return (Type::Text, false);
         }
         if schema.contains_key("properties") {
@@ -262,7 +268,8 @@ mod tests {
 
         let below = |level: usize| json!({"type": "object", "properties": members(&format!("#/$defs/{}", level + 1))});
         let levels: Map<String, Json> = (0..8).map(|level| (level.to_string(), below(level))).collect();
-        let record = RecordType::of_schema(&json!({"type": "object", "properties": members("#/$defs/0"), "$defs": levels}));
+        let record =
+            RecordType::of_schema(&json!({"type": "object", "properties": members("#/$defs/0"), "$defs": levels}));
         assert_eq!(record.fields.get("9").map(|field| &field.ty), Some(&Type::Opaque));
     }
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::money::Nanodollars;
-use crate::session::scratchpad::StateKey;
+
+/// The name of a value of the scratchpad, of the same alphabet as a session's name.
+pub type StateKey = crate::ids::SessionName;
 
 /// The session begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

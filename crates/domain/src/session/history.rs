@@ -20,9 +20,15 @@ mod tests {
     #[test]
     fn only_what_is_new_is_added() {
         let digests = |text: &str| text.bytes().map(|byte| Digest::of(&[byte])).collect::<Vec<_>>();
-        for (known, incoming, expected) in
-            [("", "ab", 0), ("ab", "abc", 2), ("abc", "c", 1), ("abc", "d", 0), ("abab", "abc", 2), ("abc", "abc", 3), ("abc", "", 0)]
-        {
+        for (known, incoming, expected) in [
+            ("", "ab", 0),
+            ("ab", "abc", 2),
+            ("abc", "c", 1),
+            ("abc", "d", 0),
+            ("abab", "abc", 2),
+            ("abc", "abc", 3),
+            ("abc", "", 0),
+        ] {
             assert_eq!(repeated(&digests(known), &digests(incoming)), expected, "{known} {incoming}");
         }
     }

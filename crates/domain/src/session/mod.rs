@@ -10,5 +10,6 @@ pub mod history;
 pub mod scratchpad;
 pub mod state;
 
-pub use scratchpad::{Expected, StateKey};
+pub use event::StateKey;
+pub use scratchpad::Expected;
 pub use state::{Origin, Session, Sessions, Status};

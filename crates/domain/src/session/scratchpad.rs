@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::refusal::{Code, Refusal};
-use crate::session::event::StatePut;
+use crate::session::event::{StateKey, StatePut};
 
 /// The largest value, in bytes.
 pub const VALUE_LIMIT_BYTES: usize = 256 * 1024;
 /// The most values of one session.
 pub const VALUES_LIMIT: usize = 64;
-
-/// The name of a value, of the same alphabet as a session's name.
-pub type StateKey = crate::ids::SessionName;
 
 /// Where a value is: the entry of the session's stream that has it as its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +71,10 @@ impl Scratchpad {
             return Err(Refusal::new(Code::Conflict, format!("`{key}` has {there}, which is not what was expected")));
         }
         if bytes > VALUE_LIMIT_BYTES {
-            return Err(Refusal::new(Code::TooLarge, format!("a value has at most {VALUE_LIMIT_BYTES} bytes, not {bytes}")));
+            return Err(Refusal::new(
+                Code::TooLarge,
+                format!("a value has at most {VALUE_LIMIT_BYTES} bytes, not {bytes}"),
+            ));
         }
         if found.is_none() && self.values.len() >= VALUES_LIMIT {
             return Err(Refusal::new(Code::TooMany, format!("a session has at most {VALUES_LIMIT} values")));

@@ -139,6 +139,30 @@ fn a_forged_stream_does_not_lead_to_its_head() {
 }
 
 #[test]
+fn an_entry_of_another_form_is_refused_even_where_the_head_fits() {
+    let engine = started();
+    let (stream, entries, _) = engine.streams().remove(0);
+    let last = Entry::<Event>::decode(entries.last().unwrap()).unwrap();
+    let text = |entry: Entry<Event>| String::from_utf8(entry.encode().unwrap()).unwrap();
+    let as_it_is = text(last.clone());
+    let other = StreamId::Session("ann:claim-1".parse().unwrap());
+    for (bytes, problem) in [
+        (as_it_is.replace("\"seq\"", " \"seq\""), "its bytes are not canonical"),
+        (as_it_is.replace("\"v\":1,", "\"v\":1,\"w\":1,"), "its bytes are not canonical"),
+        (as_it_is.replace("\"v\":1", "\"v\":2"), "version 2 of an entry is not known here"),
+        (text(Entry { seq: last.seq + 1, ..last.clone() }), "it says that its number is"),
+        (text(Entry { stream: other, ..last.clone() }), "it says that it belongs to `session/ann:claim-1`"),
+        (text(Entry { prev: Digest::ZERO, ..last.clone() }), "it does not follow the entry before it"),
+    ] {
+        let mut forged = entries.clone();
+        *forged.last_mut().unwrap() = bytes.clone().into_bytes();
+        let head = Head { seq: last.seq, digest: Digest::of(bytes.as_bytes()) };
+        let broken = is_chained(&stream, &forged, head).unwrap_err();
+        assert_eq!((broken.seq, broken.problem.contains(problem)), (last.seq, true), "{broken}");
+    }
+}
+
+#[test]
 fn the_entries_of_one_stream_are_not_those_of_another() {
     proptest!(config(1), |(steps in steps(), which in any::<(Index, Index)>())| {
         let streams = journal(&steps).streams();

@@ -229,7 +229,7 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
 }
 
 /// The policies of that number, and grants that are higher by so much than those in force.
-fn configure(engine: &Engine, raised: [u64; 2], policies: u8) -> Configure {
+pub(super) fn configure(engine: &Engine, raised: [u64; 2], policies: u8) -> Configure {
     let budget = |(number, raised): (u8, u64)| {
         let account = Account::Principal(principal(number));
         let granted = engine.world.ledger.balance(&account).granted;

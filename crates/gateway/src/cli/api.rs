@@ -42,7 +42,8 @@ impl Api {
             None => data_directory(&loaded()?).join(ADMIN_KEY_FILE),
         };
         let key = std::fs::read_to_string(&key_file);
-        let key = key.map_err(|error| Exit::io(format!("the key file `{}` can't be read: {error}", key_file.display())))?;
+        let key =
+            key.map_err(|error| Exit::io(format!("the key file `{}` can't be read: {error}", key_file.display())))?;
         Ok(Self { url, key: key.trim().to_owned() })
     }
 
@@ -76,15 +77,26 @@ impl Api {
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Exit> {
         let bytes = body.map(Value::to_string).unwrap_or_default();
         let request = Request::builder().method(method).uri(format!("{}{path}", self.url));
-        let request = request.header(AUTHORIZATION, format!("Bearer {}", self.key)).header(CONTENT_TYPE, "application/json");
-        let request = request.body(Full::new(Bytes::from(bytes))).map_err(|error| Exit::config(format!("`{}`: {error}", self.url)))?;
+        let request =
+            request.header(AUTHORIZATION, format!("Bearer {}", self.key)).header(CONTENT_TYPE, "application/json");
+        let request = request
+            .body(Full::new(Bytes::from(bytes)))
+            .map_err(|error| Exit::config(format!("`{}`: {error}", self.url)))?;
         let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-        let unreachable = |reason: String| Exit::unavailable(format!("the gateway at {} can't be reached ({reason}); is `portcullis up` running?", self.url));
+        let unreachable = |reason: String| {
+            Exit::unavailable(format!(
+                "the gateway at {} can't be reached ({reason}); is `portcullis up` running?",
+                self.url
+            ))
+        };
         let answered = tokio::time::timeout(TIMEOUT, client.request(request)).await;
-        let answer = answered.map_err(|_| unreachable("no answer in time".to_owned()))?.map_err(|error| unreachable(error.to_string()))?;
+        let answer = answered
+            .map_err(|_| unreachable("no answer in time".to_owned()))?
+            .map_err(|error| unreachable(error.to_string()))?;
         let status = answer.status();
         let body = answer.into_body().collect().await.map_err(|error| unreachable(error.to_string()))?.to_bytes();
-        let value: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or_default() };
+        let value: Value =
+            if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or_default() };
         if status.is_success() {
             return Ok(value);
         }

@@ -28,7 +28,14 @@ pub struct Arguments {
 #[derive(Debug, Args)]
 pub struct Common {
     /// The configuration file
-    #[arg(long, short, global = true, value_name = "FILE", default_value = "portcullis.yaml", env = "PORTCULLIS_CONFIG")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        default_value = "portcullis.yaml",
+        env = "PORTCULLIS_CONFIG"
+    )]
     pub config: PathBuf,
     /// Print JSON, for programs
     #[arg(long, global = true)]

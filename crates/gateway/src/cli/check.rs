@@ -1,6 +1,5 @@
 //! `portcullis check`: what is wrong with configuration and policies, before anything runs by them.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +44,11 @@ pub(super) async fn run(common: &Common, check: &Check) -> Result<(), Exit> {
             print::line(&format!("{}: in order, {policies} policies", common.config.display()));
         }
     }
-    if errors == 0 { Ok(()) } else { Err(Exit::negative(if common.json { String::new() } else { format!("{errors} problem(s)") })) }
+    if errors == 0 {
+        Ok(())
+    } else {
+        Err(Exit::negative(if common.json { String::new() } else { format!("{errors} problem(s)") }))
+    }
 }
 
 /// Puts everything together as a start would, without a store.
@@ -88,7 +91,10 @@ async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>)
     }
 }
 
-async fn list(name: &ServerName, connection: &dyn crate::upstreams::egress::ToolServer) -> Result<Vec<Arc<Tool>>, String> {
+async fn list(
+    name: &ServerName,
+    connection: &dyn crate::upstreams::egress::ToolServer,
+) -> Result<Vec<Arc<Tool>>, String> {
     let listed = tokio::time::timeout(LIST_TIMEOUT, connection.list()).await;
     let list = listed.map_err(|_| "did not list its tools in time".to_owned())?.map_err(|fault| fault.to_string())?;
     let text = std::str::from_utf8(&list).map_err(|_| "wrote a list that is not UTF-8".to_owned())?;

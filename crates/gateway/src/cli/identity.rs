@@ -29,7 +29,11 @@ pub(super) async fn run(common: &Common, command: Identity) -> Result<(), Exit> 
             if common.json {
                 print::json(&listed);
             } else {
-                let row = |key: &Value| ["/id", "/principal", "/created_at", "/expires_at", "/revoked_at"].map(|member| text(key, member)).to_vec();
+                let row = |key: &Value| {
+                    ["/id", "/principal", "/created_at", "/expires_at", "/revoked_at"]
+                        .map(|member| text(key, member))
+                        .to_vec()
+                };
                 let keys = listed.get("keys").and_then(Value::as_array).into_iter().flatten();
                 print::table(&["KEY", "PRINCIPAL", "CREATED", "EXPIRES", "REVOKED"], keys.map(row));
             }

@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
-use comfy_table::presets::NOTHING;
 use comfy_table::Table;
+use comfy_table::presets::NOTHING;
 
 /// A line on standard output. A reader that has left, as `head` does, is no fault.
 pub fn line(text: &str) {

@@ -28,7 +28,11 @@ async fn list(common: &Common, api: &Api) -> Result<(), Exit> {
     if common.json {
         print::json(&json!({"sessions": sessions}));
     } else {
-        let row = |session: &Value| ["/id", "/status", "/calls", "/refused", "/account/spent", "/last_at"].map(|member| text(session, member)).to_vec();
+        let row = |session: &Value| {
+            ["/id", "/status", "/calls", "/refused", "/account/spent", "/last_at"]
+                .map(|member| text(session, member))
+                .to_vec()
+        };
         print::table(&["SESSION", "STATUS", "CALLS", "REFUSED", "SPENT", "LAST"], sessions.iter().map(row));
     }
     Ok(())
@@ -42,8 +46,19 @@ async fn show(common: &Common, api: &Api, id: &str) -> Result<(), Exit> {
         print::json(&json!({"session": session, "history": history.get("messages"), "state": state.get("values")}));
         return Ok(());
     }
-    print::line(&format!("{}  {}  opened {}  last {}", text(&session, "/id"), text(&session, "/status"), text(&session, "/opened_at"), text(&session, "/last_at")));
-    print::line(&format!("{} calls, {} refused, spent {}", text(&session, "/calls"), text(&session, "/refused"), text(&session, "/account/spent")));
+    print::line(&format!(
+        "{}  {}  opened {}  last {}",
+        text(&session, "/id"),
+        text(&session, "/status"),
+        text(&session, "/opened_at"),
+        text(&session, "/last_at")
+    ));
+    print::line(&format!(
+        "{} calls, {} refused, spent {}",
+        text(&session, "/calls"),
+        text(&session, "/refused"),
+        text(&session, "/account/spent")
+    ));
     for value in state.get("values").and_then(Value::as_array).into_iter().flatten() {
         print::line(&format!("state {} at version {}", text(value, "/key"), text(value, "/version")));
     }
@@ -60,6 +75,11 @@ fn print_message(message: &Value) {
         print::line(&format!("{:>10}  {content}", text(message, "/role")));
     }
     for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
-        print::line(&format!("{:>10}  → {}({})", text(message, "/role"), text(call, "/function/name"), text(call, "/function/arguments")));
+        print::line(&format!(
+            "{:>10}  → {}({})",
+            text(message, "/role"),
+            text(call, "/function/name"),
+            text(call, "/function/arguments")
+        ));
     }
 }

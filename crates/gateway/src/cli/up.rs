@@ -25,7 +25,12 @@ pub(super) async fn run(common: &Common, up: &Up) -> Result<(), Exit> {
     let listener = listener.map_err(|error| Exit::system(format!("can't listen at {}: {error}", server.listen)))?;
     let address = listener.local_addr().unwrap_or(server.listen);
     announce(&assembly, address);
-    let doors = Arc::new(Doors { gate: gate.clone(), transport, clock: assembly.clock.clone(), calls: Arc::new(Semaphore::new(server.calls_limit)) });
+    let doors = Arc::new(Doors {
+        gate: gate.clone(),
+        transport,
+        clock: assembly.clock.clone(),
+        calls: Arc::new(Semaphore::new(server.calls_limit)),
+    });
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(stop_on_signal(stop));
     let kept = tokio::spawn(timers::run(assembly, stopped.clone()));
@@ -53,7 +58,10 @@ fn end_of_store(fault: &crate::journal::StoreFault) {
 }
 
 async fn stop_on_signal(stop: watch::Sender<bool>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return };
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -70,7 +78,10 @@ fn explain(fault: StartFault) -> Exit {
             for problem in &problems {
                 error_line(&problem.to_string());
             }
-            Exit::config(format!("{} problem(s) in the configuration; `portcullis check` finds them without starting", problems.len()))
+            Exit::config(format!(
+                "{} problem(s) in the configuration; `portcullis check` finds them without starting",
+                problems.len()
+            ))
         }
         StartFault::Store(fault) => fault.into(),
         StartFault::System(problem) => Exit::system(problem),

@@ -5,7 +5,6 @@
 //!
 //! Start with [`Config`], then [`read`].
 
-pub mod amount;
 pub mod problem;
 pub mod read;
 pub mod schema;
@@ -13,15 +12,14 @@ pub mod schema;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use amount::Dollars;
 pub use problem::Problem;
 
-use crate::doors::table::ServerTable;
 use crate::identity::table::IdentityTable;
 use crate::journal::table::JournalTable;
 use crate::ledger::table::LedgerTable;
 use crate::policy::table::PolicyTable;
 use crate::registry::table::RegistryTable;
+use crate::server::ServerTable;
 
 /// The configuration of a Portcullis gateway. `${NAME}` in any value stands for an environment variable; unknown keys are errors.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]

@@ -66,7 +66,9 @@ pub fn read_text(name: &str, text: &str, variables: HashMap<String, String>) -> 
 
 #[expect(clippy::disallowed_methods, reason = "configuration is the one part that reads the environment")]
 fn environment() -> HashMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// The variables that every child process gets; the rest of the environment is the gateway's own.
@@ -80,8 +82,12 @@ fn explain(name: &str, error: &Error) -> Problem {
     let error = error.without_snippet();
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
     let (message, suggestion) = match error {
-        Error::SerdeUnknownField { field, expected, .. } => (format!("unknown key `{field}`"), suggest(field, expected)),
-        Error::SerdeUnknownVariant { variant, expected, .. } => (format!("unknown value `{variant}`"), suggest(variant, expected)),
+        Error::SerdeUnknownField { field, expected, .. } => {
+            (format!("unknown key `{field}`"), suggest(field, expected))
+        }
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            (format!("unknown value `{variant}`"), suggest(variant, expected))
+        }
         other => (sentence(&other.to_string()), None),
     };
     Problem { file: name.to_owned(), line, column, message, suggestion, is_warning: false }
@@ -95,7 +101,10 @@ pub fn suggest(found: &str, expected: &[&str]) -> Option<String> {
     match nearest {
         Some(name) => Some(format!("did you mean `{name}`?")),
         None if expected.is_empty() => None,
-        None => Some(format!("expected one of {}", expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))),
+        None => Some(format!(
+            "expected one of {}",
+            expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        )),
     }
 }
 
@@ -123,7 +132,10 @@ mod tests {
         check("", "ok");
         check("ledger:\n  budgets: {ann: {usd: 2.50}}\n", "ok");
         check("regsitry: {}\n", "c.yaml:1:1: error: unknown key `regsitry`; did you mean `registry`?");
-        check("registry:\n  models:\n    m: {base_urll: 'http://x'}\n", "c.yaml:3:9: error: unknown key `base_urll`; did you mean `base_url`?");
+        check(
+            "registry:\n  models:\n    m: {base_urll: 'http://x'}\n",
+            "c.yaml:3:9: error: unknown key `base_urll`; did you mean `base_url`?",
+        );
         check("ledger:\n  budgets: {ann: {usd: 2.0000000001}}\n", "c.yaml:2:24: error");
         check("ledger:\n  budgets: {ann: {usd: -1}}\n", "not an amount");
         check("policy: {}\npolicy: {}\n", "c.yaml:2:1: error");

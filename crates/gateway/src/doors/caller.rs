@@ -10,7 +10,7 @@ use portcullis_domain::session::state::MINTED_PREFIX;
 use portcullis_domain::time::Timestamp;
 
 use crate::doors::answer::SESSION;
-use crate::doors::table::ServerTable;
+use crate::server::ServerTable;
 
 /// Somebody whose key is valid.
 #[derive(Debug, Clone)]
@@ -37,14 +37,21 @@ pub fn check_addressee(headers: &HeaderMap, uri: &Uri, server: &ServerTable) -> 
     }
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
-    let is_allowed = server.allowed_origins.iter().any(|allowed| allowed == origin) || is_own_origin(origin, host.as_str());
-    if is_allowed { Ok(()) } else { Err(Refusal::new(Code::Forbidden, "pages of this origin may not call the gateway")) }
+    let is_allowed =
+        server.allowed_origins.iter().any(|allowed| allowed == origin) || is_own_origin(origin, host.as_str());
+    if is_allowed {
+        Ok(())
+    } else {
+        Err(Refusal::new(Code::Forbidden, "pages of this origin may not call the gateway"))
+    }
 }
 
 fn is_own_host(host: &str, server: &ServerTable) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let is_loopback = matches!(host, "localhost" | "127.0.0.1" | "::1");
-    is_loopback || host == server.listen.ip().to_string() || server.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+    is_loopback
+        || host == server.listen.ip().to_string()
+        || server.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
 }
 
 /// A page that the gateway itself has served.
@@ -64,7 +71,9 @@ pub fn authenticate(headers: &HeaderMap, keys: &Keys, now: Timestamp) -> Result<
         return Err(unauthenticated("send the gateway's key as `Authorization: Bearer <key>`"));
     };
     let presented = value.to_str().ok().and_then(|value| value.split_once(' '));
-    let presented = presented.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).and_then(|(_, key)| Presented::read(key.trim()));
+    let presented = presented
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .and_then(|(_, key)| Presented::read(key.trim()));
     let caller = presented.and_then(|key| {
         let principal = keys.authenticate(&key, now)?.clone();
         Some(Caller { principal, key: key.id })
@@ -79,7 +88,9 @@ pub fn authenticate(headers: &HeaderMap, keys: &Keys, now: Timestamp) -> Result<
 /// [`Code::InvalidRequest`] when it is no name, or path and header differ.
 pub fn named_session(caller: &Caller, path: Option<&str>, headers: &HeaderMap) -> Result<Option<SessionId>, Refusal> {
     let invalid = |message: String| Refusal::new(Code::InvalidRequest, message).about("Portcullis-Session");
-    let header = headers.get(SESSION).map(|value| value.to_str().map_err(|_| invalid("`Portcullis-Session` is no text".to_owned())));
+    let header = headers
+        .get(SESSION)
+        .map(|value| value.to_str().map_err(|_| invalid("`Portcullis-Session` is no text".to_owned())));
     let name = match (path, header.transpose()?) {
         (Some(path), Some(header)) if path != header => {
             return Err(invalid(format!("the path names session `{path}` and the header `{header}`")));

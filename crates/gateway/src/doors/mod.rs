@@ -14,4 +14,3 @@ pub mod openai;
 pub mod router;
 pub mod sealed;
 pub mod serve;
-pub mod table;

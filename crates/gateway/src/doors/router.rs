@@ -39,7 +39,8 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     let arrived = async {
         let caller = caller::authenticate(&head.headers, &doors.gate.journal.keys(), doors.clock.now())?;
         if !snapshot.has_principal(&caller.principal) {
-            return Err(Refusal::new(Code::Unauthenticated, "the key is not valid").because("its principal is not configured any more"));
+            return Err(Refusal::new(Code::Unauthenticated, "the key is not valid")
+                .because("its principal is not configured any more"));
         }
         let session = caller::named_session(&caller, session.as_deref(), &head.headers)?;
         let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
@@ -89,8 +90,12 @@ fn refuse_as(language: Language, refusal: &Refusal) -> Answer {
     };
     let answer = answer::whole(written.status, written.content_type, written.body);
     match refusal.code {
-        Code::Unauthenticated => answer::with_header(answer, http::header::WWW_AUTHENTICATE, "Bearer realm=\"portcullis\""),
-        Code::TooMany | Code::StaleDecision | Code::StoreUnavailable => answer::with_header(answer, http::header::RETRY_AFTER, "1"),
+        Code::Unauthenticated => {
+            answer::with_header(answer, http::header::WWW_AUTHENTICATE, "Bearer realm=\"portcullis\"")
+        }
+        Code::TooMany | Code::StaleDecision | Code::StoreUnavailable => {
+            answer::with_header(answer, http::header::RETRY_AFTER, "1")
+        }
         _ => answer,
     }
 }
@@ -112,4 +117,3 @@ async fn read_body(body: Incoming, limit_bytes: usize) -> Result<Bytes, Refusal>
         Err(_) => Err(Refusal::new(Code::InvalidRequest, "the body broke off")),
     }
 }
-

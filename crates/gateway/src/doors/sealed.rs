@@ -37,7 +37,11 @@ impl Sealer {
     pub fn seal(&self, purpose: &str, content: &impl Serialize) -> Result<String, NoEntropy> {
         let nonce: [u8; NONCE_LEN] = entropy::bytes()?;
         let mut sealed = serde_json::to_vec(content).map_err(|_| NoEntropy)?;
-        let outcome = self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(purpose.as_bytes()), &mut sealed);
+        let outcome = self.key.seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(purpose.as_bytes()),
+            &mut sealed,
+        );
         outcome.map_err(|_| NoEntropy)?;
         Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
     }

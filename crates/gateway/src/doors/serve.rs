@@ -24,7 +24,12 @@ const HEAD_LIMIT_BYTES: usize = 64 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `stop` says so; then takes no more connections and lets those that are open finish for `drain` at most.
-pub async fn serve(listener: TcpListener, doors: Arc<Doors>, mut stop: watch::Receiver<bool>, drain: impl Fn() -> Duration) {
+pub async fn serve(
+    listener: TcpListener,
+    doors: Arc<Doors>,
+    mut stop: watch::Receiver<bool>,
+    drain: impl Fn() -> Duration,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
     let graceful = GracefulShutdown::new();
     loop {

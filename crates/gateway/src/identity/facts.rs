@@ -19,7 +19,8 @@ pub fn principals(table: &IdentityTable) -> Result<Vec<Principal>, String> {
     for (name, principal) in &table.principals {
         let mut attributes = BTreeMap::new();
         for (key, attribute) in &principal.attributes {
-            let value = value(attribute).map_err(|problem| format!("identity.principals.{name}.attributes.{key}: {problem}"))?;
+            let value = value(attribute)
+                .map_err(|problem| format!("identity.principals.{name}.attributes.{key}: {problem}"))?;
             attributes.insert(key.clone(), value);
         }
         principals.push(Principal { name: name.clone(), roles: principal.roles.clone(), attributes });

@@ -23,7 +23,8 @@ pub struct Issued {
 /// When the system has no randomness to give.
 pub fn issue(by: Actor, principal: PrincipalName, expires_at: Option<Timestamp>) -> Result<Issued, Refusal> {
     let text = Presented::issue(entropy::bytes()?, entropy::bytes()?);
-    let presented = Presented::read(&text).ok_or_else(|| Refusal::new(Code::StoreUnavailable, "no key could be made"))?;
+    let presented =
+        Presented::read(&text).ok_or_else(|| Refusal::new(Code::StoreUnavailable, "no key could be made"))?;
     let key = KeyCreated { key: presented.id, principal, secret: presented.secret, expires_at };
     Ok(Issued { text, command: CreateKey { by, key } })
 }

@@ -27,8 +27,11 @@ impl From<StoreFault> for Refusal {
     fn from(fault: StoreFault) -> Self {
         let code = match fault {
             StoreFault::Busy => Code::TooMany,
-            StoreFault::Failed(_) | StoreFault::Closed | StoreFault::Damaged(_) | StoreFault::Unusable(_) => Code::StoreUnavailable,
+            StoreFault::Failed(_) | StoreFault::Closed | StoreFault::Damaged(_) | StoreFault::Unusable(_) => {
+                Code::StoreUnavailable
+            }
         };
-        Self::new(code, "the gateway can't write its journal at the moment, so nothing was done").because(fault.to_string())
+        Self::new(code, "the gateway can't write its journal at the moment, so nothing was done")
+            .because(fault.to_string())
     }
 }

@@ -24,16 +24,14 @@ impl DataDirectory {
     ///
     /// When another process has it open, or it can't be made.
     pub fn open(path: &Path) -> Result<Self, StoreFault> {
-        let unusable = |what: &str, error: &std::io::Error| {
-            StoreFault::Unusable(format!("{what} `{}`: {error}", path.display()))
-        };
+        let unusable =
+            |what: &str, error: &std::io::Error| StoreFault::Unusable(format!("{what} `{}`: {error}", path.display()));
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(path).map_err(|error| unusable("can't make", &error))?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"));
         let lock = lock.map_err(|error| unusable("can't open", &error))?;
-        lock.try_lock().map_err(|_| {
-            StoreFault::Unusable(format!("`{}` is in use by another gateway", path.display()))
-        })?;
+        lock.try_lock()
+            .map_err(|_| StoreFault::Unusable(format!("`{}` is in use by another gateway", path.display())))?;
         Ok(Self { path: path.to_owned(), _lock: Some(lock) })
     }
 

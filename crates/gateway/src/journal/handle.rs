@@ -51,7 +51,10 @@ impl Journal {
     /// # Errors
     ///
     /// When the store failed.
-    pub async fn read<T: Send + 'static>(&self, question: impl Fn(&World) -> T + Send + 'static) -> Result<T, StoreFault> {
+    pub async fn read<T: Send + 'static>(
+        &self,
+        question: impl Fn(&World) -> T + Send + 'static,
+    ) -> Result<T, StoreFault> {
         self.execute(Question(question)).await
     }
 
@@ -89,7 +92,9 @@ impl Journal {
     }
 }
 
-async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T, StoreFault> + Send + 'static) -> Result<T, StoreFault> {
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, StoreFault> + Send + 'static,
+) -> Result<T, StoreFault> {
     tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(StoreFault::Failed(error.to_string())))
 }
 

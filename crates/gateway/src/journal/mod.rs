@@ -17,7 +17,6 @@ pub mod sqlite;
 pub mod table;
 pub mod vault;
 
-
 pub use engine::{Engine, Job, Stored};
 pub use fault::StoreFault;
 pub use handle::Journal;

@@ -9,13 +9,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Event;
 use portcullis_domain::identity::Keys;
 use portcullis_domain::ids::TenantName;
 use portcullis_domain::journal::checkpoint::{Checkpoint, Signer};
 use portcullis_domain::journal::merkle::{self, Tree};
 use portcullis_domain::journal::{Draft, Entry, Head, StreamId};
-use portcullis_domain::digest::Digest;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 

@@ -65,7 +65,11 @@ impl StreamKey {
         let opened = self.key.open_in_place(nonce(number), Aad::from(digest.0), &mut sealed);
         let length = opened.map_err(|_| StoreFault::Damaged(format!("body {number} does not open")))?.len();
         sealed.truncate(length);
-        if Digest::of(&sealed) == digest { Ok(sealed) } else { Err(StoreFault::Damaged(format!("body {number} has another digest"))) }
+        if Digest::of(&sealed) == digest {
+            Ok(sealed)
+        } else {
+            Err(StoreFault::Damaged(format!("body {number} has another digest")))
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use portcullis_domain::ids::PrincipalName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::Dollars;
+use crate::amount::Dollars;
 
 /// What calls may cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]

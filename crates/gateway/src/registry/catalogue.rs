@@ -31,7 +31,11 @@ impl Catalogue {
     /// # Errors
     ///
     /// One sentence for each thing that is wrong, behind the key that it stands at.
-    pub fn new(table: &RegistryTable, base: &Path, tools: impl IntoIterator<Item = Arc<Tool>>) -> Result<Self, Vec<String>> {
+    pub fn new(
+        table: &RegistryTable,
+        base: &Path,
+        tools: impl IntoIterator<Item = Arc<Tool>>,
+    ) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let mut catalogue = Self::default();
         for (name, model) in &table.models {
@@ -69,14 +73,23 @@ impl Catalogue {
                 (Some(server), _) => server.values().cloned().collect(),
                 (None, Some(tool)) => vec![tool.clone()],
                 // A tool of a server that was not reached yet: it joins when the server is.
-                (None, None) if item.split_once(SEPARATOR).is_some_and(|(server, _)| server.parse().is_ok_and(|server: ServerName| table.servers.contains_key(&server))) => Vec::new(),
+                (None, None)
+                    if item.split_once(SEPARATOR).is_some_and(|(server, _)| {
+                        server.parse().is_ok_and(|server: ServerName| table.servers.contains_key(&server))
+                    }) =>
+                {
+                    Vec::new()
+                }
                 (None, None) => return Err(format!("`{item}` is neither a server nor a tool `server{SEPARATOR}tool`")),
             };
             for tool in selected {
                 if let Some(other) = toolset.insert(tool.name.clone(), tool.clone())
                     && other.capability != tool.capability
                 {
-                    return Err(format!("`{}` and `{}` would both be called `{}`", other.capability.name, tool.capability.name, tool.name));
+                    return Err(format!(
+                        "`{}` and `{}` would both be called `{}`",
+                        other.capability.name, tool.capability.name, tool.name
+                    ));
                 }
             }
         }

@@ -6,7 +6,6 @@
 
 pub mod catalogue;
 pub mod model;
-pub mod observe;
 pub mod table;
 pub mod tool;
 

@@ -8,6 +8,7 @@ use http::{HeaderValue, Uri};
 use portcullis_domain::call::{Capability, Kind};
 use portcullis_domain::money::Price;
 
+use crate::credential::bearer;
 use crate::registry::table::ModelTable;
 
 /// A model of the registry.
@@ -42,14 +43,18 @@ impl Model {
     /// A sentence when the URL is none, or the key can't be read or sent.
     pub fn of_table(name: &str, table: &ModelTable, base: &Path) -> Result<Self, String> {
         let url = format!("{}/chat/completions", table.base_url.trim_end_matches('/'));
-        let uri = url.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+        let uri = url
+            .parse::<Uri>()
+            .ok()
+            .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
         let chat_uri = uri.ok_or_else(|| format!("`{}` is no URL of http or https", table.base_url))?;
         let key = match (&table.api_key, &table.api_key_file) {
             (Some(_), Some(_)) => return Err("has both `api_key` and `api_key_file`".to_owned()),
             (Some(key), None) => Some(key.0.clone()),
             (None, Some(file)) => {
                 let path = base.join(file);
-                let read = std::fs::read_to_string(&path).map_err(|error| format!("`{}` can't be read: {error}", path.display()))?;
+                let read = std::fs::read_to_string(&path)
+                    .map_err(|error| format!("`{}` can't be read: {error}", path.display()))?;
                 Some(read.trim().to_owned())
             }
             (None, None) => None,
@@ -64,15 +69,4 @@ impl Model {
             timeout: Duration::from_secs(table.timeout_s),
         })
     }
-}
-
-/// A credential as the value of `Authorization` (RFC 6750).
-///
-/// # Errors
-///
-/// A sentence, without the credential, when no header can have it.
-pub fn bearer(secret: &str) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {secret}")).map_err(|_| "its key has characters that no header can have".to_owned())?;
-    value.set_sensitive(true);
-    Ok(value)
 }

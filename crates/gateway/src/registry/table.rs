@@ -1,14 +1,14 @@
 //! The table `registry` of the configuration.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use portcullis_domain::ids::ServerName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::Dollars;
+use crate::amount::Dollars;
+use crate::credential::Secret;
 
 /// What there is to call.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -79,15 +79,4 @@ pub struct ToolServerTable {
     pub directory: Option<PathBuf>,
     /// How long a call of a tool may take, in seconds.
     pub timeout_s: Option<u64>,
-}
-
-/// A value that is never shown.
-#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("…")
-    }
 }

@@ -58,9 +58,13 @@ impl Tool {
         let declared = mcp::Tool::read(raw)?;
         let full = format!("{server}{SEPARATOR}{}", declared.name);
         if full.len() > CAPABILITY_LIMIT_BYTES || !declared.name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(format!("`{}` is no name for a tool", declared.name.escape_debug().take(80).collect::<String>()));
+            return Err(format!(
+                "`{}` is no name for a tool",
+                declared.name.escape_debug().take(80).collect::<String>()
+            ));
         }
-        let schema = serde_json::from_str(&declared.input_schema).map_err(|error| format!("the schema of `{}` can't be read: {error}", declared.name))?;
+        let schema = serde_json::from_str(&declared.input_schema)
+            .map_err(|error| format!("the schema of `{}` can't be read: {error}", declared.name))?;
         let both = |era| Ok::<_, String>([declared.entry(&full, era)?, declared.entry(&declared.name, era)?]);
         Ok(Self {
             entries: Entries { legacy: both(Era::Legacy)?, modern: both(Era::Modern)? },
@@ -93,7 +97,9 @@ pub fn read_list(server: &ServerName, list: &str) -> Result<(Vec<Arc<Tool>>, Vec
     let (mut tools, mut problems): (Vec<Arc<Tool>>, Vec<String>) = (Vec::new(), Vec::new());
     for item in json::items(list)? {
         match Tool::read(server, item.get()) {
-            Ok(tool) if tools.iter().any(|other| other.name == tool.name) => problems.push(format!("tool `{}` stands twice", tool.name)),
+            Ok(tool) if tools.iter().any(|other| other.name == tool.name) => {
+                problems.push(format!("tool `{}` stands twice", tool.name))
+            }
             Ok(tool) => tools.push(Arc::new(tool)),
             Err(problem) => problems.push(problem),
         }

@@ -34,7 +34,8 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("portcullis");
-        let (admitted, refused, settled, judged) = (Family::default(), Family::default(), Family::default(), Family::default());
+        let (admitted, refused, settled, judged) =
+            (Family::default(), Family::default(), Family::default(), Family::default());
         let charged = Counter::default();
         registry.register("calls_admitted", "Calls that were admitted", admitted.clone());
         registry.register("calls_refused", "Calls that were refused", refused.clone());

@@ -12,7 +12,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use crate::upstreams::fault::UpstreamFault;
+use crate::reply::UpstreamFault;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,7 +37,8 @@ impl HttpClient {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(tcp);
+        let connector =
+            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -53,7 +54,9 @@ impl HttpClient {
     ///
     /// When no head came.
     pub async fn post(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Response<Incoming>, UpstreamFault> {
-        let mut request = Request::post(uri.clone()).body(Full::new(body)).map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
+        let mut request = Request::post(uri.clone())
+            .body(Full::new(body))
+            .map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
         *request.headers_mut() = headers;
         self.client.request(request).await.map_err(|error| {
             let reason = chain(&error);

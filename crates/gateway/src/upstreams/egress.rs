@@ -10,24 +10,8 @@ use bytes::Bytes;
 use portcullis_domain::admission::Admitted;
 use portcullis_domain::ids::ServerName;
 
+use crate::reply::{ToolAnswer, UpstreamFault};
 use crate::upstreams::client::HttpClient;
-use crate::upstreams::fault::UpstreamFault;
-
-/// What a tool server answers.
-#[derive(Debug, Clone)]
-pub enum ToolAnswer {
-    /// The raw result of `tools/call`.
-    Result(String),
-    /// A JSON-RPC error: the tool did not run.
-    Error {
-        /// The number of the error.
-        code: i64,
-        /// A sentence.
-        message: String,
-        /// More about it, as raw JSON.
-        data: Option<String>,
-    },
-}
 
 /// A call of a tool, as its server knows it.
 #[derive(Debug, Clone, Copy)]
@@ -81,10 +65,18 @@ impl Egress {
     /// # Errors
     ///
     /// When there is no answer.
-    pub async fn call_tool(&self, admitted: &Admitted, server: &ServerName, name: &str, input_schema: &str) -> Result<ToolAnswer, UpstreamFault> {
+    pub async fn call_tool(
+        &self,
+        admitted: &Admitted,
+        server: &ServerName,
+        name: &str,
+        input_schema: &str,
+    ) -> Result<ToolAnswer, UpstreamFault> {
         let connection = self.servers.load().get(server).cloned();
-        let connection = connection.ok_or_else(|| UpstreamFault::Unreachable("the server is not configured any more".to_owned()))?;
-        let arguments = std::str::from_utf8(admitted.payload()).map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
+        let connection =
+            connection.ok_or_else(|| UpstreamFault::Unreachable("the server is not configured any more".to_owned()))?;
+        let arguments =
+            std::str::from_utf8(admitted.payload()).map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
         connection.call(ToolCall { name, arguments, input_schema }).await
     }
 }

@@ -9,9 +9,7 @@
 
 pub mod client;
 pub mod egress;
-pub mod fault;
 pub mod model;
 pub mod tool;
 
 pub use egress::Egress;
-pub use fault::UpstreamFault;

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use http::StatusCode;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap as Headers, StatusCode};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use portcullis_domain::admission::Admitted;
 
+use crate::reply::{ModelAnswer, ModelStream, UpstreamFault};
 use crate::upstreams::client::read_whole;
 use crate::upstreams::egress::Egress;
-use crate::upstreams::fault::UpstreamFault;
 
 /// Where a model is and what it is sent besides the call.
 #[derive(Debug, Clone, Copy)]
@@ -26,60 +23,17 @@ pub struct ModelEndpoint<'a> {
     pub is_stream: bool,
 }
 
-/// What a model answers.
-#[derive(Debug)]
-pub enum ModelAnswer {
-    /// Everything.
-    Whole(Bytes),
-    /// A stream of server-sent events.
-    Stream(ModelStream),
-    /// An error of the model's API, for the caller as it is.
-    Error {
-        /// The HTTP status.
-        status: StatusCode,
-        /// Headers that tell the caller when to try again.
-        headers: Headers,
-        /// The body.
-        body: Bytes,
-    },
-}
-
-/// A streamed answer.
-#[derive(Debug)]
-pub struct ModelStream {
-    body: Incoming,
-    timeout: Duration,
-}
-
-impl ModelStream {
-    /// The next piece; none at the end. Dropping the stream cancels the upstream call.
-    ///
-    /// # Errors
-    ///
-    /// When the stream breaks off or nothing comes for too long.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, UpstreamFault> {
-        loop {
-            let frame = tokio::time::timeout(self.timeout, self.body.frame()).await;
-            match frame.map_err(|_| UpstreamFault::TimedOut(self.timeout.as_secs()))? {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(UpstreamFault::Broken(error.to_string())),
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Ok(Some(bytes));
-                    }
-                }
-            }
-        }
-    }
-}
-
 impl Egress {
     /// Forwards an admitted call of a model: its payload is the body of the request.
     ///
     /// # Errors
     ///
     /// When there is no answer, or the upstream does not accept the gateway's key.
-    pub async fn call_model(&self, admitted: &Admitted, endpoint: ModelEndpoint<'_>) -> Result<ModelAnswer, UpstreamFault> {
+    pub async fn call_model(
+        &self,
+        admitted: &Admitted,
+        endpoint: ModelEndpoint<'_>,
+    ) -> Result<ModelAnswer, UpstreamFault> {
         let timeout = endpoint.timeout;
         let answer = tokio::time::timeout(timeout, self.ask_model(admitted, endpoint)).await;
         answer.unwrap_or(Err(UpstreamFault::TimedOut(timeout.as_secs())))
@@ -90,13 +44,21 @@ impl Egress {
         let (head, body) = answer.into_parts();
         match head.status {
             StatusCode::OK if endpoint.is_stream && is_event_stream(&head.headers) => {
-                Ok(ModelAnswer::Stream(ModelStream { body, timeout: endpoint.timeout }))
+                Ok(ModelAnswer::Stream(ModelStream::new(body, endpoint.timeout)))
             }
             StatusCode::OK => Ok(ModelAnswer::Whole(read_whole(body).await?)),
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Err(UpstreamFault::Credential(status.to_string())),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Err(UpstreamFault::Credential(status.to_string()))
+            }
             status if status.is_client_error() || status.is_server_error() => {
-                let kept = |name: &HeaderName| *name == RETRY_AFTER || *name == CONTENT_TYPE || name.as_str() == "retry-after-ms";
-                let headers = head.headers.iter().filter(|(name, _)| kept(name)).map(|(name, value)| (name.clone(), value.clone()));
+                let kept = |name: &HeaderName| {
+                    *name == RETRY_AFTER || *name == CONTENT_TYPE || name.as_str() == "retry-after-ms"
+                };
+                let headers = head
+                    .headers
+                    .iter()
+                    .filter(|(name, _)| kept(name))
+                    .map(|(name, value)| (name.clone(), value.clone()));
                 Ok(ModelAnswer::Error { status, headers: headers.collect(), body: read_whole(body).await? })
             }
             status => Err(UpstreamFault::Garbled(format!("HTTP status {status}"))),

@@ -6,7 +6,7 @@ use portcullis_domain::refusal::{Code, Refusal};
 
 use crate::frame::jsonrpc::{self, Id};
 use crate::frame::object::{Object, quoted};
-use crate::mcp::META_SERVER;
+use crate::mcp::meta;
 use crate::mcp::version::{Era, Version};
 
 const COMPLETE: &str = r#""complete""#;
@@ -127,7 +127,7 @@ fn uncached(mut result: Object<'_>, server: &Server<'_>) -> String {
     result.set("resultType", COMPLETE);
     result.set("ttlMs", "0");
     result.set("cacheScope", r#""private""#);
-    result.set("_meta", format!("{{\"{META_SERVER}\":{}}}", server.info()));
+    result.set("_meta", format!("{{\"{}\":{}}}", meta::SERVER, server.info()));
     result.to_string()
 }
 

@@ -17,6 +17,9 @@ pub const NAME: &str = "mcp-name";
 /// What stands before the name of a mirrored argument's header.
 pub const PARAM_PREFIX: &str = "mcp-param-";
 
+/// The number of the error that a request's headers do not say what its body says.
+pub(super) const MISMATCH: i64 = -32020;
+
 const OPENING: &str = "=?base64?";
 const CLOSING: &str = "?=";
 

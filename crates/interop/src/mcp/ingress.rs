@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 
 use crate::frame::jsonrpc::{self, ErrorObject, Id, Malformed, Message, Notification, Request, Response};
 use crate::frame::object::quoted;
-use crate::mcp::version::{Era, Version};
-use crate::mcp::{HEADER_MISMATCH, META_CAPABILITIES, META_VERSION, UNSUPPORTED_VERSION, header};
+use crate::mcp::version::{self, Era, Version};
+use crate::mcp::{header, meta};
 use crate::refuse::Answer;
 
 /// One message of an agent, and in which version it is to be answered.
@@ -123,7 +123,7 @@ pub fn read<'a>(method: &Method, headers: &HeaderMap, body: &'a [u8]) -> Result<
         }),
         Message::Request(request) => {
             let params = Params::read(&request)?;
-            match stated_legacy.filter(|_| json::member(&params.meta, META_VERSION).is_none()) {
+            match stated_legacy.filter(|_| json::member(&params.meta, meta::VERSION).is_none()) {
                 Some(version) => params.dispatch(version, request),
                 None => {
                     params.check_modern(&request, headers)?;
@@ -160,7 +160,7 @@ impl<'a> Params<'a> {
     /// What a modern request must say of itself, and must say twice. The order of the checks is that of other servers.
     fn check_modern(&self, request: &Request<'_>, headers: &HeaderMap) -> Result<(), Answer> {
         let fault = |code, message: &str| fault(400, Some(&request.id), &ErrorObject::new(code, message.to_owned()));
-        let mismatch = |name: &str, problem: &str| fault(HEADER_MISMATCH, &format!("the header `{name}` {problem}"));
+        let mismatch = |name: &str, problem: &str| fault(header::MISMATCH, &format!("the header `{name}` {problem}"));
         if request.method == "initialize" {
             return Err(mismatch(header::VERSION, "names a version that does not begin with `initialize`"));
         }
@@ -169,11 +169,11 @@ impl<'a> Params<'a> {
                 return Err(mismatch(name, "stands twice"));
             }
         }
-        let version = json::member(&self.meta, META_VERSION).and_then(json::text);
-        let version =
-            version.ok_or_else(|| fault(jsonrpc::INVALID_PARAMS, &format!("`_meta` has no text `{META_VERSION}`")))?;
-        if !json::member(&self.meta, META_CAPABILITIES).is_some_and(|raw| raw.get().starts_with('{')) {
-            return Err(fault(jsonrpc::INVALID_PARAMS, &format!("`_meta` has no object `{META_CAPABILITIES}`")));
+        let version = json::member(&self.meta, meta::VERSION).and_then(json::text);
+        let version = version
+            .ok_or_else(|| fault(jsonrpc::INVALID_PARAMS, &format!("`_meta` has no text `{}`", meta::VERSION)))?;
+        if !json::member(&self.meta, meta::CAPABILITIES).is_some_and(|raw| raw.get().starts_with('{')) {
+            return Err(fault(jsonrpc::INVALID_PARAMS, &format!("`_meta` has no object `{}`", meta::CAPABILITIES)));
         }
         let subject = match request.method.as_ref() {
             "tools/call" | "prompts/get" => Some("name"),
@@ -246,7 +246,7 @@ impl<'a> Params<'a> {
 fn unsupported_version(id: &Id<'_>, requested: &str) -> Answer {
     let supported: Vec<String> = Version::ALL.iter().map(|version| quoted(version.as_str())).collect();
     let data = format!("{{\"supported\":[{}],\"requested\":{}}}", supported.join(","), quoted(requested));
-    fault(400, Some(id), &ErrorObject::new(UNSUPPORTED_VERSION, "this version is not served").with_data(data))
+    fault(400, Some(id), &ErrorObject::new(version::UNSUPPORTED, "this version is not served").with_data(data))
 }
 
 fn fault(status: u16, id: Option<&Id<'_>>, error: &ErrorObject<'_>) -> Answer {

@@ -19,21 +19,7 @@ pub mod mirror;
 pub mod tool;
 pub mod version;
 
+mod meta;
+
 pub use tool::Tool;
 pub use version::{Era, Version};
-
-/// The prefix of the protocol's own members in `_meta`.
-const META_PREFIX: &str = "io.modelcontextprotocol/";
-/// The version that a modern request speaks.
-const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-/// What the client of a modern request can do.
-const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-/// Who sends a modern request.
-const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
-/// Who answers a modern request.
-const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
-
-/// A modern request's headers do not say what its body says.
-const HEADER_MISMATCH: i64 = -32020;
-/// A modern request speaks a version that is not served.
-const UNSUPPORTED_VERSION: i64 = -32022;

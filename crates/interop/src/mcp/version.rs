@@ -1,5 +1,8 @@
 //! The versions of the protocol, and which one is spoken with whom.
 
+/// The number of the error that a request speaks a version that is not served.
+pub(super) const UNSUPPORTED: i64 = -32022;
+
 /// The two ways in which the protocol works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Era {

@@ -207,7 +207,7 @@ async fn receive(State(gateway): State<Arc<FakeGateway>>, request: Request) -> R
         }
         Some(Fault::After) | None => {}
     }
-    let answer = gateway.answer(&head, &String::from_utf8(body.to_vec()).unwrap()).await;
+    let answer = gateway.answer(&head, str::from_utf8(&body).unwrap()).await;
     if fault == Some(Fault::After) { broken() } else { answer }
 }
 

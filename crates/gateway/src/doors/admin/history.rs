@@ -16,11 +16,10 @@ use portcullis_domain::refusal::Refusal;
 use portcullis_domain::session::history::repeated;
 use serde_json::{Value, json};
 
-use crate::doors::admin::json as answer_json;
+use crate::doors::admin::form::json as answer_json;
 use crate::doors::admin::session::existing;
 use crate::doors::answer::Answer;
 use crate::doors::caller::Caller;
-use crate::journal::handle::Placed;
 use crate::life::Gate;
 
 /// How many entries are read at a time.
@@ -36,7 +35,7 @@ pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str) -> Result<Answe
         let Some(last) = page.last() else { break };
         after = last.entry.seq;
         for placed in &page {
-            history.take(gate, &stream, placed).await?;
+            history.take(gate, &stream, placed.position, &placed.entry.event).await?;
         }
     }
     let messages: Vec<Value> = history.messages.into_iter().map(|message| message.value).collect();
@@ -64,16 +63,19 @@ struct Request {
 }
 
 impl History {
-    async fn take(&mut self, gate: &Gate, stream: &StreamId, placed: &Placed) -> Result<(), Refusal> {
-        match &placed.entry.event {
+    async fn take(&mut self, gate: &Gate, stream: &StreamId, position: u64, event: &Event) -> Result<(), Refusal> {
+        match event {
             Event::CallAdmitted(CallAdmitted { call, parent, capability, .. }) if capability.kind == Kind::Model => {
-                let body = gate.journal.body(stream, placed.position, 0).await?;
-                let request = Request { messages: body.map(|body| messages_of(&body)).unwrap_or_default(), is_round: parent.is_some() };
+                let body = gate.journal.body(stream, position, 0).await?;
+                let request = Request {
+                    messages: body.map(|body| messages_of(&body)).unwrap_or_default(),
+                    is_round: parent.is_some(),
+                };
                 self.open.insert(*call, request);
             }
             Event::CallSettled(settled) => {
                 if let Some(request) = self.open.remove(&settled.call) {
-                    let body = gate.journal.body(stream, placed.position, 0).await?;
+                    let body = gate.journal.body(stream, position, 0).await?;
                     self.add(request, settled, body);
                 }
             }
@@ -94,7 +96,8 @@ impl History {
     fn add(&mut self, request: Request, settled: &CallSettled, answer: Option<Bytes>) {
         let digests: Vec<Digest> = request.messages.iter().map(digest).collect();
         let all: Vec<Digest> = self.messages.iter().map(|message| message.digest).collect();
-        let seen: Vec<Digest> = self.messages.iter().filter(|message| !message.is_added).map(|message| message.digest).collect();
+        let seen: Vec<Digest> =
+            self.messages.iter().filter(|message| !message.is_added).map(|message| message.digest).collect();
         let known = if request.is_round {
             // A round is the request before it with what the gateway added behind it, of which only the last message is new.
             digests.len().saturating_sub(1)
@@ -105,9 +108,16 @@ impl History {
             self.messages.push(Message { value, digest, is_added: request.is_round });
         }
         let is_denied = |settled: &CallSettled| settled.judged.iter().any(|judged| judged.effect == Effect::Deny);
-        let Some(value) = answer.filter(|_| settled.outcome == Outcome::Completed).and_then(|answer| message_of(&answer, settled)) else { return };
+        let Some(value) =
+            answer.filter(|_| settled.outcome == Outcome::Completed).and_then(|answer| message_of(&answer, settled))
+        else {
+            return;
+        };
         // An answer all of whose calls were denied is followed by another round, or given without them; without text there is nothing of it to show.
-        if is_denied(settled) && value.get("tool_calls").is_none() && value.get("content").and_then(Value::as_str).is_none_or(str::is_empty) {
+        if is_denied(settled)
+            && value.get("tool_calls").is_none()
+            && value.get("content").and_then(Value::as_str).is_none_or(str::is_empty)
+        {
             return;
         }
         let digest = digest(&value);
@@ -146,8 +156,10 @@ fn digest(message: &Value) -> Digest {
         Some(other) => other.to_string().replace("null", ""),
         None => String::new(),
     };
-    let call = |call: &Value| json!([call.get("id"), call.pointer("/function/name"), call.pointer("/function/arguments")]);
-    let calls: Vec<Value> = message.get("tool_calls").and_then(Value::as_array).into_iter().flatten().map(call).collect();
+    let call =
+        |call: &Value| json!([call.get("id"), call.pointer("/function/name"), call.pointer("/function/arguments")]);
+    let calls: Vec<Value> =
+        message.get("tool_calls").and_then(Value::as_array).into_iter().flatten().map(call).collect();
     let parts = json!([message.get("role"), text, calls, message.get("tool_call_id")]);
     Digest::of(parts.to_string().as_bytes())
 }

@@ -6,8 +6,8 @@ use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::doors::admin::form::{json, read};
 use crate::doors::admin::health::administrator;
-use crate::doors::admin::{json, read};
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
 use crate::doors::caller::Caller;
@@ -47,7 +47,8 @@ pub(super) async fn create(gate: &Gate, arrived: &Arrived) -> Result<Answer, Ref
         let message = format!("there is no principal `{}`; add it to `identity.principals` first", wanted.principal);
         return Err(Refusal::new(Code::NotFound, message).about("principal"));
     }
-    let issued = issue(Actor::Principal(arrived.caller.principal.clone()), wanted.principal.clone(), wanted.expires_at_us)?;
+    let issued =
+        issue(Actor::Principal(arrived.caller.principal.clone()), wanted.principal.clone(), wanted.expires_at_us)?;
     let id = issued.command.key.key.to_string();
     gate.journal.execute(issued.command).await??;
     json(201, &Created { id, principal: wanted.principal, key: issued.text })

@@ -5,7 +5,7 @@ use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::refusal::Refusal;
 use serde::Serialize;
 
-use crate::doors::admin::json;
+use crate::doors::admin::form::json;
 use crate::doors::answer::Answer;
 use crate::doors::caller::Caller;
 use crate::life::Gate;

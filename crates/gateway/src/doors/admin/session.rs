@@ -9,8 +9,8 @@ use portcullis_domain::session::state::{Session, Status, not_found};
 use portcullis_domain::world::World;
 use serde::{Deserialize, Serialize};
 
+use crate::doors::admin::form::{json, parameter, read};
 use crate::doors::admin::ledger::Shown as ShownBalance;
-use crate::doors::admin::{json, parameter, read};
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
 use crate::doors::caller::{Caller, session_or_minted};
@@ -72,7 +72,10 @@ pub(super) async fn list(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refus
     let own = arrived.caller.principal.clone();
     let after: Option<SessionId> = parameter(arrived, "after").and_then(|id| id.parse().ok());
     let page = gate.journal.read(move |world| {
-        let visible = world.session.all().filter(|(id, _)| (all || id.owner == own) && after.as_ref().is_none_or(|after| *id > after));
+        let visible = world
+            .session
+            .all()
+            .filter(|(id, _)| (all || id.owner == own) && after.as_ref().is_none_or(|after| *id > after));
         visible.take(PAGE_LIMIT).map(|(id, session)| shown(world, id, session)).collect::<Vec<_>>()
     });
     json(200, &serde_json::json!({"sessions": page.await?}))
@@ -94,7 +97,8 @@ pub(super) async fn open(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refus
 pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
     let id = resolve(gate, caller, id)?;
     let name = id.name.clone();
-    let found = gate.journal.read(move |world| world.session.find(&id).map(|session| shown(world, &id, session))).await?;
+    let found =
+        gate.journal.read(move |world| world.session.find(&id).map(|session| shown(world, &id, session))).await?;
     json(200, &found.ok_or_else(|| not_found(&name))?)
 }
 

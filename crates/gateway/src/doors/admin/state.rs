@@ -8,7 +8,7 @@ use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::{Expected, StateKey};
 
-use crate::doors::admin::json;
+use crate::doors::admin::form::json;
 use crate::doors::admin::session::{existing, resolve};
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
@@ -22,7 +22,8 @@ pub(super) async fn list(gate: &Gate, caller: &Caller, id: &str) -> Result<Answe
         let scratchpad = world.session.find(&id).map(|session| session.scratchpad.clone()).unwrap_or_default();
         scratchpad.all().map(|(key, located)| (key.to_string(), located.version)).collect::<Vec<_>>()
     });
-    let values: Vec<_> = values.await?.into_iter().map(|(key, version)| serde_json::json!({"key": key, "version": version})).collect();
+    let values: Vec<_> =
+        values.await?.into_iter().map(|(key, version)| serde_json::json!({"key": key, "version": version})).collect();
     json(200, &serde_json::json!({"values": values}))
 }
 
@@ -31,7 +32,9 @@ pub(super) async fn get(gate: &Gate, caller: &Caller, id: &str, key: &str) -> Re
     let id = existing(gate, caller, id).await?;
     let key = read_key(key)?;
     let (session, wanted) = (id.clone(), key.clone());
-    let located = gate.journal.read(move |world| world.session.find(&session).and_then(|session| session.scratchpad.find(&wanted)));
+    let located = gate
+        .journal
+        .read(move |world| world.session.find(&session).and_then(|session| session.scratchpad.find(&wanted)));
     let missing = || Refusal::new(Code::NotFound, format!("there is no value `{key}`"));
     let located = located.await?.ok_or_else(missing)?;
     let stream = StreamId::Session(id);
@@ -45,7 +48,8 @@ pub(super) async fn put(gate: &Gate, arrived: &Arrived, id: &str, key: &str) -> 
     let session = own(gate, &arrived.caller, id)?;
     let media = text_header(&arrived.headers, &CONTENT_TYPE).unwrap_or("application/json");
     if !media.starts_with("application/json") {
-        return Err(Refusal::new(Code::InvalidRequest, "a value is JSON (`Content-Type: application/json`)").about("Content-Type"));
+        return Err(Refusal::new(Code::InvalidRequest, "a value is JSON (`Content-Type: application/json`)")
+            .about("Content-Type"));
     }
     let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&arrived.body);
     is_json.map_err(|error| Refusal::new(Code::InvalidRequest, format!("the value is no JSON: {error}")))?;
@@ -63,7 +67,11 @@ pub(super) async fn put(gate: &Gate, arrived: &Arrived, id: &str, key: &str) -> 
 /// Only the owner writes: an administrator may look, and nothing more.
 fn own(gate: &Gate, caller: &Caller, id: &str) -> Result<SessionId, Refusal> {
     let session = resolve(gate, caller, id)?;
-    if session.owner == caller.principal { Ok(session) } else { Err(Refusal::new(Code::Forbidden, "only the owner of a session writes to it")) }
+    if session.owner == caller.principal {
+        Ok(session)
+    } else {
+        Err(Refusal::new(Code::Forbidden, "only the owner of a session writes to it"))
+    }
 }
 
 fn read_key(key: &str) -> Result<StateKey, Refusal> {
@@ -71,7 +79,9 @@ fn read_key(key: &str) -> Result<StateKey, Refusal> {
 }
 
 fn read_condition(headers: &HeaderMap) -> Result<Expected, Refusal> {
-    let invalid = |name: &str| Refusal::new(Code::InvalidRequest, format!("`{name}` is neither `*` nor one version in quotes")).about(name);
+    let invalid = |name: &str| {
+        Refusal::new(Code::InvalidRequest, format!("`{name}` is neither `*` nor one version in quotes")).about(name)
+    };
     match (text_header(headers, &IF_MATCH), text_header(headers, &IF_NONE_MATCH)) {
         (None, None) => Ok(Expected::Anything),
         (Some("*"), None) => Ok(Expected::Present),

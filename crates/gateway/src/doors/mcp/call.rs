@@ -12,12 +12,12 @@ use tokio::sync::oneshot;
 
 use crate::asking::Asking;
 use crate::doors::answer::{self, Answer};
-use crate::doors::mcp::list;
-use crate::life::{Gate, ToolAnswer};
+use crate::life::Gate;
+use crate::reply::ToolAnswer;
 
 /// Answers a call. The work goes on in a task of its own, so that it is settled even when the caller leaves; leaving cancels it in the modern era, and in the legacy era it means nothing.
 pub async fn answer(gate: &Arc<Gate>, asking: Asking, call: &CallTool<'_>, era: Era, toolset: Option<&str>) -> Answer {
-    let Some(tool) = list::find(&gate.snapshot.load(), toolset, &call.name) else {
+    let Some(tool) = gate.snapshot.load().tool(toolset, &call.name) else {
         // Whether there is such a tool that others may call, nobody learns.
         let error = ErrorObject::new(jsonrpc::INVALID_PARAMS, format!("Unknown tool: {}", call.name));
         return answer::json(200, jsonrpc::error(Some(&call.id), &error));
@@ -58,6 +58,7 @@ fn write(id: &Id<'_>, era: Era, answered: Result<ToolAnswer, Refusal>) -> Answer
             refuse::mcp_tool_result(&refusal)
         }
     };
-    let message = written::called(id, era, &result).or_else(|refusal| written::called(id, era, &refuse::mcp_tool_result(&refusal)));
+    let message = written::called(id, era, &result)
+        .or_else(|refusal| written::called(id, era, &refuse::mcp_tool_result(&refusal)));
     answer::json(200, message.unwrap_or_default())
 }

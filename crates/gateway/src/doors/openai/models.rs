@@ -40,7 +40,9 @@ fn object(name: &str) -> serde_json::Value {
 /// Asked as in a session that has no history. A rule that looks at the session may answer otherwise at the call.
 fn may_call(snapshot: &Snapshot, caller: &Caller, name: &str) -> bool {
     let Some(model) = snapshot.catalogue.model(name) else { return false };
-    let Ok(session) = "list".parse().map(|name| SessionId { owner: caller.principal.clone(), name }) else { return false };
+    let Ok(session) = "list".parse().map(|name| SessionId { owner: caller.principal.clone(), name }) else {
+        return false;
+    };
     let question = Question {
         principal: &caller.principal,
         capability: &model.capability,

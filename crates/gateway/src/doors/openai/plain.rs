@@ -13,10 +13,11 @@ use portcullis_interop::llm::chat::answer::Edit;
 use portcullis_interop::llm::chat::{ChatAnswer, ChatRequest, Round};
 use tokio::sync::oneshot;
 
+use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, CALL};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
-use crate::asking::Asking;
-use crate::life::{Asked, Gate, Gone, ModelAnswer};
+use crate::life::{Asked, Gate, Gone};
+use crate::reply::ModelAnswer;
 
 /// Answers the request. The work goes on in a task of its own, so that it is settled even when the caller leaves; leaving cancels the upstream call.
 ///
@@ -28,7 +29,9 @@ pub async fn answer(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Re
     let work = tokio::spawn(async move { complete(&gate, &asking, &request, gone).await });
     let completed = work.await;
     drop(stays);
-    completed.unwrap_or_else(|error| Err(Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway").because(error.to_string())))
+    completed.unwrap_or_else(|error| {
+        Err(Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway").because(error.to_string()))
+    })
 }
 
 /// One answer of the model with what policy said of it.
@@ -91,8 +94,9 @@ async fn judge(gate: &Gate, asking: &Asking, asked: Asked) -> Result<Result<Judg
         }
     };
     let calls = answer.tool_calls().iter();
-    let judged: Vec<(String, Judged)> =
-        calls.map(|call| (call.name.clone(), gate.judge(&asked.snapshot, asking, &call.name, &call.arguments))).collect();
+    let judged: Vec<(String, Judged)> = calls
+        .map(|call| (call.name.clone(), gate.judge(&asked.snapshot, asking, &call.name, &call.arguments)))
+        .collect();
     let is_denied = |(_, (_, judged)): &(usize, &(String, Judged))| judged.effect == Effect::Deny;
     let denied = judged.iter().enumerate().filter(is_denied).map(|(place, _)| place).collect();
     let records = judged.iter().map(|(_, judged)| judged.clone()).collect();

@@ -28,7 +28,9 @@ pub fn with_answer(settle: Settle, answer: Body, judged: Vec<Judged>) -> Settle 
 #[must_use]
 pub fn system_message(judged: &[Judged]) -> String {
     let mut messages: Vec<&str> = Vec::new();
-    for message in judged.iter().filter(|judged| judged.effect == Effect::Deny).filter_map(|judged| judged.message.as_deref()) {
+    for message in
+        judged.iter().filter(|judged| judged.effect == Effect::Deny).filter_map(|judged| judged.message.as_deref())
+    {
         if !messages.contains(&message) {
             messages.push(message);
         }
@@ -40,6 +42,8 @@ pub fn system_message(judged: &[Judged]) -> String {
 #[must_use]
 pub fn note(judged: &[(String, Judged)]) -> String {
     let denied = judged.iter().filter(|(_, judged)| judged.effect == Effect::Deny);
-    let lines: Vec<String> = denied.map(|(name, judged)| format!("[blocked: {name}: {}]", judged.message.as_deref().unwrap_or_default())).collect();
+    let lines: Vec<String> = denied
+        .map(|(name, judged)| format!("[blocked: {name}: {}]", judged.message.as_deref().unwrap_or_default()))
+        .collect();
     lines.join("\n")
 }

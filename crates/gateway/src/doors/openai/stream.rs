@@ -17,10 +17,11 @@ use portcullis_interop::refuse;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, CALL, PIECES_LIMIT};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
-use crate::asking::Asking;
-use crate::life::{Asked, Gate, ModelAnswer, ModelStream, UpstreamFault};
+use crate::life::{Asked, Gate};
+use crate::reply::{ModelAnswer, ModelStream, UpstreamFault};
 
 /// Begins the answer. Whatever is refused before the first piece gets its own status; from then on a task pumps, and settles also when the caller leaves.
 ///
@@ -65,7 +66,9 @@ async fn not_a_stream(gate: &Gate, asked: Asked) -> Result<Answer, Refusal> {
             gate.settle(with_answer(unknown, Body::new(body), Vec::new())).await?;
             Err(UpstreamFault::Garbled("a stream was asked for".to_owned()).refusal(&asked.model.capability.name))
         }
-        ModelAnswer::Stream(_) => Err(UpstreamFault::Garbled("a stream was not expected".to_owned()).refusal(&asked.model.capability.name)),
+        ModelAnswer::Stream(_) => {
+            Err(UpstreamFault::Garbled("a stream was not expected".to_owned()).refusal(&asked.model.capability.name))
+        }
     }
 }
 
@@ -130,7 +133,8 @@ impl Pump {
     /// Asks the model again, now that it knows what was denied.
     async fn next_round(&self, parent: CallId) -> Option<Asked> {
         let (_stays, mut gone) = oneshot::channel::<()>();
-        let asked = self.gate.ask_model(&self.asking, Some(parent), &self.request, &self.rounds, &mut gone).await.ok()?;
+        let asked =
+            self.gate.ask_model(&self.asking, Some(parent), &self.request, &self.rounds, &mut gone).await.ok()?;
         match asked.answer {
             ModelAnswer::Stream(_) => Some(asked),
             ModelAnswer::Error { .. } | ModelAnswer::Whole(_) => {
@@ -141,7 +145,12 @@ impl Pump {
     }
 
     /// Feeds the upstream's pieces through the machine until one side has no more.
-    async fn round(&mut self, snapshot: &crate::snapshot::Snapshot, mut upstream: ModelStream, mut machine: ChatStream) -> (Ended, ChatStream) {
+    async fn round(
+        &mut self,
+        snapshot: &crate::snapshot::Snapshot,
+        mut upstream: ModelStream,
+        mut machine: ChatStream,
+    ) -> (Ended, ChatStream) {
         loop {
             loop {
                 match machine.next_step() {
@@ -255,5 +264,6 @@ fn assembled(end: &StreamEnd) -> Vec<u8> {
 }
 
 fn crashed(error: &tokio::task::JoinError) -> Refusal {
-    Refusal::new(portcullis_domain::refusal::Code::UpstreamFailed, "the call ended by a fault of the gateway").because(error.to_string())
+    Refusal::new(portcullis_domain::refusal::Code::UpstreamFailed, "the call ended by a fault of the gateway")
+        .because(error.to_string())
 }

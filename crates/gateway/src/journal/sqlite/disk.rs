@@ -27,7 +27,8 @@ impl SqliteDisk {
     /// When the thread that folds the log can't be started.
     pub fn new(connection: Connection, path: PathBuf) -> Result<Self, StoreFault> {
         let (fold, due) = sync_channel(1);
-        let folder = std::thread::Builder::new().name("journal-fold".to_owned()).spawn(move || fold_when_due(&path, &due));
+        let folder =
+            std::thread::Builder::new().name("journal-fold".to_owned()).spawn(move || fold_when_due(&path, &due));
         folder.map_err(|error| StoreFault::Unusable(format!("can't start a thread: {error}")))?;
         Ok(Self { connection, since_fold: 0, fold })
     }
@@ -37,13 +38,15 @@ impl Disk for SqliteDisk {
     fn append(&mut self, batch: &Batch) -> Result<(), StoreFault> {
         let transaction = self.connection.unchecked_transaction()?;
         if !batch.streams.is_empty() {
-            let mut insert = transaction.prepare_cached("INSERT INTO streams (number, name, salt) VALUES (?1, ?2, ?3)")?;
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO streams (number, name, salt) VALUES (?1, ?2, ?3)")?;
             for (number, id, salt) in &batch.streams {
                 insert.execute(params![to_sql(*number), id.to_string(), salt])?;
             }
         }
         {
-            let mut insert = transaction.prepare_cached("INSERT INTO entries (position, stream, seq, bytes) VALUES (?1, ?2, ?3, ?4)")?;
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO entries (position, stream, seq, bytes) VALUES (?1, ?2, ?3, ?4)")?;
             for (position, stream, seq, bytes) in &batch.entries {
                 insert.execute(params![to_sql(*position), to_sql(*stream), to_sql(*seq), bytes])?;
             }
@@ -72,7 +75,9 @@ fn fold_when_due(path: &std::path::Path, due: &Receiver<()>) {
     let mut connection = None;
     while due.recv().is_ok() {
         if connection.is_none() {
-            connection = Connection::open(path).and_then(|opened| opened.busy_timeout(std::time::Duration::from_secs(1)).map(|()| opened)).ok();
+            connection = Connection::open(path)
+                .and_then(|opened| opened.busy_timeout(std::time::Duration::from_secs(1)).map(|()| opened))
+                .ok();
         }
         let Some(opened) = &connection else { continue };
         if let Err(error) = opened.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
@@ -81,4 +86,3 @@ fn fold_when_due(path: &std::path::Path, due: &Receiver<()>) {
         }
     }
 }
-

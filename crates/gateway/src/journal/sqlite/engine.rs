@@ -160,7 +160,12 @@ impl Engine for SqliteEngine {
 type Found = (Salt, Vec<u8>, u64, Vec<u8>);
 
 /// The stream's salt, the entry, and the encrypted body; none where the stream is erased or there is no such body.
-fn read_body(connection: &Connection, stream: &StreamId, position: u64, index: usize) -> Result<Option<Found>, StoreFault> {
+fn read_body(
+    connection: &Connection,
+    stream: &StreamId,
+    position: u64,
+    index: usize,
+) -> Result<Option<Found>, StoreFault> {
     let number = position * BODIES_LIMIT + u64::try_from(index).unwrap_or(BODIES_LIMIT);
     let mut statement = connection.prepare_cached(
         "SELECT streams.salt, entries.bytes, bodies.sealed FROM entries

@@ -79,7 +79,8 @@ fn take(memory: &mut Memory, names: &mut Names, position: u64, number: u64, byte
     let Some((id, stream)) = stream else {
         return Err(StoreFault::Damaged(format!("entry {position} belongs to no stream")));
     };
-    let (entry, head) = chain::follow::<Event>(id, stream.head, bytes).map_err(|broken| StoreFault::Damaged(broken.to_string()))?;
+    let (entry, head) =
+        chain::follow::<Event>(id, stream.head, bytes).map_err(|broken| StoreFault::Damaged(broken.to_string()))?;
     stream.head = head;
     memory.tree.push(merkle::leaf(bytes));
     memory.world.apply(&entry);

@@ -9,17 +9,14 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use portcullis_domain::ids::ServerName;
 use portcullis_domain::refusal::Refusal;
 use portcullis_interop::mcp::Version;
 use portcullis_interop::mcp::egress::{self, AnswerReader, Client, Inbound, Outcome, Outgoing, Peer};
 use tokio::sync::Mutex;
 
-use crate::registry::model::bearer;
-use crate::registry::table::ToolServerTable;
+use crate::reply::{ToolAnswer, UpstreamFault};
 use crate::upstreams::client::{ANSWER_LIMIT_BYTES, HttpClient, read_whole};
-use crate::upstreams::egress::{ToolAnswer, ToolCall, ToolServer, Waiting};
-use crate::upstreams::fault::UpstreamFault;
+use crate::upstreams::egress::{ToolCall, ToolServer, Waiting};
 
 /// How long a call may take where the configuration does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -47,17 +44,25 @@ struct Exchange {
 }
 
 impl HttpToolServer {
-    /// The server of that table; nothing is connected yet.
+    /// The server at that URL; nothing is connected yet. Without a timeout, a call may take a minute.
     ///
     /// # Errors
     ///
-    /// A sentence when the URL or the token can't be used.
-    pub fn new(_: &ServerName, url: &str, table: &ToolServerTable, http: HttpClient) -> Result<Self, String> {
-        let uri = url.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    /// A sentence when the URL can't be used.
+    pub fn new(
+        url: &str,
+        authorization: Option<HeaderValue>,
+        timeout: Option<Duration>,
+        http: HttpClient,
+    ) -> Result<Self, String> {
+        let uri = url
+            .parse::<Uri>()
+            .ok()
+            .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
         Ok(Self {
             uri: uri.ok_or_else(|| format!("`{url}` is no URL of http or https"))?,
-            authorization: table.token.as_ref().map(|token| bearer(&token.0)).transpose()?,
-            timeout: table.timeout_s.map_or(TIMEOUT, Duration::from_secs),
+            authorization,
+            timeout: timeout.unwrap_or(TIMEOUT),
             http,
             next_id: AtomicU64::new(1),
             peer: Mutex::new(None),
@@ -109,7 +114,9 @@ impl HttpToolServer {
             }
             return match (found.outcome, found.status) {
                 (Some(outcome), _) => Ok(outcome),
-                (None, status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => Err(UpstreamFault::Credential(status.to_string())),
+                (None, status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => {
+                    Err(UpstreamFault::Credential(status.to_string()))
+                }
                 (None, status) => Err(unexpected(status)),
             };
         }
@@ -142,7 +149,13 @@ impl HttpToolServer {
         Ok(Exchange { status: head.status, session, outcome })
     }
 
-    async fn read_answer(&self, id: u64, headers: &HeaderMap, mut body: Incoming, peer: Option<&Peer<'_>>) -> Result<Option<Outcome>, UpstreamFault> {
+    async fn read_answer(
+        &self,
+        id: u64,
+        headers: &HeaderMap,
+        mut body: Incoming,
+        peer: Option<&Peer<'_>>,
+    ) -> Result<Option<Outcome>, UpstreamFault> {
         let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let mut reader = AnswerReader::new(id, media, ANSWER_LIMIT_BYTES);
         let mut is_over = false;
@@ -195,7 +208,12 @@ impl ToolServer for HttpToolServer {
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> Waiting<'a, ToolAnswer> {
         Box::pin(within(self.timeout, async move {
-            let call = egress::Call { name: call.name, arguments: Some(call.arguments), input_schema: call.input_schema, meta: None };
+            let call = egress::Call {
+                name: call.name,
+                arguments: Some(call.arguments),
+                input_schema: call.input_schema,
+                meta: None,
+            };
             self.ask(|peer, id| peer.call_tool(id, &call)).await.map(answer)
         }))
     }
@@ -255,7 +273,10 @@ pub fn garbled(refusal: &Refusal) -> UpstreamFault {
     UpstreamFault::Garbled(format!("{}: {}", refusal.message, refusal.reasons.join("; ")))
 }
 
-async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T, UpstreamFault>>) -> Result<T, UpstreamFault> {
+async fn within<T>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, UpstreamFault>>,
+) -> Result<T, UpstreamFault> {
     tokio::time::timeout(timeout, work).await.unwrap_or(Err(UpstreamFault::TimedOut(timeout.as_secs())))
 }
 

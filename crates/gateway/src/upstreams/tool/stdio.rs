@@ -3,7 +3,7 @@
 //! The child is started when it is first needed and again when it has ended, after a pause that grows. Requests and answers are matched by id, so that calls run side by side.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
@@ -18,10 +18,9 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
-use crate::registry::table::ToolServerTable;
+use crate::reply::{ToolAnswer, UpstreamFault};
 use crate::upstreams::client::ANSWER_LIMIT_BYTES;
-use crate::upstreams::egress::{ToolAnswer, ToolCall, ToolServer, Waiting};
-use crate::upstreams::fault::UpstreamFault;
+use crate::upstreams::egress::{ToolCall, ToolServer, Waiting};
 use crate::upstreams::tool::http::{CLIENT, ToolList, answer, garbled};
 
 /// How long a call may take where the configuration does not say.
@@ -39,12 +38,21 @@ const PAGES_LIMIT: usize = 64;
 /// The gateway's own program, which is the guard's as well. The link stays good when the file is replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
+/// A program that serves MCP on its standard input and output.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The program and its arguments; no shell is involved.
+    pub argv: Vec<String>,
+    /// All variables that it gets.
+    pub environment: BTreeMap<String, String>,
+    /// The directory that it runs in.
+    pub directory: PathBuf,
+}
+
 /// A server that is a program.
 pub struct StdioToolServer {
     name: ServerName,
-    argv: Vec<String>,
-    environment: BTreeMap<String, String>,
-    directory: PathBuf,
+    program: Program,
     timeout: Duration,
     /// The running child, and when the next may be started. Held while one starts, so that only one does.
     running: Mutex<Running>,
@@ -73,23 +81,16 @@ struct Line {
 }
 
 impl StdioToolServer {
-    /// The server of that table with these inherited variables; nothing is started yet.
-    ///
-    /// # Errors
-    ///
-    /// Never so far: whether the program can be started is known when it is.
-    pub fn new(name: &ServerName, table: &ToolServerTable, base: &Path, inherited: BTreeMap<String, String>) -> Result<Self, String> {
-        let mut environment = inherited;
-        environment.extend(table.env.iter().map(|(name, value)| (name.clone(), value.0.clone())));
-        Ok(Self {
+    /// The server that this program is; nothing is started yet. Without a timeout, a call may take a minute.
+    #[must_use]
+    pub fn new(name: &ServerName, program: Program, timeout: Option<Duration>) -> Self {
+        Self {
             name: name.clone(),
-            argv: table.command.clone(),
-            environment,
-            directory: table.directory.as_ref().map_or_else(|| base.to_owned(), |directory| base.join(directory)),
-            timeout: table.timeout_s.map_or(TIMEOUT, Duration::from_secs),
+            program,
+            timeout: timeout.unwrap_or(TIMEOUT),
             running: Mutex::new(Running::default()),
             has_changed: Arc::new(AtomicBool::new(false)),
-        })
+        }
     }
 
     /// The running child; starts one where there is none.
@@ -100,10 +101,14 @@ impl StdioToolServer {
         }
         if let Some(not_before) = running.not_before.filter(|not_before| *not_before > now()) {
             let wait = not_before.saturating_duration_since(now());
-            return Err(UpstreamFault::Unreachable(format!("the program has ended and is started again in {} ms", wait.as_millis())));
+            return Err(UpstreamFault::Unreachable(format!(
+                "the program has ended and is started again in {} ms",
+                wait.as_millis()
+            )));
         }
         let started = tokio::time::timeout(GREET_TIMEOUT, self.start()).await;
-        let started = started.unwrap_or_else(|_| Err(UpstreamFault::Unreachable("the program was not ready in time".to_owned())));
+        let started =
+            started.unwrap_or_else(|_| Err(UpstreamFault::Unreachable("the program was not ready in time".to_owned())));
         let pause = (FIRST_PAUSE * 2_u32.saturating_pow(running.failures.min(10))).min(LONGEST_PAUSE);
         running.not_before = Some(now() + pause);
         running.failures = if started.is_ok() { running.failures.min(1) } else { running.failures.saturating_add(1) };
@@ -115,15 +120,22 @@ impl StdioToolServer {
 
     async fn start(&self) -> Result<Child, UpstreamFault> {
         let mut command = Command::new(OWN_PROGRAM);
-        command.arg("guard").arg("--").args(&self.argv);
-        command.env_clear().envs(&self.environment).current_dir(&self.directory);
+        command.arg("guard").arg("--").args(&self.program.argv);
+        command.env_clear().envs(&self.program.environment).current_dir(&self.program.directory);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let unreachable = |error: std::io::Error| UpstreamFault::Unreachable(format!("can't start the program: {error}"));
+        let unreachable =
+            |error: std::io::Error| UpstreamFault::Unreachable(format!("can't start the program: {error}"));
         let mut process = command.spawn().map_err(unreachable)?;
-        let (Some(input), Some(output), Some(errors)) = (process.stdin.take(), process.stdout.take(), process.stderr.take()) else {
+        let (Some(input), Some(output), Some(errors)) =
+            (process.stdin.take(), process.stdout.take(), process.stderr.take())
+        else {
             return Err(UpstreamFault::Unreachable("the program has no pipes".to_owned()));
         };
-        let line = Arc::new(Line { input: Mutex::new(input), next_id: AtomicU64::new(1), waiting: SyncMutex::new(Some(HashMap::new())) });
+        let line = Arc::new(Line {
+            input: Mutex::new(input),
+            next_id: AtomicU64::new(1),
+            waiting: SyncMutex::new(Some(HashMap::new())),
+        });
         tokio::spawn(log_errors(self.name.clone(), errors));
         tokio::spawn(read_answers(line.clone(), output, self.has_changed.clone()));
         let (name, has_changed, ended) = (self.name.clone(), self.has_changed.clone(), line.clone());
@@ -161,7 +173,12 @@ impl ToolServer for StdioToolServer {
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> Waiting<'a, ToolAnswer> {
         Box::pin(async move {
-            let call = egress::Call { name: call.name, arguments: Some(call.arguments), input_schema: call.input_schema, meta: None };
+            let call = egress::Call {
+                name: call.name,
+                arguments: Some(call.arguments),
+                input_schema: call.input_schema,
+                meta: None,
+            };
             self.ask(|peer, id| peer.call_tool(id, &call)).await.map(answer)
         })
     }

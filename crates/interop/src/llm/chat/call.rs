@@ -6,6 +6,8 @@ use portcullis_domain::json::{self, Members};
 use portcullis_domain::refusal::{Code, Refusal};
 use serde_json::value::RawValue;
 
+use crate::frame::object::{Object, quoted};
+
 /// A call that the model wants the client to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
@@ -50,6 +52,30 @@ impl CallKind {
             Self::Custom => "input",
         }
     }
+}
+
+/// The raw assistant message that a client has after an answer of this text with these calls, as it stands in a history.
+#[must_use]
+pub fn assistant_message(text: &str, calls: &[ToolCall]) -> String {
+    let inner = |call: &ToolCall| {
+        let (name, arguments) = (quoted(&call.name), quoted(&call.arguments));
+        format!("{{\"name\":{name},\"{}\":{arguments}}}", call.kind.arguments_member())
+    };
+    let mut message = Object::default();
+    message.set("role", "\"assistant\"");
+    message.set("content", if text.is_empty() { "null".to_owned() } else { quoted(text) });
+    let (legacy, tools): (Vec<_>, Vec<_>) = calls.iter().partition(|call| call.kind == CallKind::Legacy);
+    let one = |call: &&ToolCall| {
+        let member = call.kind.member();
+        format!("{{\"id\":{},\"type\":\"{member}\",\"{member}\":{}}}", quoted(&call.id), inner(call))
+    };
+    if !tools.is_empty() {
+        message.set("tool_calls", format!("[{}]", tools.iter().map(one).collect::<Vec<_>>().join(",")));
+    }
+    if let Some(call) = legacy.first() {
+        message.set("function_call", inner(call));
+    }
+    message.to_string()
 }
 
 /// What one raw tool call, or one piece of it, says.
@@ -130,4 +156,28 @@ fn optional<'a, T>(
 /// The refusal of an answer that can't be judged as a whole because a part of it can't be read.
 pub(super) fn unreadable(problem: impl std::fmt::Display) -> Refusal {
     Refusal::new(Code::UpstreamFailed, "the model's answer can't be read").because(problem.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::chat::ChatAnswer;
+
+    #[test]
+    fn a_message_reads_back_as_the_calls_it_was_made_of() {
+        let call = |position, name: &str, kind| ToolCall {
+            choice: 0,
+            position,
+            id: if kind == CallKind::Legacy { String::new() } else { format!("id{position}") },
+            name: name.into(),
+            arguments: "{\"x\":\"\\n\"}".into(),
+            kind,
+        };
+        let calls = [call(0, "f", CallKind::Function), call(1, "g", CallKind::Custom), call(2, "h", CallKind::Legacy)];
+        for (text, calls) in [("I \"pay\".", &calls[..]), ("", &calls[..1]), ("x", &[])] {
+            let message = assistant_message(text, calls);
+            let answer = ChatAnswer::read(format!("{{\"choices\":[{{\"message\":{message}}}]}}").into()).unwrap();
+            assert_eq!((answer.tool_calls(), answer.choices()[0].text.as_str()), (calls, text), "{message}");
+        }
+    }
 }

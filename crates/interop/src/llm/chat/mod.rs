@@ -11,5 +11,5 @@ pub mod stream;
 mod usage;
 
 pub use answer::ChatAnswer;
-pub use call::{CallKind, ToolCall};
+pub use call::{CallKind, ToolCall, assistant_message};
 pub use request::{ChatRequest, Round};

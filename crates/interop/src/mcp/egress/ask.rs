@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::frame::jsonrpc::{self, Id};
 use crate::frame::object::{Object, quoted};
 use crate::mcp::version::{Era, Version};
-use crate::mcp::{META_CAPABILITIES, META_CLIENT, META_PREFIX, META_VERSION, header, mirror};
+use crate::mcp::{header, meta, mirror};
 
 /// Who the gateway says that it is.
 #[derive(Debug, Clone, Copy)]
@@ -153,9 +153,9 @@ impl Peer<'_> {
         let mut own = foreign_meta(meta.unwrap_or("{}"));
         let mut headers = self.headers();
         if self.version.era() == Era::Modern {
-            own.set(META_VERSION, quoted(self.version.as_str()));
-            own.set(META_CLIENT, self.client.info());
-            own.set(META_CAPABILITIES, "{}");
+            own.set(meta::VERSION, quoted(self.version.as_str()));
+            own.set(meta::CLIENT, self.client.info());
+            own.set(meta::CAPABILITIES, "{}");
             headers.insert(header::METHOD, HeaderValue::from_static(method));
             if let Some(value) = name.and_then(|name| HeaderValue::from_str(&header::encoded(name)).ok()) {
                 headers.insert(header::NAME, value);
@@ -173,7 +173,7 @@ impl Peer<'_> {
 /// The members of an agent's or the shell's `_meta` that mean nothing to the protocol itself.
 fn foreign_meta(raw: &str) -> Object<'_> {
     let mut meta = Object::read(raw).unwrap_or_default();
-    meta.retain(|name| !name.starts_with(META_PREFIX) && !name.starts_with("portcullis/") && name != "progressToken");
+    meta.retain(|name| !name.starts_with(meta::PREFIX) && !name.starts_with("portcullis/") && name != "progressToken");
     meta
 }
 

@@ -5,10 +5,9 @@ use portcullis_domain::refusal::{Code, Refusal};
 
 use crate::frame::jsonrpc::{self, Message};
 use crate::frame::object::Object;
-use crate::mcp::UNSUPPORTED_VERSION;
 use crate::mcp::egress::reader::Outcome;
 use crate::mcp::tool::Tool;
-use crate::mcp::version::{Era, Version};
+use crate::mcp::version::{self, Era, Version};
 
 /// What a server says when it is greeted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub struct Greeting {
     pub has_tools: bool,
 }
 
-/// Reads the answer to [`discover`]: a greeting, or none when [`initialize`] is to be tried next.
+/// Reads the answer to [`discover`](super::discover): a greeting, or none when [`initialize`](super::initialize) is to be tried next.
 ///
 /// A server that does not know the method may answer with any error of JSON-RPC, or with an HTTP status and no message at all
 /// (`outcome` is none then).
@@ -35,14 +34,14 @@ pub fn read_discovery(status: u16, outcome: Option<&Outcome>) -> Result<Option<G
     }
     match outcome {
         Some(Outcome::Result(raw)) => Ok(discovery(raw)),
-        Some(Outcome::Error { code: UNSUPPORTED_VERSION, data: Some(data), .. }) if !speaks_legacy(data) => {
+        Some(Outcome::Error { code: version::UNSUPPORTED, data: Some(data), .. }) if !speaks_legacy(data) => {
             Err(failed(format!("no version in common: {data}")))
         }
         Some(Outcome::Error { .. }) | None => Ok(None),
     }
 }
 
-/// Reads the result of [`initialize`].
+/// Reads the result of [`initialize`](super::initialize).
 ///
 /// # Errors
 ///

@@ -8,24 +8,12 @@ use crate::frame::object::{Object, quoted};
 use crate::llm::chat::call::{ToolCall, unreadable};
 use crate::llm::chat::stream::chunk::Piece;
 use crate::llm::chat::stream::machine::{ChatStream, written};
-use crate::llm::chat::stream::state::ChoiceState;
+use crate::llm::chat::stream::state::{ChoiceState, TailItem};
 use crate::llm::chat::usage;
 
 const TOOL_CALLS: &str = r#""tool_calls""#;
 const FUNCTION_CALL: &str = r#""function_call""#;
 const STOP: &str = r#""stop""#;
-
-/// What is held back until the answer is closed.
-#[derive(Debug)]
-pub(super) struct TailItem {
-    pub piece: Piece,
-    /// The choice that it ends, and the raw reason.
-    pub finished: Option<(u64, String)>,
-    /// It also has the last text of that choice.
-    pub has_text: bool,
-    /// It has the usage of this round.
-    pub has_usage: bool,
-}
 
 /// What came of one round.
 #[derive(Debug)]
@@ -58,26 +46,26 @@ pub struct Closing {
     pub done: Bytes,
 }
 
-impl StreamEnd {
-    pub(super) fn of(mut stream: ChatStream) -> Self {
-        let is_finished = !stream.choices.is_empty() && stream.choices.iter().all(|choice| choice.now.is_finished);
-        Self {
-            usage: stream.now.usage,
-            allowed: std::mem::take(&mut stream.now.allowed),
-            denied: stream.now.denied,
-            texts: stream
-                .choices
-                .iter_mut()
-                .map(|choice| (choice.index, std::mem::take(&mut choice.now.text)))
-                .collect(),
-            is_complete: !stream.now.is_failed && (is_finished || stream.now.done.is_some()),
-            is_failed: stream.now.is_failed,
-            produced_bytes: stream.now.produced_bytes,
-            produced_chunks: stream.now.produced_chunks,
-            stream,
+impl ChatStream {
+    /// What came of this round. Calls that are not decided by now are gone.
+    #[must_use]
+    pub fn end(mut self) -> StreamEnd {
+        let is_finished = !self.choices.is_empty() && self.choices.iter().all(|choice| choice.now.is_finished);
+        StreamEnd {
+            usage: self.now.usage,
+            allowed: std::mem::take(&mut self.now.allowed),
+            denied: self.now.denied,
+            texts: self.choices.iter_mut().map(|choice| (choice.index, std::mem::take(&mut choice.now.text))).collect(),
+            is_complete: !self.now.is_failed && (is_finished || self.now.done.is_some()),
+            is_failed: self.now.is_failed,
+            produced_bytes: self.now.produced_bytes,
+            produced_chunks: self.now.produced_chunks,
+            stream: self,
         }
     }
+}
 
+impl StreamEnd {
     /// The last bytes for the client. The note, if there is one, is written behind the text of each choice from which a call
     /// was taken in this round. A choice without any call left does not end with `tool_calls`. With more than one round, the usage is the sum.
     ///

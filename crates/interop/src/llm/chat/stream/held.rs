@@ -76,7 +76,7 @@ impl HeldCall {
             self.id.extend(parts.id.as_deref());
         }
         let name = parts.name.unwrap_or_default();
-        let is_plain = !parts.is_untexted && (is_first || name.is_empty());
+        let is_plain = !parts.is_untexted && parts.index == self.index && (is_first || name.is_empty());
         // Some providers repeat the whole name in each piece; what clients make of that differs, so it is written anew.
         if name != self.name {
             self.name.push_str(&name);

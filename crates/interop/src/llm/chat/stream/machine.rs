@@ -11,9 +11,8 @@ use crate::frame::object::Object;
 use crate::frame::sse::{Decoder, Event};
 use crate::llm::chat::call::{CallKind, Parts, ToolCall, unreadable};
 use crate::llm::chat::stream::chunk::{Choice, Chunk, Piece, edit_delta};
-use crate::llm::chat::stream::end::{StreamEnd, TailItem};
 use crate::llm::chat::stream::held::HeldCall;
-use crate::llm::chat::stream::state::{ChoiceRound, ChoiceState, Round};
+use crate::llm::chat::stream::state::{ChoiceRound, ChoiceState, Round, TailItem};
 use crate::llm::chat::usage;
 
 /// The largest event of an upstream, in bytes.
@@ -160,12 +159,6 @@ impl ChatStream {
                 self.now.allowed.push(tool_call);
             }
         }
-    }
-
-    /// What came of this round. Calls that are not decided by now are gone.
-    #[must_use]
-    pub fn end(self) -> StreamEnd {
-        StreamEnd::of(self)
     }
 
     /// The machine for the next round, with what must be remembered.
@@ -325,9 +318,11 @@ impl ChatStream {
             piece.of_choice(place, clean).map_err(unreadable)?
         };
         if !delta.has_calls() {
-            self.state(choice.index)?.has_role |= delta.has_role;
+            let has_text = delta.text().is_some();
+            // Where the end has no text, another round may throw it away with who speaks in it.
+            self.state(choice.index)?.has_role |= delta.has_role && (has_text || choice.finish_reason.is_none());
             return match choice.finish_reason {
-                Some(reason) => self.finish(own, choice.index, reason, delta.text().is_some(), chunk),
+                Some(reason) => self.finish(own, choice.index, reason, has_text, chunk),
                 None => {
                     self.out.extend_from_slice(&own.raw);
                     Ok(())
@@ -365,7 +360,7 @@ impl ChatStream {
         let has_usage = self.asked_for_usage && chunk.usage.is_some_and(|raw| raw.get() != "null");
         let state = self.state(index)?;
         state.now.is_finished = true;
-        let open = state.now.open.take();
+        let open = state.now.close_call();
         self.complete.extend(open);
         self.hold_back(TailItem { piece, finished: Some((index, reason.get().to_owned())), has_text, has_usage })
     }
@@ -374,11 +369,8 @@ impl ChatStream {
         let calls = self.now.calls;
         let state = self.state(index)?;
         let continues = state.now.open.as_ref().is_some_and(|open| open.is_continued_by(&parts));
-        let complete = if continues { None } else { state.now.open.take() };
+        let complete = if continues { None } else { state.now.close_call() };
         if !continues {
-            if let Some(call) = &complete {
-                state.now.closed.push((call.index, call.id().to_owned()));
-            }
             let id = parts.id.as_deref().unwrap_or_default();
             if state.now.closed.iter().any(|(closed, known)| *closed == parts.index && (id.is_empty() || known == id)) {
                 return Err(unreadable("a tool call went on after the next one had begun"));
@@ -402,7 +394,7 @@ impl ChatStream {
     }
 
     fn complete_all(&mut self) {
-        let open = self.choices.iter_mut().filter_map(|choice| choice.now.open.take());
+        let open = self.choices.iter_mut().filter_map(|choice| choice.now.close_call());
         self.complete.extend(open);
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use portcullis_domain::money::Tokens;
 
 use crate::llm::chat::call::ToolCall;
-use crate::llm::chat::stream::end::TailItem;
+use crate::llm::chat::stream::chunk::Piece;
 use crate::llm::chat::stream::held::HeldCall;
 
 /// What is known of one choice, over all rounds.
@@ -47,4 +47,25 @@ pub(super) struct Round {
     pub done: Option<Bytes>,
     pub tail: Vec<TailItem>,
     pub tail_bytes: usize,
+}
+
+/// What is held back until the answer is closed.
+#[derive(Debug)]
+pub(super) struct TailItem {
+    pub piece: Piece,
+    /// The choice that it ends, and the raw reason.
+    pub finished: Option<(u64, String)>,
+    /// It also has the last text of that choice.
+    pub has_text: bool,
+    /// It has the usage of this round.
+    pub has_usage: bool,
+}
+
+impl ChoiceRound {
+    /// The call that was open is complete: no further piece may add to it.
+    pub(super) fn close_call(&mut self) -> Option<HeldCall> {
+        let call = self.open.take()?;
+        self.closed.push((call.index, call.id().to_owned()));
+        Some(call)
+    }
 }

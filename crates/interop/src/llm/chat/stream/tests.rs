@@ -358,6 +358,21 @@ fn text_that_comes_with_the_end_is_not_lost_by_another_round() {
 }
 
 #[test]
+fn a_call_behind_the_end_is_held_too() {
+    let late = call(1, "b", "no", "{}");
+    check(
+        false,
+        &[&call(0, "a", "f", "{}"), &finish("tool_calls"), &late, DONE],
+        &["f({})", "no({})"],
+        &[&call(0, "a", "f", "{}")],
+        &[&delta(r#"{"role":"assistant","content":"[no]"}"#), &finish("tool_calls")],
+    );
+    let input = [call(0, "a", "f", "{}"), finish("tool_calls"), arguments(0, "x")].concat();
+    let refusal = feed(&mut ChatStream::new(false), &[input.as_bytes()]).unwrap_err();
+    assert_eq!(refusal.code, Code::UpstreamFailed);
+}
+
+#[test]
 fn an_error_of_the_upstream_is_passed_and_what_is_held_is_gone() {
     for error in [
         event(r#"{"error":{"message":"overloaded"}}"#),
@@ -454,7 +469,76 @@ fn streams() -> impl Strategy<Value = String> {
     })
 }
 
+/// Pieces of calls as no upstream should send them: numbers, ids and names missing, repeated or out of order.
+fn messy_streams() -> impl Strategy<Value = String> {
+    let maybe = |values: &'static [&'static str]| prop::option::of(prop::sample::select(values));
+    let inner = (maybe(&["f", "no", "g", ""]), maybe(&["{", "}", "1", ""])).prop_map(|(name, arguments)| {
+        let mut inner = Vec::new();
+        inner.extend(name.map(|name| format!(r#""name":"{name}""#)));
+        inner.extend(arguments.map(|arguments| format!(r#""arguments":"{arguments}""#)));
+        format!("{{{}}}", inner.join(","))
+    });
+    let tool = (maybe(&["0", "1", "2"]), maybe(&["a", "b", "c", ""]), inner).prop_map(|(index, id, inner)| {
+        let mut tool = vec![format!(r#""function":{inner}"#)];
+        tool.extend(index.map(|index| format!(r#""index":{index}"#)));
+        tool.extend(id.map(|id| format!(r#""id":"{id}""#)));
+        format!("{{{}}}", tool.join(","))
+    });
+    let reason = prop::sample::select(&["null", "null", "null", "null", "\"tool_calls\""][..]);
+    let chunk = (prop::collection::vec(tool, 0..3), maybe(&[r#""content":"x""#, r#""role":"assistant""#]), reason)
+        .prop_map(|(tools, more, reason)| {
+            let mut delta = vec![format!(r#""tool_calls":[{}]"#, tools.join(","))];
+            delta.extend(more.map(str::to_owned));
+            piece(0, &format!("{{{}}}", delta.join(",")), reason)
+        });
+    prop::collection::vec(chunk, 0..8).prop_map(|chunks| chunks.concat())
+}
+
+/// The calls that a client puts together by their numbers: all names that it was given, and the arguments.
+fn assembled(released: &str) -> Vec<(Vec<String>, String)> {
+    let mut calls: Vec<(Vec<String>, String)> = Vec::new();
+    for data in released.split("\n\n").filter_map(|event| event.strip_prefix("data: ")) {
+        let chunk: serde_json::Value = serde_json::from_str(data).unwrap();
+        for tool in chunk["choices"][0]["delta"]["tool_calls"].as_array().into_iter().flatten() {
+            let index = usize::try_from(tool["index"].as_u64().expect("a number")).unwrap();
+            assert!(index <= calls.len(), "numbers follow one another");
+            if index == calls.len() {
+                calls.push(Default::default());
+            }
+            assert_eq!(index + 1, calls.len(), "calls do not mix");
+            let name = tool["function"]["name"].as_str().unwrap_or_default();
+            calls[index].0.extend((!name.is_empty()).then(|| name.to_owned()));
+            calls[index].1.push_str(tool["function"]["arguments"].as_str().unwrap_or_default());
+        }
+    }
+    calls
+}
+
 proptest! {
+    #[test]
+    fn a_client_puts_together_what_was_judged_however_it_does_so(input in messy_streams()) {
+        let mut stream = ChatStream::new(true);
+        let (mut released, mut allowed) = (Vec::new(), Vec::new());
+        stream.feed(input.as_bytes());
+        stream.feed_end();
+        while let Ok(Some(step)) = stream.next_step() {
+            match step {
+                Step::Release(bytes) => released.extend_from_slice(&bytes),
+                Step::Judge(call) if call.name.contains("no") => stream.decide(Verdict::Deny),
+                Step::Judge(call) => {
+                    stream.decide(Verdict::Allow);
+                    let names = if call.name.is_empty() { vec![] } else { vec![call.name] };
+                    allowed.push((names, call.arguments));
+                }
+            }
+        }
+        let all = [text(released), text(stream.end().close(None).unwrap().tail)].concat();
+        let mut got = assembled(&all);
+        // What was allowed last is not out yet when a later piece ends the stream.
+        got.extend(allowed.get(got.len()..).unwrap_or_default().to_vec());
+        prop_assert_eq!(got, allowed);
+    }
+
     #[test]
     fn where_the_stream_is_cut_makes_no_difference(input in streams(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
         let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).chain([0, input.len()]).collect();

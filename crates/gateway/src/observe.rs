@@ -40,6 +40,7 @@ pub async fn recall(journal: &Journal, server: &ServerName) -> Result<Option<Vec
     let entry = journal.entries(&StreamId::Control, declared.seq - 1, 1).await?.into_iter().next();
     let Some(entry) = entry else { return Ok(None) };
     let Some(list) = journal.body(&StreamId::Control, entry.position, 0).await? else { return Ok(None) };
-    let text = std::str::from_utf8(&list).map_err(|_| StoreFault::Damaged("a list of tools is not UTF-8".to_owned()))?;
+    let text =
+        std::str::from_utf8(&list).map_err(|_| StoreFault::Damaged("a list of tools is not UTF-8".to_owned()))?;
     Ok(Some(read_list(server, text).map_err(StoreFault::Damaged)?.0))
 }

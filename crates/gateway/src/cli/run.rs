@@ -1,0 +1,46 @@
+//! From the arguments to the exit code.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::cli::arguments::{Arguments, Command};
+use crate::cli::exit::Exit;
+use crate::cli::{check, demo, identity, journal, session, up};
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Command::Guard { argv } = &arguments.command {
+        return crate::upstreams::tool::guard::run(argv);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Exit::system(format!("can't start: {error}")).report(),
+    };
+    let outcome = runtime.block_on(dispatch(arguments));
+    // Tasks that still wait, as for a connection, don't keep the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => exit.report(),
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
+    let common = arguments.common;
+    match arguments.command {
+        Command::Up(up) => up::run(&common, &up).await,
+        Command::Demo(demo) => demo::run(&demo).await,
+        Command::Check(check) => check::run(&common, &check).await,
+        Command::Session { command } => session::run(&common, command).await,
+        Command::Journal { command } => journal::run(&common, command),
+        Command::Identity { command } => identity::run(&common, command).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Guard { .. } => Ok(()),
+    }
+}

@@ -1,0 +1,37 @@
+//! Which request of the gateway's own API it is.
+
+use std::sync::Arc;
+
+use http::Method;
+use portcullis_domain::refusal::{Code, Refusal};
+
+use crate::doors::admin::{health, history, identity, ledger, session, state};
+use crate::doors::answer::Answer;
+use crate::doors::arrived::{Arrived, Doors};
+
+/// Answers a request that is for no other door.
+///
+/// # Errors
+///
+/// Why it can't be answered.
+pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
+    let gate = &doors.gate;
+    let parts: Vec<&str> = arrived.path.split('/').skip(1).collect();
+    match (&arrived.method, parts.as_slice()) {
+        (&Method::GET, ["metrics"]) => health::metrics(gate, &arrived.caller),
+        (&Method::GET, ["api", "v1", "sessions"]) => session::list(gate, &arrived).await,
+        (&Method::POST, ["api", "v1", "sessions"]) => session::open(gate, &arrived).await,
+        (&Method::GET, ["api", "v1", "sessions", id]) => session::show(gate, &arrived.caller, id).await,
+        (&Method::DELETE, ["api", "v1", "sessions", id]) => session::close(gate, &arrived.caller, id).await,
+        (&Method::GET, ["api", "v1", "sessions", id, "history"]) => history::show(gate, &arrived.caller, id).await,
+        (&Method::GET, ["api", "v1", "sessions", id, "entries"]) => session::entries(gate, &arrived, id).await,
+        (&Method::GET, ["api", "v1", "sessions", id, "state"]) => state::list(gate, &arrived.caller, id).await,
+        (&Method::GET, ["api", "v1", "sessions", id, "state", key]) => state::get(gate, &arrived.caller, id, key).await,
+        (&Method::PUT, ["api", "v1", "sessions", id, "state", key]) => state::put(gate, &arrived, id, key).await,
+        (&Method::GET, ["api", "v1", "identity", "keys"]) => identity::list(gate, &arrived.caller),
+        (&Method::POST, ["api", "v1", "identity", "keys"]) => identity::create(gate, &arrived).await,
+        (&Method::DELETE, ["api", "v1", "identity", "keys", id]) => identity::revoke(gate, &arrived.caller, id).await,
+        (&Method::GET, ["api", "v1", "ledger", "accounts"]) => ledger::accounts(gate, &arrived.caller).await,
+        (method, _) => Err(Refusal::new(Code::NotFound, format!("{method} {} is not served here", arrived.path))),
+    }
+}

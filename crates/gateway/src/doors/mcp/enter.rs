@@ -1,0 +1,105 @@
+//! Which request of MCP it is.
+
+use std::sync::Arc;
+
+use portcullis_domain::call::Door;
+use portcullis_domain::refusal::Refusal;
+use portcullis_interop::mcp::answer as written;
+use portcullis_interop::mcp::ingress::{self, Incoming, Received};
+use portcullis_interop::mcp::{Era, Version};
+use portcullis_interop::refuse;
+
+use crate::asking::Asking;
+use crate::doors::answer::{self, Answer, SESSION};
+use crate::doors::arrived::{Arrived, Doors};
+use crate::doors::caller::session_or_minted;
+use crate::doors::mcp::server::SERVER;
+use crate::doors::mcp::transport::{TRANSPORT, Transport};
+use crate::doors::mcp::{call, list, transport};
+
+/// Answers a request to `/mcp` or `/mcp/<toolset>`.
+pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
+    let toolset = arrived.path.strip_prefix("/mcp/").map(str::to_owned);
+    if !doors.gate.snapshot.load().has_toolset(toolset.as_deref()) {
+        return answer::json(
+            404,
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":404,"message":"there is no such toolset"}}"#,
+        );
+    }
+    let body = arrived.body.clone();
+    let received = match ingress::read(&arrived.method, &arrived.headers, &body) {
+        Ok(received) => received,
+        Err(refused) if refused.status == 405 => {
+            return answer::with_header(of_wire(refused), http::header::ALLOW, "POST");
+        }
+        Err(refused) => return of_wire(refused),
+    };
+    let transport = match transport::resume(doors, &arrived) {
+        Ok(transport) => transport,
+        Err(refused) => return refused,
+    };
+    match received.incoming {
+        Incoming::Initialize { id, .. } => {
+            begin(doors, &arrived, received.version, &written::initialized(&id, received.version, &SERVER))
+        }
+        Incoming::Discover { id } => answer::json(200, written::discovered(&id, &SERVER)),
+        Incoming::Ping { id } => answer::json(200, written::pong(&id)),
+        Incoming::ListTools { id, .. } => {
+            let snapshot = doors.gate.snapshot.load();
+            answer::json(200, list::tools(&snapshot, &arrived.caller, &id, received.version.era(), toolset.as_deref()))
+        }
+        Incoming::CallTool(ref call) => {
+            let id = call.id.clone();
+            match asking(&arrived, transport, &received) {
+                Ok(asking) => {
+                    let name = asking.session.name.to_string();
+                    let answered =
+                        call::answer(&doors.gate, asking, call, received.version.era(), toolset.as_deref()).await;
+                    answer::with_header(answered, SESSION, &name)
+                }
+                Err(refusal) => of_wire(refuse::jsonrpc(&refusal, Some(&id))),
+            }
+        }
+        Incoming::Notification(_) | Incoming::Response(_) => answer::empty(202),
+    }
+}
+
+/// A legacy connection begins: it gets a session of the transport that leads back to the session that was named, or to a new one.
+fn begin(doors: &Doors, arrived: &Arrived, version: Version, message: &str) -> Answer {
+    let begun = session_or_minted(&arrived.caller, arrived.session.clone()).and_then(|(session, origin)| {
+        let transport = Transport::new(&session, origin, version);
+        Ok(doors.transport.seal(transport::PURPOSE, &transport)?)
+    });
+    match begun {
+        Ok(token) => answer::with_header(answer::json(200, message.to_owned()), TRANSPORT, &token),
+        Err(refusal) => of_wire(refuse::jsonrpc(&refusal, None)),
+    }
+}
+
+/// The session of a call: the one that is named by path, header or `_meta`, else the one of the transport, else a new one.
+fn asking(arrived: &Arrived, transport: Option<Transport>, received: &Received<'_>) -> Result<Asking, Refusal> {
+    let in_meta = (received.version.era() == Era::Modern).then(|| received.meta_text(META_SESSION)).flatten();
+    let in_meta = in_meta.map(|name| {
+        name.parse().map_err(|problem: String| Refusal::new(portcullis_domain::refusal::Code::InvalidRequest, problem))
+    });
+    let in_meta = in_meta
+        .transpose()?
+        .map(|name| portcullis_domain::ids::SessionId { owner: arrived.caller.principal.clone(), name });
+    let (session, origin) = match (arrived.session.clone().or(in_meta), transport) {
+        (None, Some(transport)) => transport.session(&arrived.caller.principal),
+        (named, _) => session_or_minted(&arrived.caller, named)?,
+    };
+    Ok(Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Mcp })
+}
+
+/// The member of `_meta` by which a modern client names its session.
+const META_SESSION: &str = "portcullis/session";
+
+/// An answer that the language has made.
+fn of_wire(written: refuse::Answer) -> Answer {
+    if written.body.is_empty() {
+        answer::empty(written.status)
+    } else {
+        answer::whole(written.status, written.content_type, written.body)
+    }
+}

@@ -1,0 +1,123 @@
+//! What comes back from an upstream, or why nothing does.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use portcullis_domain::event::Outcome;
+use portcullis_domain::refusal::{Code, Refusal};
+
+/// What a model answers.
+#[derive(Debug)]
+pub enum ModelAnswer {
+    /// Everything.
+    Whole(Bytes),
+    /// A stream of server-sent events.
+    Stream(ModelStream),
+    /// An error of the model's API, for the caller as it is.
+    Error {
+        /// The HTTP status.
+        status: StatusCode,
+        /// Headers that tell the caller when to try again.
+        headers: HeaderMap,
+        /// The body.
+        body: Bytes,
+    },
+}
+
+/// A streamed answer.
+#[derive(Debug)]
+pub struct ModelStream {
+    body: Incoming,
+    timeout: Duration,
+}
+
+impl ModelStream {
+    /// The stream of this body, of which a piece may take that long.
+    #[must_use]
+    pub fn new(body: Incoming, timeout: Duration) -> Self {
+        Self { body, timeout }
+    }
+
+    /// The next piece; none at the end. Dropping the stream cancels the upstream call.
+    ///
+    /// # Errors
+    ///
+    /// When the stream breaks off or nothing comes for too long.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, UpstreamFault> {
+        loop {
+            let frame = tokio::time::timeout(self.timeout, self.body.frame()).await;
+            match frame.map_err(|_| UpstreamFault::TimedOut(self.timeout.as_secs()))? {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(UpstreamFault::Broken(error.to_string())),
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a tool server answers.
+#[derive(Debug, Clone)]
+pub enum ToolAnswer {
+    /// The raw result of `tools/call`.
+    Result(String),
+    /// A JSON-RPC error: the tool did not run.
+    Error {
+        /// The number of the error.
+        code: i64,
+        /// A sentence.
+        message: String,
+        /// More about it, as raw JSON.
+        data: Option<String>,
+    },
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum UpstreamFault {
+    /// The call did not leave: it certainly had no effect.
+    #[error("could not be reached: {0}")]
+    Unreachable(String),
+    /// The call left and no whole answer came: nobody knows whether it had an effect.
+    #[error("broke off: {0}")]
+    Broken(String),
+    /// The call left and took too long.
+    #[error("took longer than {0} s")]
+    TimedOut(u64),
+    /// An answer came that is no answer.
+    #[error("answered with something else: {0}")]
+    Garbled(String),
+    /// The upstream does not accept the gateway's own credential.
+    #[error("does not accept the gateway's credential: {0}")]
+    Credential(String),
+}
+
+impl UpstreamFault {
+    /// What the journal says of the call.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unreachable(_) | Self::Credential(_) => Outcome::Failed,
+            Self::Broken(_) | Self::TimedOut(_) | Self::Garbled(_) => Outcome::Unknown,
+        }
+    }
+
+    /// What the caller is told. Details of the upstream are for the operator.
+    #[must_use]
+    pub fn refusal(&self, upstream: &str) -> Refusal {
+        let (code, what) = match self {
+            Self::Unreachable(_) => (Code::UpstreamFailed, "could not be reached; nothing was done"),
+            Self::Broken(_) => (Code::UpstreamFailed, "broke off; whether it was done is not known"),
+            Self::TimedOut(_) => (Code::UpstreamTimeout, "took too long; whether it was done is not known"),
+            Self::Garbled(_) => (Code::UpstreamFailed, "gave no proper answer; whether it was done is not known"),
+            Self::Credential(_) => (Code::UpstreamFailed, "does not accept the gateway's credential; nothing was done"),
+        };
+        Refusal::new(code, format!("`{upstream}` {what}")).because(self.to_string())
+    }
+}
