@@ -9,9 +9,10 @@ use crate::population::Population;
 use crate::presence::Shapes;
 use crate::problem::Problem;
 use crate::rule::Rule;
+use crate::schema::Declared;
 use crate::slice::{Rules, Slices};
 use crate::source::Statement;
-use crate::{annotation, attributes, check, names, schema, source, version};
+use crate::{annotation, attributes, check, names, source, version};
 
 /// Reads the sources, checks them against the facts and makes an engine of them.
 ///
@@ -38,9 +39,10 @@ pub fn compile(sources: &[Source], facts: &Facts) -> Result<Engine, Vec<Problem>
     }
     names::check(&statements, facts, &mut problems);
     let unseen = names::unseen_actions(&statements, facts);
-    let generated = schema::generate(facts, &principal, &unseen).map_err(|problem| problems.push(problem)).ok();
+    let declared = Declared::of(facts, &principal, &unseen);
+    let generated = declared.generate().map_err(|problem| problems.push(problem)).ok();
     if let Some(generated) = &generated {
-        check::check(&statements, &generated.schema, &unseen, &mut problems);
+        check::check(&statements, &declared, &generated.schema, &mut problems);
     }
 
     problems.sort();

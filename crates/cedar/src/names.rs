@@ -13,8 +13,7 @@ use crate::source::Statement;
 pub(crate) fn unseen_actions(statements: &[Statement<'_>], facts: &Facts) -> BTreeSet<String> {
     let seen = action_names(facts);
     let named = statements.iter().flat_map(|statement| statement.policy.entity_literals());
-    let actions =
-        named.filter(|uid| uid.type_name().to_string() == "Action").map(|uid| uid.id().unescaped().to_owned());
+    let actions = named.filter(|uid| uid.type_name().basename() == "Action").map(|uid| uid.id().unescaped().to_owned());
     actions.filter(|name| !seen.contains(name) && unreachable_server(name, facts).is_some()).collect()
 }
 

@@ -1,6 +1,6 @@
 //! The Cedar schema, generated from the facts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Schema, SchemaFragment};
 use portcullis_domain::policy::{Field, RecordType, Type};
@@ -24,40 +24,69 @@ pub(crate) struct Generated {
     pub(crate) text: String,
 }
 
-/// Generates the schema. The actions `unseen` are those of unreachable servers: they can be named and apply to nothing.
-pub(crate) fn generate(facts: &Facts, principal: &RecordType, unseen: &BTreeSet<String>) -> Result<Generated, Problem> {
-    let schema = json!({"": {
-        "commonTypes": {"Session": {"type": "Record", "attributes": {"owner": named("String"), "name": named("String")}}},
-        "entityTypes": {
-            "Role": {}, "Server": {}, "Model": {}, "Function": {},
-            "Principal": {"memberOfTypes": ["Role"], "shape": shape(principal)},
-            "Tool": {"memberOfTypes": ["Server"], "shape": shape(&tool_attributes())},
-        },
-        "actions": actions(facts, unseen),
-    }});
-    let problem =
-        |error: &dyn std::fmt::Display| Problem::in_table("registry", format!("no schema can be made of it: {error}"));
-    let fragment = SchemaFragment::from_json_value(schema).map_err(|error| problem(&error))?;
-    let text = fragment.to_cedarschema().map_err(|error| problem(&error))?;
-    let schema = Schema::from_schema_fragments([fragment]).map_err(|error| problem(&error))?;
-    Ok(Generated { schema, text })
+/// What schemas are generated from.
+pub(crate) struct Declared<'a> {
+    /// All tools by the names of their actions.
+    pub(crate) tools: BTreeMap<String, &'a Tool>,
+    /// The attributes of principals.
+    pub(crate) principal: &'a RecordType,
+    /// Actions of servers that can't be reached: they can be named and apply to nothing.
+    pub(crate) unseen: &'a BTreeSet<String>,
 }
 
-fn actions(facts: &Facts, unseen: &BTreeSet<String>) -> Json {
-    let mut actions = Map::new();
-    actions.insert(CALL_MODEL.to_owned(), json!({"appliesTo": applies_to("Model", None)}));
-    actions.insert(CALL_FUNCTION.to_owned(), json!({"appliesTo": applies_to("Function", None)}));
-    actions.insert(CALL_TOOL.to_owned(), json!({}));
-    let group = json!([{"id": CALL_TOOL}]);
-    for name in unseen {
-        actions.insert(name.clone(), json!({"memberOf": group}));
+impl<'a> Declared<'a> {
+    pub(crate) fn of(facts: &'a Facts, principal: &'a RecordType, unseen: &'a BTreeSet<String>) -> Self {
+        let tools = facts.tools.iter().map(|tool| (tool.capability_name(), tool)).collect();
+        Self { tools, principal, unseen }
     }
-    let mut tools: Vec<(String, &Tool)> = facts.tools.iter().map(|tool| (tool.capability_name(), tool)).collect();
-    tools.sort_by(|(one, _), (other, _)| one.cmp(other));
-    for (name, tool) in tools {
-        actions.insert(name, json!({"memberOf": group, "appliesTo": applies_to("Tool", Some(&tool.arguments))}));
+
+    /// Whether the action is in every schema, whatever tools there are.
+    pub(crate) fn is_no_tool(&self, action: &str) -> bool {
+        [CALL_TOOL, CALL_MODEL, CALL_FUNCTION].contains(&action) || self.unseen.contains(action)
     }
-    Json::Object(actions)
+
+    /// The schema of everything.
+    pub(crate) fn generate(&self) -> Result<Generated, Problem> {
+        self.generate_of(self.tools.keys())
+    }
+
+    /// The schema of only these tools, and all else.
+    pub(crate) fn generate_of<'n>(&self, tools: impl Iterator<Item = &'n String>) -> Result<Generated, Problem> {
+        let session = json!({"owner": named("String"), "name": named("String")});
+        let schema = json!({"": {
+            "commonTypes": {"Session": {"type": "Record", "attributes": session}},
+            "entityTypes": {
+                "Role": {}, "Server": {}, "Model": {}, "Function": {},
+                "Principal": {"memberOfTypes": ["Role"], "shape": shape(self.principal)},
+                "Tool": {"memberOfTypes": ["Server"], "shape": shape(&tool_attributes())},
+            },
+            "actions": self.actions(tools),
+        }});
+        let fragment = SchemaFragment::from_json_value(schema).map_err(|error| unusable(&error))?;
+        let text = fragment.to_cedarschema().map_err(|error| unusable(&error))?;
+        let schema = Schema::from_schema_fragments([fragment]).map_err(|error| unusable(&error))?;
+        Ok(Generated { schema, text })
+    }
+
+    fn actions<'n>(&self, tools: impl Iterator<Item = &'n String>) -> Json {
+        let mut actions = Map::new();
+        actions.insert(CALL_MODEL.to_owned(), json!({"appliesTo": applies_to("Model", None)}));
+        actions.insert(CALL_FUNCTION.to_owned(), json!({"appliesTo": applies_to("Function", None)}));
+        actions.insert(CALL_TOOL.to_owned(), json!({}));
+        let group = json!([{"id": CALL_TOOL}]);
+        for name in self.unseen {
+            actions.insert(name.clone(), json!({"memberOf": group}));
+        }
+        for (name, tool) in tools.filter_map(|name| self.tools.get_key_value(name)) {
+            let applies_to = applies_to("Tool", Some(&tool.arguments));
+            actions.insert(name.clone(), json!({"memberOf": group, "appliesTo": applies_to}));
+        }
+        Json::Object(actions)
+    }
+}
+
+fn unusable(error: &dyn std::fmt::Display) -> Problem {
+    Problem::in_table("registry", format!("no schema can be made of it: {error}"))
 }
 
 fn applies_to(resource: &str, arguments: Option<&RecordType>) -> Json {
@@ -122,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_tool_becomes_an_action_with_typed_arguments() {
-        let generated = generate(&fixture::claims(), &RecordType::default(), &["hr__fire".to_owned()].into()).unwrap();
+        let (facts, principal, unseen) = (fixture::claims(), RecordType::default(), ["hr__fire".to_owned()].into());
+        let generated = Declared::of(&facts, &principal, &unseen).generate().unwrap();
         let expected = [
             "action \"claims__approve_payment\" in [Action::\"call_tool\"] appliesTo {",
             "    arguments: {\n      amount: decimal,\n      claim: String,\n      note?: String\n    },",

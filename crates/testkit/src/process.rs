@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
 
 /// How long to wait before a condition is looked at again.
@@ -121,13 +122,35 @@ impl ChildProcess {
     ///
     /// What the operating system says.
     pub fn terminate(&mut self) -> io::Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Stops it where it is (SIGSTOP), until [`ChildProcess::resume`].
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn pause(&mut self) -> io::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn resume(&mut self) -> io::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&mut self, signal: Signal) -> io::Result<()> {
         if self.child.try_wait()?.is_some() {
             return Ok(());
         }
         // The id is still ours: the process was not waited for, so nobody else can have got it.
-        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let id = id.ok_or_else(|| io::Error::other("the process has no id"))?;
-        Ok(rustix::process::kill_process(id, rustix::process::Signal::TERM)?)
+        Ok(kill_process(id, signal)?)
     }
 
     fn output_end(&self) -> String {
@@ -198,7 +221,7 @@ mod tests {
     }
 
     fn runs(id: u32) -> bool {
-        let id = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        let id = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
         rustix::process::test_kill_process(id).is_ok()
     }
 

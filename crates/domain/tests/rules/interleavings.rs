@@ -19,7 +19,7 @@ use proptest::prelude::*;
 
 use super::engine::{Engine, Written, replay};
 use super::steps::{
-    Done, Step, aimed, call, config, configure, key_id, payload, principal, session, started, steps, take,
+    Ask, Done, Step, aimed, call, config, configure, key_id, payload, principal, session, started, steps, take,
 };
 
 struct Moment<'a> {

@@ -25,7 +25,7 @@ pub(super) enum Event<'a> {
     /// The gateway is out of reach.
     Waits { attempt: u32, reason: &'a str },
     /// The agent stops to be killed.
-    Holds { tool: &'a str },
+    Holds { tool: &'a str, moment: &'static str },
     /// The gateway says no to the agent itself.
     Refused { status: u16, message: &'a str },
     /// There is nothing more to do.
@@ -62,7 +62,7 @@ fn line(event: &Event<'_>) -> String {
         Event::Result { tool, text, is_error: false } => ("tool", format!("{tool}: {text}")),
         Event::Result { tool, text, is_error: true } => ("tool", format!("{tool} (error): {text}")),
         Event::Waits { attempt, reason } => ("agent", format!("waits for the gateway (attempt {attempt}): {reason}")),
-        Event::Holds { tool } => ("agent", format!("holds after {tool}")),
+        Event::Holds { tool, moment } => ("agent", format!("holds {moment} {tool}")),
         Event::Refused { status, message } => ("gateway", format!("{message} ({status})")),
         Event::Done { number } => ("agent", format!("rests after step {number}")),
     };

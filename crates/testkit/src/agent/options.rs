@@ -24,6 +24,8 @@ pub struct AgentOptions {
     pub pause: Duration,
     /// How many times in a row the gateway may be out of reach. The waits between grow up to two seconds.
     pub patience: u32,
+    /// Stop for good before this tool is called, after the model has asked for it: between two steps.
+    pub hold_before: Option<String>,
     /// Stop for good after this tool has run, before the model hears of it: the worst moment to be killed, kept open.
     pub hold_after: Option<String>,
 }
@@ -43,6 +45,7 @@ impl AgentOptions {
             form: Form::Text,
             pause: Duration::ZERO,
             patience: 20,
+            hold_before: None,
             hold_after: None,
         }
     }

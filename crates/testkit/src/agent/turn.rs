@@ -135,16 +135,22 @@ impl<'a> Agent<'a> {
     }
 
     async fn call_tool(&mut self, call: &Call) -> Result<Progress, Failure> {
+        self.hold("before", self.options.hold_before.as_deref(), call).await;
         let answer = self.gateway.call_tool(&call.name, &call.arguments, &call.id).await?;
         self.tool_calls += 1;
         self.narrator.tell(&Event::Result { tool: &call.name, text: &answer.text, is_error: answer.is_error });
-        if self.options.hold_after.as_ref().is_some_and(|tool| call.name.ends_with(tool)) {
-            self.narrator.tell(&Event::Holds { tool: &call.name });
-            std::future::pending::<()>().await;
-        }
+        self.hold("after", self.options.hold_after.as_deref(), call).await;
         self.own.push(message(&json!({"role": "tool", "tool_call_id": call.id, "content": answer.text}))?);
         self.note(&format!("called {}", call.name));
         Ok(Progress::Going)
+    }
+
+    /// Stops for good where it was told to.
+    async fn hold(&mut self, moment: &'static str, tool: Option<&str>, call: &Call) {
+        if tool.is_some_and(|tool| call.name.ends_with(tool)) {
+            self.narrator.tell(&Event::Holds { tool: &call.name, moment });
+            std::future::pending::<()>().await;
+        }
     }
 
     fn note(&mut self, did: &str) {
