@@ -35,6 +35,9 @@ use crate::upstreams::egress::{ToolServer, ToolServers};
 use crate::upstreams::tool::http::HttpToolServer;
 use crate::upstreams::tool::stdio::{Program, StdioToolServer};
 
+/// The connections with the tables that they were made of.
+type Connections = BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>;
+
 /// How long a server may take to say which tools it has.
 const LIST_TIMEOUT: Duration = Duration::from_secs(15);
 /// The file with the administrator's key.
@@ -69,7 +72,7 @@ pub struct Assembly {
     /// What seals transport sessions.
     pub sealer: Option<Sealer>,
     /// The connections with the tables that they were made of.
-    connections: BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>,
+    connections: Connections,
     /// Whether a server did not answer when it was asked last.
     has_unreached: bool,
     /// The file with the administrator's key, if this start has made it.
@@ -207,11 +210,7 @@ impl Assembly {
     }
 
     /// The connections of this configuration: those whose table is the same are kept.
-    fn connect(
-        &self,
-        config: &Config,
-        base: &Path,
-    ) -> Result<BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>, Vec<Problem>> {
+    fn connect(&self, config: &Config, base: &Path) -> Result<Connections, Vec<Problem>> {
         let mut connections = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, table) in &config.registry.servers {
@@ -233,7 +232,7 @@ impl Assembly {
     }
 
     /// Asks all servers at once. One that does not answer has the tools that it had before.
-    async fn observe(&self, connections: &BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>) -> Observed {
+    async fn observe(&self, connections: &Connections) -> Observed {
         let mut asked = JoinSet::new();
         for (name, (_, connection)) in connections {
             let (name, connection, journal) = (name.clone(), connection.clone(), self.gate.journal.clone());
@@ -253,7 +252,7 @@ impl Assembly {
     }
 
     /// Ends the connections that were made for a configuration that is not taken.
-    async fn drop_new(&self, connections: &BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>) {
+    async fn drop_new(&self, connections: &Connections) {
         for (name, (_, connection)) in connections {
             if !self.connections.get(name).is_some_and(|(_, kept)| Arc::ptr_eq(kept, connection)) {
                 connection.stop().await;
@@ -323,7 +322,7 @@ impl Parts<'_> {
     pub fn build(self) -> Result<Snapshot, Vec<Problem>> {
         let file = self.path.display().to_string();
         let of_file = |message: String| Problem::of_file(&file, message);
-        let base = read::directory(&self.path);
+        let base = read::directory(self.path);
         let mut problems: Vec<Problem> = self.open_to_others().into_iter().map(&of_file).collect();
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),

@@ -8,6 +8,7 @@
 pub mod problem;
 pub mod read;
 pub mod schema;
+mod variables;
 
 use schemars::JsonSchema;
 use serde::Deserialize;

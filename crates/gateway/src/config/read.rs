@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use serde_saphyr::{DuplicateKeyPolicy, Error, Options};
+use serde_saphyr::{DuplicateKeyPolicy, Error, Options, PropertySyntax};
 
+use crate::config::variables::required;
 use crate::config::{Config, Problem};
 
 /// The largest configuration file, in bytes.
@@ -58,10 +59,11 @@ pub fn read_text(name: &str, text: &str, variables: HashMap<String, String>) -> 
         return Ok(Config::default());
     }
     let mut options = Options::default().with_properties(variables);
+    options.property_syntax = PropertySyntax::DockerCompose;
     options.duplicate_keys = DuplicateKeyPolicy::Error;
     options.with_snippet = false;
     options.strict_booleans = true;
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| explain(name, &error))
+    serde_saphyr::from_str_with_options(&required(text), options).map_err(|error| explain(name, &error))
 }
 
 #[expect(clippy::disallowed_methods, reason = "configuration is the one part that reads the environment")]
@@ -78,6 +80,10 @@ pub fn inherited() -> BTreeMap<String, String> {
     environment().into_iter().filter(is_plain).collect()
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the reader's errors are many, and all others are shown as they are"
+)]
 fn explain(name: &str, error: &Error) -> Problem {
     let error = error.without_snippet();
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
@@ -118,6 +124,21 @@ fn sentence(message: &str) -> String {
 mod tests {
     use super::*;
 
+    #[test]
+    fn variables_stand_for_their_values_with_and_without_quotes() {
+        let check = |value: &str, expected: &str| {
+            let variables = [("KEY".to_owned(), "sk-1".to_owned())].into();
+            let text = format!("policy:\n  text: {value}\n");
+            assert_eq!(read_text("c.yaml", &text, variables).unwrap().policy.text.as_deref(), Some(expected), "{value}");
+        };
+        check("${KEY}", "sk-1");
+        check("\"a ${KEY}\"", "a sk-1");
+        check("'${KEY}'", "sk-1");
+        check("|\n    ${KEY} $KEY $5", "sk-1 $KEY $5\n");
+        check("'$${KEY}'", "${KEY}");
+        check("\"${NO_SUCH:-b}\"", "b");
+    }
+
     fn check(text: &str, expected: &str) {
         let variables = [("KEY".to_owned(), "sk-1".to_owned())].into();
         let shown = match read_text("c.yaml", text, variables) {
@@ -141,6 +162,8 @@ mod tests {
         check("policy: {}\npolicy: {}\n", "c.yaml:2:1: error");
         check("registry:\n  models:\n    m: {base_url: 'http://x', api_key: '${NO_SUCH}'}\n", "NO_SUCH");
         check("registry:\n  models:\n    m: {base_url: 'http://x', api_key: '${KEY}'}\n", "ok");
+        check("registry:\n  models: {m: {base_url: \"${KEY}\"}}\n", "ok");
+        check("registry:\n  models: {m: {base_url: \"${NO_SUCH:-http://x}\"}}\n", "ok");
         check("server: [", "c.yaml:1");
         check("- a", "c.yaml:1:1");
     }

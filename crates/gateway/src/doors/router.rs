@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::refusal::{Code, Fault, Refusal};
 use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::{admin, caller, mcp, openai};
+
+/// What OpenAI's clients look at before they try again.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// How a refusal is written at each door.
 #[derive(Clone, Copy)]
@@ -89,14 +93,18 @@ fn refuse_as(language: Language, refusal: &Refusal) -> Answer {
         Language::Api => refuse::problem(refusal),
     };
     let answer = answer::whole(written.status, written.content_type, written.body);
-    match refusal.code {
-        Code::Unauthenticated => {
-            answer::with_header(answer, http::header::WWW_AUTHENTICATE, "Bearer realm=\"portcullis\"")
-        }
-        Code::TooMany | Code::StaleDecision | Code::StoreUnavailable => {
-            answer::with_header(answer, http::header::RETRY_AFTER, "1")
-        }
-        _ => answer,
+    // OpenAI's clients try again by themselves after some statuses; what can't pass is not worth it.
+    let answer = if matches!(language, Language::Openai) && !refusal.code.is_retryable() {
+        answer::with_header(answer, SHOULD_RETRY, "false")
+    } else {
+        answer
+    };
+    if refusal.code == Code::Unauthenticated {
+        answer::with_header(answer, WWW_AUTHENTICATE, "Bearer realm=\"portcullis\"")
+    } else if refusal.code.is_retryable() && refusal.code.fault() != Fault::Upstream {
+        answer::with_header(answer, RETRY_AFTER, "1")
+    } else {
+        answer
     }
 }
 

@@ -97,7 +97,13 @@ impl Laws {
         let is_owner = entry.actor == Actor::Principal(session.owner.clone());
         let may_be_another = matches!(entry.event, Event::SessionClosed(_))
             || (matches!(entry.event, Event::CallSettled(_) | Event::Granted(_)) && entry.actor == Actor::Gateway);
-        self.must(is_owner || may_be_another, || format!("{:?} acts in a session of `{}`", entry.actor, session.owner));
+        self.must(is_owner || may_be_another, || {
+            let actor = match &entry.actor {
+                Actor::Gateway => "the gateway".to_owned(),
+                Actor::Principal(name) => format!("`{name}`"),
+            };
+            format!("{actor} acts in a session of `{}`", session.owner)
+        });
         match &entry.event {
             Event::SessionOpened(_) => self.must(status.is_none(), || "the session was opened before".to_owned()),
             Event::SessionClosed(_) => {}
@@ -234,9 +240,9 @@ impl Laws {
                 let sum = expected.entry(account).or_default();
                 (sum.held, sum.spent) = (sum.held + used.held, sum.spent + used.spent);
             }
-            let counted = self.world.session.find(session).map(|session| session.calls);
-            if counted != Some(used.calls) {
-                faults.push(format!("session `{session}` counts {counted:?} calls, and {} were admitted", used.calls));
+            let counted = self.world.session.find(session).map_or(0, |session| session.calls);
+            if counted != used.calls {
+                faults.push(format!("session `{session}` counts {counted} calls, and {} were admitted", used.calls));
             }
         }
         for (account, balance) in self.world.ledger.balances() {

@@ -339,7 +339,7 @@ fn a_session_that_is_entered_unlawfully_is_found() {
         let actor = Actor::Principal("bob".parse().unwrap());
         journal.place(Draft { stream, actor, event: put(1), bodies: vec![body("value")] });
     };
-    check(stranger, "acts in a session of `ann`");
+    check(stranger, "`bob` acts in a session of `ann`");
 }
 
 #[test]

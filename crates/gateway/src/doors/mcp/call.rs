@@ -24,18 +24,18 @@ pub async fn answer(gate: &Arc<Gate>, asking: Asking, call: &CallTool<'_>, era: 
     };
     let arguments = Bytes::copy_from_slice(call.arguments.map_or("{}", |raw| raw.get()).as_bytes());
     let (stays, mut gone) = oneshot::channel::<()>();
-    let stays = match era {
-        Era::Modern => Some(stays),
-        Era::Legacy => {
-            // Kept by the task itself: the caller's leaving is not seen.
-            std::mem::forget(stays);
-            None
-        }
+    // In the legacy era the task itself keeps it, so that the caller's leaving is not seen.
+    let (kept_here, kept_there) = match era {
+        Era::Modern => (Some(stays), None),
+        Era::Legacy => (None, Some(stays)),
     };
     let gate = gate.clone();
-    let work = tokio::spawn(async move { gate.call_tool(&asking, &tool, arguments, &mut gone).await });
+    let work = tokio::spawn(async move {
+        let _kept = kept_there;
+        gate.call_tool(&asking, &tool, arguments, &mut gone).await
+    });
     let answered = work.await;
-    drop(stays);
+    drop(kept_here);
     let answered = answered.unwrap_or_else(|error| {
         Err(Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway").because(error.to_string()))
     });

@@ -36,7 +36,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
     };
     let transport = match transport::resume(doors, &arrived) {
         Ok(transport) => transport,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     match received.incoming {
         Incoming::Initialize { id, .. } => {

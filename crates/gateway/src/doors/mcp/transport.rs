@@ -49,16 +49,16 @@ impl Transport {
 /// # Errors
 ///
 /// 404 for a token that was not made for this caller: the client then begins anew.
-pub fn resume(doors: &Doors, arrived: &Arrived) -> Result<Option<Transport>, Answer> {
+pub fn resume(doors: &Doors, arrived: &Arrived) -> Result<Option<Transport>, Box<Answer>> {
     let is_modern = text_header(&arrived.headers, &HeaderName::from_static("mcp-protocol-version"))
         == Some(Version::MODERN.as_str());
     let Some(token) = arrived.headers.get(TRANSPORT).filter(|_| !is_modern) else { return Ok(None) };
     let transport = token.to_str().ok().and_then(|token| doors.transport.open::<Transport>(PURPOSE, token));
     match transport.filter(|transport| transport.principal == arrived.caller.principal) {
         Some(transport) => Ok(Some(transport)),
-        None => Err(answer::json(
+        None => Err(Box::new(answer::json(
             404,
             r#"{"jsonrpc":"2.0","id":null,"error":{"code":404,"message":"there is no such session"}}"#,
-        )),
+        ))),
     }
 }

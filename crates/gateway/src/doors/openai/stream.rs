@@ -12,9 +12,9 @@ use portcullis_domain::money::{Price, Tokens};
 use portcullis_domain::policy::Effect;
 use portcullis_domain::refusal::Refusal;
 use portcullis_interop::llm::chat::stream::{ChatStream, Step, StreamEnd, Verdict};
-use portcullis_interop::llm::chat::{ChatRequest, Round};
+use portcullis_interop::llm::chat::call::assistant_message;
+use portcullis_interop::llm::chat::{ChatRequest, Round, ToolCall};
 use portcullis_interop::refuse;
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::asking::Asking;
@@ -195,7 +195,7 @@ impl Pump {
         let tokens = end.usage.unwrap_or_else(|| self.produced(end));
         let records = self.judged.iter().map(|(_, judged)| judged.clone()).collect();
         let settlement = settle(call, outcome, price, Some(tokens));
-        self.gate.settle(with_answer(settlement, Body::new(assembled(end).into()), records)).await.map(|_| ())
+        self.gate.settle(with_answer(settlement, Body::new(assembled(end)), records)).await.map(|_| ())
     }
 
     /// What was used as far as it can be seen: the whole request, and what came of the answer.
@@ -244,23 +244,14 @@ impl Pump {
     }
 }
 
-/// What the client got in this round, as one message: the record has meaning, not pieces.
-fn assembled(end: &StreamEnd) -> Vec<u8> {
-    let choice = |(index, text): &(u64, String)| {
-        let calls: Vec<_> = end
-            .allowed
-            .iter()
-            .filter(|call| call.choice == *index)
-            .map(|call| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}))
-            .collect();
-        let mut message = json!({"role": "assistant", "content": text});
-        if let (false, Some(message)) = (calls.is_empty(), message.as_object_mut()) {
-            message.insert("tool_calls".to_owned(), calls.into());
-        }
-        json!({"index": index, "message": message})
-    };
-    let choices: Vec<_> = end.texts.iter().map(choice).collect();
-    json!({"object": "chat.completion", "choices": choices}).to_string().into_bytes()
+/// What the client got in this round, as one answer: the record has meaning, not pieces.
+fn assembled(end: &StreamEnd) -> Bytes {
+    let choices = end.texts.iter().map(|(index, text)| {
+        let calls: Vec<ToolCall> = end.allowed.iter().filter(|call| call.choice == *index).cloned().collect();
+        format!("{{\"index\":{index},\"message\":{}}}", assistant_message(text, &calls))
+    });
+    let choices: Vec<String> = choices.collect();
+    format!("{{\"object\":\"chat.completion\",\"choices\":[{}]}}", choices.join(",")).into()
 }
 
 fn crashed(error: &tokio::task::JoinError) -> Refusal {

@@ -1,0 +1,29 @@
+//! The running binary, looked at from outside: every test starts a gateway of its own on a free port, speaks to it as a client or
+//! an upstream would, and has the oracle judge its journal at the end.
+//!
+//! [`gateway`] is the process, [`scene`] puts a scripted model and a tool server behind it, [`spoken`] is what clients say to
+//! models, [`raw_upstream`] and [`fake_mcp`] are upstreams that misbehave. The other modules are tests, one for each part that a
+//! user would name.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, in what it calls too"
+)]
+
+mod fake_mcp;
+mod gateway;
+mod raw_upstream;
+mod scene;
+mod spoken;
+
+mod chat;
+mod clients;
+mod config;
+mod identity;
+mod interception;
+mod mcp;
+mod money;
+mod sessions;

@@ -1,0 +1,117 @@
+//! An upstream whose every byte the test chooses, for what no well-behaved server would send.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use portcullis_testkit::process::listen;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Between two pieces, so that they do not arrive as one.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Received {
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+type Reply = Arc<dyn Fn(&Received) -> Vec<Vec<u8>> + Send + Sync>;
+
+/// The upstream.
+pub(crate) struct RawUpstream {
+    pub(crate) url: String,
+    /// Locked to add and to read, never across a wait.
+    received: Arc<Mutex<Vec<Received>>>,
+}
+
+impl RawUpstream {
+    /// Answers every request with the pieces that `reply` gives, one write for each. Where the head does not say how long the body is, its end is the connection's.
+    pub(crate) async fn start(reply: impl Fn(&Received) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
+        let (listener, url) = listen().await.unwrap();
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let (reply, kept): (Reply, _) = (Arc::new(reply), received.clone());
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(serve(socket, reply.clone(), kept.clone()));
+            }
+        });
+        Self { url, received }
+    }
+
+    /// Answers every request with this body.
+    pub(crate) async fn of_body(status: u16, headers: &str, body: &str) -> Self {
+        let answer = whole(status, headers, body);
+        Self::start(move |_| vec![answer.clone()]).await
+    }
+
+    /// Everything that has come.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A whole answer; `headers` are lines that end with a line break each.
+pub(crate) fn whole(status: u16, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let type_line = if headers.to_lowercase().contains("content-type") { "" } else { "content-type: application/json\r\n" };
+    format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{type_line}{headers}\r\n{body}").into_bytes()
+}
+
+/// The head of an event stream that ends with the connection.
+pub(crate) fn event_head() -> Vec<u8> {
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n".to_vec()
+}
+
+async fn serve(mut socket: TcpStream, reply: Reply, received: Arc<Mutex<Vec<Received>>>) {
+    socket.set_nodelay(true).unwrap();
+    while let Some(request) = read(&mut socket).await {
+        received.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+        let pieces = reply(&request);
+        let is_last = pieces.first().is_none_or(|head| !String::from_utf8_lossy(head).to_lowercase().contains("content-length"));
+        for piece in pieces {
+            if socket.write_all(&piece).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        if is_last {
+            let _ = socket.shutdown().await;
+            return;
+        }
+    }
+}
+
+async fn read(socket: &mut TcpStream) -> Option<Received> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+        let mut buffer = [0; 4096];
+        match socket.read(&mut buffer).await {
+            Ok(0) | Err(_) => return None,
+            Ok(length) => bytes.extend_from_slice(&buffer[..length]),
+        }
+    };
+    let mut body = bytes.split_off(end);
+    let head = String::from_utf8_lossy(&bytes).to_lowercase();
+    let length = head.split_once("content-length:").map_or(0, |(_, rest)| rest.lines().next().unwrap().trim().parse().unwrap());
+    while body.len() < length {
+        let mut buffer = [0; 4096];
+        match socket.read(&mut buffer).await {
+            Ok(0) | Err(_) => return None,
+            Ok(length) => body.extend_from_slice(&buffer[..length]),
+        }
+    }
+    Some(Received { head, body })
+}

@@ -1,0 +1,178 @@
+//! A gateway with a scripted model and a tool server behind it.
+
+use std::path::PathBuf;
+
+use portcullis_testkit::http::Client;
+use portcullis_testkit::model::{self, ModelOptions};
+use portcullis_testkit::oracle::Derived;
+use portcullis_testkit::process::{listen, wait_until};
+use portcullis_testkit::tool_server::{self, Era, ToolServerOptions};
+use portcullis_testkit::{effects, mcp};
+use serde_json::Value;
+
+use crate::gateway::{Gateway, LIMIT};
+
+/// The key that only the gateway may know.
+pub(crate) const MODEL_KEY: &str = "sk-upstream-6f1d27aa90";
+/// The token that only the gateway may know.
+pub(crate) const TOOLS_TOKEN: &str = "tok-upstream-b81c7730fe";
+
+/// What stands in the configuration, as YAML behind each key. `{MODEL}` and `{TOOLS}` stand for the URLs of the two.
+pub(crate) struct Setup {
+    /// More of the table `server`, each line beginning with a comma.
+    pub(crate) server: &'static str,
+    /// `identity.principals`.
+    pub(crate) principals: &'static str,
+    /// `registry.models`.
+    pub(crate) models: String,
+    /// `registry.servers`.
+    pub(crate) servers: String,
+    /// `ledger`.
+    pub(crate) ledger: &'static str,
+    /// `policy.rounds`.
+    pub(crate) rounds: u8,
+    /// The file of rules.
+    pub(crate) rules: &'static str,
+    /// What the tool server speaks.
+    pub(crate) era: Era,
+    /// The models that the scripted one serves.
+    pub(crate) served: &'static [&'static str],
+}
+
+/// Everybody may do everything; a junior may not record more than 10,000.
+pub(crate) const RULES: &str = r#"
+@id("everything")
+permit (principal, action, resource);
+
+@id("limit")
+@message("Limit Exceeded. Escalate to Manager.")
+forbid (principal in Role::"junior", action == Action::"tools__record", resource)
+when { context.arguments.value.greaterThan(decimal("10000.0")) };
+"#;
+
+impl Default for Setup {
+    fn default() -> Self {
+        let model = format!("{{ base_url: '{{MODEL}}/v1', api_key: '{MODEL_KEY}', price: {{ input: 1.00, output: 2.00 }} }}");
+        Self {
+            server: "",
+            principals: "{ ann: { roles: [junior] }, bob: { roles: [junior] }, boss: { roles: [senior] } }",
+            models: format!("{{ scripted: {model} }}"),
+            servers: format!("{{ tools: {{ url: '{{TOOLS}}/mcp', token: '{TOOLS_TOKEN}' }} }}"),
+            ledger: "{}",
+            rounds: 2,
+            rules: RULES,
+            era: Era::Sessions,
+            served: &["scripted"],
+        }
+    }
+}
+
+impl Setup {
+    /// The configuration file; only the port is still to be filled in.
+    pub(crate) fn config(&self, model: &str, tools: &str) -> String {
+        let Self { server, principals, models, servers, ledger, rounds, .. } = self;
+        let text = format!(
+            "server: {{ listen: '127.0.0.1:{{PORT}}'{server} }}\n\
+             journal: {{ store: 'sqlite:data' }}\n\
+             identity: {{ principals: {principals} }}\n\
+             registry:\n  models: {models}\n  servers: {servers}\n\
+             policy: {{ files: [rules.cedar], rounds: {rounds} }}\n\
+             ledger: {ledger}\n"
+        );
+        text.replace("{MODEL}", model).replace("{TOOLS}", tools)
+    }
+}
+
+/// The gateway and what is behind it.
+pub(crate) struct Scene {
+    pub(crate) gateway: Gateway,
+    pub(crate) model: Upstream,
+    pub(crate) tools: Upstream,
+    /// Where the tool `record` leaves its traces.
+    effects: PathBuf,
+    /// Holds the traces.
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    /// Everything as it is in most tests.
+    pub(crate) async fn start() -> Self {
+        Self::of(&Setup::default()).await
+    }
+
+    /// Everything by `setup`.
+    pub(crate) async fn of(setup: &Setup) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let effects = folder.path().join("effects.jsonl");
+        let model = Upstream::model(setup.served).await;
+        let tools = Upstream::tools(setup.era, effects.clone()).await;
+        let config = setup.config(&model.url, &tools.url);
+        let gateway = Gateway::start(&config, &[("rules.cedar", setup.rules)]).await;
+        gateway.keep_secret(MODEL_KEY);
+        gateway.keep_secret(TOOLS_TOKEN);
+        Self { gateway, model, tools, effects, _folder: folder }
+    }
+
+    /// A client with a new key of the principal.
+    pub(crate) async fn client(&self, principal: &str) -> Client {
+        self.gateway.client(principal).await
+    }
+
+    /// What the tool `record` was run with, in order.
+    pub(crate) fn recorded(&self) -> Vec<String> {
+        effects::lines(&self.effects).unwrap()
+    }
+
+    /// Ends the test and judges the journal.
+    pub(crate) async fn finish(self) -> Derived {
+        self.gateway.finish().await
+    }
+}
+
+/// An MCP client of the gateway, in that session if one is named.
+pub(crate) fn tools_client(client: &Client, path: &str, session: Option<&str>) -> mcp::Client {
+    let client = session.map_or(client.clone(), |session| client.clone().with_header("portcullis-session", session));
+    mcp::Client::new(client, path)
+}
+
+/// A server of the testkit, with the record of what it was asked.
+pub(crate) struct Upstream {
+    pub(crate) url: String,
+    /// Of no use to the gateway: it asks for the record.
+    pub(crate) http: Client,
+}
+
+impl Upstream {
+    /// A scripted model that serves these models to whoever has the key.
+    pub(crate) async fn model(served: &[&str]) -> Self {
+        let (listener, url) = listen().await.unwrap();
+        let models = served.iter().map(|&name| name.to_owned()).collect();
+        tokio::spawn(model::serve(listener, ModelOptions { key: Some(MODEL_KEY.to_owned()), models, record: None }));
+        Self { http: Client::new(&url), url }
+    }
+
+    /// A tool server for whoever has the token.
+    pub(crate) async fn tools(era: Era, effects: PathBuf) -> Self {
+        let (listener, url) = listen().await.unwrap();
+        let options = ToolServerOptions { era, effects, key: Some(TOOLS_TOKEN.to_owned()), is_events: false };
+        tokio::spawn(tool_server::serve(listener, options));
+        Self { http: Client::new(&url), url }
+    }
+
+    /// Everything that it was asked, as `{method, path, headers, body, outcome}`.
+    pub(crate) async fn requests(&self) -> Vec<Value> {
+        let record = self.http.get("/__requests").await.unwrap().json();
+        record["requests"].as_array().unwrap().clone()
+    }
+
+    /// Forgets what it was asked so far.
+    pub(crate) async fn forget(&self) {
+        self.http.delete("/__requests").await.unwrap();
+    }
+
+    /// Waits until the last request ended so: `answered`, `dropped`, or `pending` for one that has only begun.
+    pub(crate) async fn wait_for_outcome(&self, expected: &str) {
+        let is_so = || async { self.requests().await.last().is_some_and(|last| last["outcome"] == expected) };
+        wait_until(&format!("the upstream's last request is {expected}"), LIMIT, is_so).await.unwrap();
+    }
+}
