@@ -57,7 +57,7 @@ pub fn compile(sources: &[Source], facts: &Facts) -> Result<Engine, Vec<Problem>
 fn rules(statements: &[Statement<'_>]) -> Result<Vec<Rule>, Vec<Problem>> {
     let (mut rules, mut problems) = (Vec::new(), Vec::new());
     for statement in statements {
-        match Rule::of(&statement.policy) {
+        match Rule::of(statement) {
             Ok(rule) => rules.push(rule),
             Err(message) => problems.push(statement.problem("decimal", message)),
         }

@@ -211,6 +211,18 @@ mod tests {
     }
 
     #[test]
+    fn capabilities_are_never_taken_for_one_another() {
+        let mut facts = fixture::claims();
+        facts.models = ["small", "small", "large", "small"].map(str::to_owned).to_vec();
+        let rules = r#"permit(principal, action == Action::"call_model", resource == Model::"small");"#;
+        let engine = fixture::engine(rules, &facts);
+        check(&engine, &Asked::new("ann", Kind::Model, "small"), Ok(&["claims.cedar:1"]));
+        check(&engine, &Asked::new("ann", Kind::Model, "large"), Err((&[], None)));
+        check(&engine, &Asked::new("ann", Kind::Function, "small"), Err((&[], None)));
+        check(&engine, &Asked::new("ann", Kind::Tool, "mail__send").with(&[]), Err((&[], None)));
+    }
+
+    #[test]
     fn what_the_server_says_of_a_tool_can_be_read() {
         let mut facts = fixture::claims();
         facts.tools[1].read_only = Some(true);

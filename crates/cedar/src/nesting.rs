@@ -13,7 +13,7 @@ const BRACKETS_LIMIT: usize = 48;
 /// The most operators in a policy, where a point and a `!` count as one and all others as two.
 const OPERATORS_LIMIT: usize = 512;
 
-/// Says which policy of a source nests too deep to be read.
+/// Whether a source may be read, or what in it nests too deep.
 pub(crate) fn check(source: &Source, problems: &mut Vec<Problem>) -> bool {
     if source.text.len() > SOURCE_LIMIT_BYTES {
         problems.push(Problem::at(source, 0, format!("the file is larger than {SOURCE_LIMIT_BYTES} bytes")));

@@ -47,6 +47,8 @@ pub(crate) struct Population {
     other_function: Option<Arc<Target>>,
     /// What rules may look into: principals (one of each class), tools and their actions.
     entities: HashMap<EntityUid, Entity>,
+    /// How many targets there are.
+    targets: u32,
 }
 
 impl Population {
@@ -56,9 +58,9 @@ impl Population {
     pub(crate) fn of(facts: &Facts, rules: &[Rule], types: &Types) -> Result<Self, String> {
         let mut population = Self::default();
         population.add_principals(facts, rules, types)?;
-        population.add_models(facts, types);
+        population.add_models(facts, types)?;
         population.add_tools(facts, types)?;
-        population.add_functions(rules, types);
+        population.add_functions(rules, types)?;
         Ok(population)
     }
 
@@ -108,13 +110,14 @@ impl Population {
         Ok(())
     }
 
-    fn add_models(&mut self, facts: &Facts, types: &Types) {
+    fn add_models(&mut self, facts: &Facts, types: &Types) -> Result<(), String> {
         for name in &facts.models {
             let action = Member { uid: uid(&types.action, CALL_MODEL), parents: Vec::new() };
             let resource = Member { uid: uid(&types.model, name), parents: Vec::new() };
-            let target = self.new_target(action, resource, None);
+            let target = self.new_target(action, resource, None)?;
             self.models.insert(name.clone(), target);
         }
+        Ok(())
     }
 
     fn add_tools(&mut self, facts: &Facts, types: &Types) -> Result<(), String> {
@@ -127,13 +130,13 @@ impl Population {
             self.entities.insert(action.uid.clone(), action_entity);
             let tool_entity = entity(resource.uid.clone(), &tool.attributes(), &resource.parents)?;
             self.entities.insert(resource.uid.clone(), tool_entity);
-            let target = self.new_target(action, resource, Some(tool.arguments.clone()));
+            let target = self.new_target(action, resource, Some(tool.arguments.clone()))?;
             self.tools.insert(name, target);
         }
         Ok(())
     }
 
-    fn add_functions(&mut self, rules: &[Rule], types: &Types) {
+    fn add_functions(&mut self, rules: &[Rule], types: &Types) -> Result<(), String> {
         let literals = rules.iter().flat_map(|rule| &rule.literals);
         let named: BTreeSet<&str> =
             literals.filter(|uid| *uid.type_name() == types.function).map(|uid| uid.id().unescaped()).collect();
@@ -144,16 +147,22 @@ impl Population {
         for name in named.iter().copied().chain([other.as_str()]) {
             let action = Member { uid: uid(&types.action, CALL_FUNCTION), parents: Vec::new() };
             let resource = Member { uid: uid(&types.function, name), parents: Vec::new() };
-            let target = self.new_target(action, resource, None);
+            let target = self.new_target(action, resource, None)?;
             self.functions.insert(name.to_owned(), target);
         }
         self.other_function = self.functions.remove(&other);
+        Ok(())
     }
 
-    fn new_target(&self, action: Member, resource: Member, arguments: Option<RecordType>) -> Arc<Target> {
-        let number = self.models.len() + self.tools.len() + self.functions.len();
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        Arc::new(Target { number, action, resource, arguments, rules: OnceLock::new() })
+    fn new_target(
+        &mut self,
+        action: Member,
+        resource: Member,
+        arguments: Option<RecordType>,
+    ) -> Result<Arc<Target>, String> {
+        let number = self.targets;
+        self.targets = number.checked_add(1).ok_or("there are too many capabilities")?;
+        Ok(Arc::new(Target { number, action, resource, arguments, rules: OnceLock::new() }))
     }
 }
 

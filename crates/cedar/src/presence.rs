@@ -35,7 +35,6 @@ impl Shapes {
 
     /// Says where the statement asks for what is never there.
     pub(crate) fn check(&self, statement: &Statement<'_>, problems: &mut Vec<Problem>) {
-        let Ok(json) = statement.policy.to_json() else { return };
         let named: Vec<String> =
             Scope::of(&statement.policy).named_actions().iter().map(|uid| uid.id().unescaped().to_owned()).collect();
         let contexts = self.contexts.iter().filter(|(tool, _)| tool.as_ref().is_some_and(|tool| named.contains(tool)));
@@ -46,7 +45,7 @@ impl Shapes {
         }
         let looked_into = LookedInto { shapes: self, contexts };
         let mut found = Vec::new();
-        looked_into.find_absent(json.get("conditions").unwrap_or(&Json::Null), &mut found);
+        looked_into.find_absent(&statement.conditions, &mut found);
         problems.extend(found.into_iter().map(|(name, known)| {
             let message = format!("`has {name}` never holds, because nothing of that name can be seen");
             let problem = statement.problem(name, message).suggesting(nearest(name, known));

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::lower;
 use crate::reads::{Reads, attribute_names};
 use crate::scope::Scope;
+use crate::source::Statement;
 
 /// One rule.
 #[derive(Debug)]
@@ -31,23 +32,22 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// Makes a rule of a policy that has been validated.
+    /// Makes a rule of a statement that has been validated.
     ///
     /// # Errors
     ///
     /// A sentence: a decimal that is none, in a place that can't be reached (validation looks at all others).
-    pub(crate) fn of(policy: &Policy) -> Result<Self, String> {
-        let mut json = policy.to_json().map_err(|error| error.to_string())?;
-        let written = json.get_mut("conditions").map_or_else(|| json!([]), Json::take);
+    pub(crate) fn of(statement: &Statement<'_>) -> Result<Self, String> {
+        let policy = &statement.policy;
         let mut attributes = BTreeSet::new();
-        attribute_names(&written, &mut attributes);
+        attribute_names(&statement.conditions, &mut attributes);
         Ok(Self {
             id: policy.id().clone(),
             effect: policy.effect(),
             message: policy.annotation("message").map(str::to_owned),
             scope: Scope::of(policy),
-            reads: Reads::of(&written),
-            conditions: without_scope(policy, written)?,
+            reads: Reads::of(&statement.conditions),
+            conditions: without_scope(policy, statement.conditions.clone())?,
             literals: policy.entity_literals(),
             attributes,
         })
@@ -70,15 +70,16 @@ fn without_scope(policy: &Policy, mut conditions: Json) -> Result<Policy, String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture;
 
     #[test]
     fn a_rule_keeps_its_conditions_and_loses_its_scope() {
-        let policy = Policy::parse(
-            Some(PolicyId::new("limit")),
-            r#"@message("no") forbid(principal in Role::"junior", action, resource)
+        let source = fixture::source(
+            r#"@id("limit") @message("no") forbid(principal in Role::"junior", action, resource)
                when { context.arguments.amount.greaterThan(decimal("10.0")) } unless { Principal::"ann" == principal };"#,
         );
-        let rule = Rule::of(&policy.unwrap()).unwrap();
+        let statements = crate::source::read(&[&source], &mut Vec::new());
+        let rule = Rule::of(&statements[0]).unwrap();
         assert_eq!((rule.name(), rule.effect, rule.message.as_deref()), ("limit", Effect::Forbid, Some("no")));
         let expected = r#"forbid(principal, action, resource)
                when { context.arguments.amount > 100000 } unless { Principal::"ann" == principal };"#;

@@ -81,7 +81,7 @@ impl Verdict {
     }
 
     fn decision(mut self, rules: &Rules) -> Decision {
-        let is_allowed = self.forbids.is_empty() && self.errors.is_empty() && !self.permits.is_empty();
+        let is_allowed = self.forbids.is_empty()  && !self.permits.is_empty();
         let mut positions = if is_allowed { self.permits } else { self.forbids };
         positions.sort_unstable();
         self.errors.sort_unstable();
@@ -226,5 +226,27 @@ impl Slices {
         }
         shard.insert(key, Arc::clone(&slice));
         Ok(slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_domain::digest::Digest;
+
+    #[test]
+    fn slices_are_kept_and_bounded() {
+        let rules = Rules::new(Vec::new(), Digest::ZERO);
+        let slices = Slices::default();
+        let settled = || Ok(Slice::Settled(rules.denial(String::new())));
+        let first = slices.get((0, 0), settled).unwrap();
+        let again = slices.get((0, 0), || Err("it is made again".to_owned())).unwrap();
+        assert!(Arc::ptr_eq(&first, &again));
+        for number in 0..40_000 {
+            slices.get((number / 200, number % 200), settled).unwrap();
+        }
+        let kept: usize = slices.shards.iter().map(|shard| shard.read().unwrap().len()).sum();
+        assert!((1..=SLICES_LIMIT).contains(&kept), "{kept}");
+        assert_eq!(slices.get((7, 7_000_000), || Err("no".to_owned())).unwrap_err(), "no");
     }
 }

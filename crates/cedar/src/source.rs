@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Policy, PolicyId, PolicySet};
+use serde_json::Value as Json;
 
 use crate::facts::Source;
 use crate::nesting;
@@ -14,6 +15,8 @@ use crate::problem::{Problem, position};
 pub(crate) struct Statement<'a> {
     /// The policy, under its final id.
     pub(crate) policy: Policy,
+    /// Its conditions in Cedar's JSON form.
+    pub(crate) conditions: Json,
     /// The file that it stands in.
     pub(crate) source: &'a Source,
     /// Where it begins, in bytes.
@@ -66,7 +69,13 @@ fn split<'a>(source: &'a Source, set: &PolicySet, problems: &mut Vec<Problem>) -
             problems.push(Problem::at(source, start, message));
             continue;
         };
-        statements.push(Statement { policy: policy.clone(), source, start, text });
+        match policy.to_json() {
+            Ok(mut json) => {
+                let conditions = json.get_mut("conditions").map_or(Json::Null, Json::take);
+                statements.push(Statement { policy: policy.clone(), conditions, source, start, text });
+            }
+            Err(error) => problems.push(Problem::at(source, start, error.to_string())),
+        }
     }
     statements
 }

@@ -18,6 +18,9 @@ use crate::asking::Asking;
 use crate::config::Config;
 use crate::registry::{Catalogue, Model, Tool};
 
+/// The most tokens that one call may be asked to produce, over all choices.
+const OUTPUT_LIMIT_TOKENS: u64 = 4_000_000;
+
 /// What is in force.
 pub struct Snapshot {
     /// The configuration that it was made of.
@@ -144,7 +147,12 @@ impl Snapshot {
                 .saturating_mul(request.choice_count()),
         };
         let estimate = model.price.map(|price| price.cost(estimate::request(shape)));
-        Known { capability: model.capability.clone(), obstacle: None, decision, estimate }
+        // Such a hold would shut out every other call of the principal, and be charged in full if nobody saw the end.
+        let obstacle = (shape.output_limit > OUTPUT_LIMIT_TOKENS).then(|| {
+            let message = format!("at most {OUTPUT_LIMIT_TOKENS} tokens may be asked for in one call, over all choices");
+            Refusal::new(Code::InvalidRequest, message).about("max_completion_tokens")
+        });
+        Known { capability: model.capability.clone(), obstacle, decision, estimate }
     }
 
     fn ask(&self, asking: &Asking, place: Place, capability: &Capability) -> Decision {

@@ -133,8 +133,7 @@ fn a_forged_stream_does_not_lead_to_its_head() {
         let (stream, entries, head) = &streams[which.index(streams.len())];
         prop_assert_eq!(is_chained(stream, entries, *head), Ok(()));
         let forged = forgery.apply(entries.clone());
-        prop_assume!(forged != *entries);
-        prop_assert!(is_chained(stream, &forged, *head).is_err(), "{:?}", forgery);
+        prop_assert!(forged == *entries || is_chained(stream, &forged, *head).is_err(), "{:?}", forgery);
     });
 }
 
@@ -168,8 +167,7 @@ fn the_entries_of_one_stream_are_not_those_of_another() {
         let streams = journal(&steps).streams();
         let (stream, ..) = &streams[which.0.index(streams.len())];
         let (other, entries, head) = &streams[which.1.index(streams.len())];
-        prop_assume!(stream != other);
-        prop_assert!(is_chained(stream, entries, *head).is_err());
+        prop_assert!(stream == other || is_chained(stream, entries, *head).is_err());
     });
 }
 
@@ -178,8 +176,7 @@ fn a_forged_journal_is_not_that_of_its_checkpoint() {
     proptest!(config(4), |(steps in steps(), forgery in forgery())| {
         let entries = bytes(&journal(&steps));
         let forged = forgery.apply(entries.clone());
-        prop_assume!(forged != entries);
-        prop_assert_ne!(checkpoint(&forged), checkpoint(&entries), "{:?}", forgery);
+        prop_assert!(forged == entries || checkpoint(&forged) != checkpoint(&entries), "{:?}", forgery);
     });
 }
 

@@ -130,33 +130,46 @@ pub enum Part {
 /// Which one.
 #[derive(Debug, Subcommand)]
 pub enum PartName {
-    /// The scripted model
+    /// The scripted model, an OpenAI-compatible API
     Model {
         /// The port to listen on
         #[arg(long)]
         port: u16,
+        /// A file with the key that it asks for [default: it asks for none]
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
     },
-    /// The claims server, on standard input and output
+    /// The claims server, MCP on standard input and output
     Claims {
         /// Where payments are written down
-        #[arg(long)]
-        ledger: PathBuf,
+        #[arg(long, value_name = "FILE")]
+        payments: PathBuf,
     },
-    /// The agent
-    Agent {
-        /// The gateway
-        #[arg(long)]
-        url: String,
-        /// The file with the agent's key
-        #[arg(long)]
-        key_file: PathBuf,
-        /// The session
-        #[arg(long)]
-        session: String,
-        /// What the user says
-        #[arg(long)]
-        say: Option<String>,
-    },
+    /// The agent, which continues where its session stands
+    Agent(AgentPart),
+}
+
+/// Flags of `demo part agent`.
+#[derive(Debug, Args)]
+pub struct AgentPart {
+    /// The gateway
+    #[arg(long)]
+    pub url: String,
+    /// The file with the agent's key
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+    /// The session
+    #[arg(long)]
+    pub session: String,
+    /// What the user says [default: nothing; what was begun is finished]
+    #[arg(long)]
+    pub say: Option<String>,
+    /// Stop for good before this tool is called, so that the agent can be killed there
+    #[arg(long, value_name = "TOOL")]
+    pub hold_before: Option<String>,
+    /// How long to rest after each step, in milliseconds
+    #[arg(long, default_value_t = 0)]
+    pub pause_ms: u64,
 }
 
 /// Flags of `check`.

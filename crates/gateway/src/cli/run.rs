@@ -32,7 +32,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
     let common = arguments.common;
     match arguments.command {
         Command::Up(up) => up::run(&common, &up).await,
-        Command::Demo(demo) => demo::run(&demo).await,
+        Command::Demo(demo) => demo::run(&common, &demo).await,
         Command::Check(check) => check::run(&common, &check).await,
         Command::Session { command } => session::run(&common, command).await,
         Command::Journal { command } => journal::run(&common, command),

@@ -79,7 +79,7 @@ while read -r line; do
   case "$line" in
     *'"method":"initialize"'*)
       answer '{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true}},"serverInfo":{"name":"sh","version":"1"}}' ;;
-    *'"method":"tools/list"'*) answer "$(cat tools.json)" | sed 's/"result":\(.*\)}$/"result":{"tools":\1}}/' ;;
+    *'"method":"tools/list"'*) answer "{\"tools\":$(cat tools.json)}" ;;
     *'"method":"tools/call"'*'"name":"say"'*) text said ;;
     *'"method":"tools/call"'*'"name":"more"'*) text "said more" ;;
     *'"method":"tools/call"'*'"name":"grow"'*)

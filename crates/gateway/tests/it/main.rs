@@ -22,6 +22,7 @@ mod spoken;
 mod chat;
 mod clients;
 mod config;
+mod crash;
 mod identity;
 mod interception;
 mod mcp;

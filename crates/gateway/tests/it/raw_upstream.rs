@@ -1,15 +1,21 @@
 //! An upstream whose every byte the test chooses, for what no well-behaved server would send.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use portcullis_testkit::process::listen;
+use portcullis_testkit::process::{listen, wait_until};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::gateway::LIMIT;
+
 /// Between two pieces, so that they do not arrive as one.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// A piece that stands for silence: nothing more is written, and the connection stays open until the client closes it.
+pub(crate) const SILENCE: &[u8] = b"\0silence";
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -32,20 +38,22 @@ pub(crate) struct RawUpstream {
     pub(crate) url: String,
     /// Locked to add and to read, never across a wait.
     received: Arc<Mutex<Vec<Received>>>,
+    /// How many clients left while there was silence.
+    left: Arc<AtomicUsize>,
 }
 
 impl RawUpstream {
     /// Answers every request with the pieces that `reply` gives, one write for each. Where the head does not say how long the body is, its end is the connection's.
     pub(crate) async fn start(reply: impl Fn(&Received) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
         let (listener, url) = listen().await.unwrap();
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let (reply, kept): (Reply, _) = (Arc::new(reply), received.clone());
+        let upstream = Self { url, received: Arc::default(), left: Arc::default() };
+        let (reply, kept, left): (Reply, _, _) = (Arc::new(reply), upstream.received.clone(), upstream.left.clone());
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, reply.clone(), kept.clone()));
+                tokio::spawn(serve(socket, reply.clone(), kept.clone(), left.clone()));
             }
         });
-        Self { url, received }
+        upstream
     }
 
     /// Answers every request with this body.
@@ -57,6 +65,12 @@ impl RawUpstream {
     /// Everything that has come.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until so many clients have left while there was silence.
+    pub(crate) async fn wait_for_leavers(&self, count: usize) {
+        let have_left = || async { self.left.load(Ordering::SeqCst) >= count };
+        wait_until(&format!("{count} clients have left"), LIMIT, have_left).await.unwrap();
     }
 }
 
@@ -72,13 +86,18 @@ pub(crate) fn event_head() -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n".to_vec()
 }
 
-async fn serve(mut socket: TcpStream, reply: Reply, received: Arc<Mutex<Vec<Received>>>) {
+async fn serve(mut socket: TcpStream, reply: Reply, received: Arc<Mutex<Vec<Received>>>, left: Arc<AtomicUsize>) {
     socket.set_nodelay(true).unwrap();
     while let Some(request) = read(&mut socket).await {
         received.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
         let pieces = reply(&request);
         let is_last = pieces.first().is_none_or(|head| !String::from_utf8_lossy(head).to_lowercase().contains("content-length"));
         for piece in pieces {
+            if piece == SILENCE {
+                while matches!(socket.read(&mut [0; 64]).await, Ok(1..)) {}
+                left.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
             if socket.write_all(&piece).await.is_err() {
                 return;
             }

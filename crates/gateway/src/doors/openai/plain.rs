@@ -40,6 +40,7 @@ struct Judgement {
     answer: ChatAnswer,
     judged: Vec<(String, Judged)>,
     denied: Vec<usize>,
+    rounds_limit: usize,
 }
 
 async fn complete(gate: &Gate, asking: &Asking, request: &ChatRequest, mut gone: Gone) -> Result<Answer, Refusal> {
@@ -48,20 +49,20 @@ async fn complete(gate: &Gate, asking: &Asking, request: &ChatRequest, mut gone:
     let mut last: Option<Judgement> = None;
     loop {
         let parent = last.as_ref().map(|last| last.call);
-        let asked = match (gate.ask_model(asking, parent, request, &rounds, &mut gone).await, last) {
-            (Ok(asked), _) => asked,
-            // The first answer is there and paid for: it is given without the denied calls when the model can't be asked again.
-            (Err(_), Some(last)) => return finish(&last, used, &rounds),
-            (Err(refusal), None) => return Err(refusal),
+        let judged = match gate.ask_model(asking, parent, request, &rounds, &mut gone).await {
+            Ok(asked) => judge(gate, asking, asked).await,
+            Err(refusal) => Err(refusal),
         };
-        let limit = usize::from(asked.snapshot.config.policy.rounds);
-        let judgement = match judge(gate, asking, asked).await? {
-            Ok(judgement) => judgement,
-            Err(error) => return Ok(error),
+        let judgement = match (judged, &last) {
+            (Ok(Ok(judgement)), _) => judgement,
+            // The answer before is there and paid for: it is given without the denied calls when the model can't be asked again.
+            (Ok(Err(_)) | Err(_), Some(last)) => return finish(last, used, &rounds),
+            (Ok(Err(error)), None) => return Ok(error),
+            (Err(refusal), None) => return Err(refusal),
         };
         used = add(used, judgement.answer.usage());
         let is_all_denied = !judgement.denied.is_empty() && judgement.denied.len() == judgement.judged.len();
-        if !is_all_denied || rounds.len() >= limit || judgement.answer.choices().len() != 1 {
+        if !is_all_denied || rounds.len() >= judgement.rounds_limit || judgement.answer.choices().len() != 1 {
             return finish(&judgement, used, &rounds);
         }
         let text = judgement.answer.choices().first().map(|choice| choice.text.clone()).unwrap_or_default();
@@ -102,7 +103,8 @@ async fn judge(gate: &Gate, asking: &Asking, asked: Asked) -> Result<Result<Judg
     let records = judged.iter().map(|(_, judged)| judged.clone()).collect();
     let completed = settle(asked.call, Outcome::Completed, price, answer.usage());
     gate.settle(with_answer(completed, Body::new(body), records)).await?;
-    Ok(Ok(Judgement { call: asked.call, answer, judged, denied }))
+    let rounds_limit = usize::from(asked.snapshot.config.policy.rounds);
+    Ok(Ok(Judgement { call: asked.call, answer, judged, denied, rounds_limit }))
 }
 
 fn finish(last: &Judgement, used: Option<Tokens>, rounds: &[Round]) -> Result<Answer, Refusal> {

@@ -1,5 +1,6 @@
 //! A completion in pieces: text flows on at once, a tool call is held until it is whole and judged.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, CALL, PIECES_LIMIT};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
-use crate::life::{Asked, Gate};
+use crate::life::{Asked, Gate, Gone};
 use crate::reply::{ModelAnswer, ModelStream, UpstreamFault};
 
 /// Begins the answer. Whatever is refused before the first piece gets its own status; from then on a task pumps, and settles also when the caller leaves.
@@ -29,14 +30,15 @@ use crate::reply::{ModelAnswer, ModelStream, UpstreamFault};
 ///
 /// Why it can't be answered.
 pub async fn answer(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Answer, Refusal> {
-    let (stays, mut gone) = oneshot::channel::<()>();
-    let begin = tokio::spawn(async move {
-        let asked = gate.ask_model(&asking, None, &request, &[], &mut gone).await;
-        asked.map(|asked| (gate, asking, request, asked))
-    });
-    let begun = begin.await;
+    let (stays, gone) = oneshot::channel::<()>();
+    let begun = tokio::spawn(begin(gate, asking, request, gone)).await;
     drop(stays);
-    let (gate, asking, request, asked) = begun.unwrap_or_else(|error| Err(crashed(&error)))?;
+    begun.unwrap_or_else(|error| Err(crashed(&error)))
+}
+
+/// All of it in one task: a caller who leaves just when the upstream begins to answer would else leave a call behind that nobody settles.
+async fn begin(gate: Arc<Gate>, asking: Asking, request: ChatRequest, mut gone: Gone) -> Result<Answer, Refusal> {
+    let asked = gate.ask_model(&asking, None, &request, &[], &mut gone).await?;
     let call = asked.call;
     let answer = match asked.answer {
         ModelAnswer::Stream(_) => {
@@ -132,9 +134,16 @@ impl Pump {
 
     /// Asks the model again, now that it knows what was denied.
     async fn next_round(&self, parent: CallId) -> Option<Asked> {
-        let (_stays, mut gone) = oneshot::channel::<()>();
-        let asked =
-            self.gate.ask_model(&self.asking, Some(parent), &self.request, &self.rounds, &mut gone).await.ok()?;
+        let (stays, mut gone) = oneshot::channel::<()>();
+        let mut asking = pin!(self.gate.ask_model(&self.asking, Some(parent), &self.request, &self.rounds, &mut gone));
+        let asked = tokio::select! {
+            asked = &mut asking => asked,
+            () = self.sender.closed() => {
+                drop(stays);
+                asking.await
+            }
+        };
+        let asked = asked.ok()?;
         match asked.answer {
             ModelAnswer::Stream(_) => Some(asked),
             ModelAnswer::Error { .. } | ModelAnswer::Whole(_) => {

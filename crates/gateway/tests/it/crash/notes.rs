@@ -17,7 +17,7 @@ impl Shared {
 }
 
 /// All that was noted since the data directory was new.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Notes {
     /// Calls of tools by the digest of their arguments, which the journal knows them by. Each is sent once.
     pub(super) tools: HashMap<Digest, ToolNote>,

@@ -1,0 +1,49 @@
+//! The other processes of the story.
+
+use std::path::Path;
+use std::time::Duration;
+
+use portcullis_testkit::agent::{self, AgentOptions, Form};
+use portcullis_testkit::claims;
+use portcullis_testkit::model::{self, ModelOptions};
+use tokio::net::TcpListener;
+
+use crate::cli::arguments::{AgentPart, Common, PartName};
+use crate::cli::exit::Exit;
+use crate::cli::print;
+
+pub(super) async fn run(common: &Common, part: &PartName) -> Result<(), Exit> {
+    match part {
+        PartName::Model { port, key_file } => serve_model(*port, key_file.as_deref()).await,
+        PartName::Claims { payments } => claims::serve_stdio(payments).await.map_err(Exit::io),
+        PartName::Agent(part) => work(common, part).await,
+    }
+}
+
+async fn serve_model(port: u16, key_file: Option<&Path>) -> Result<(), Exit> {
+    let key = key_file.map(read_key).transpose()?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await;
+    let listener = listener.map_err(|error| Exit::system(format!("can't listen at port {port}: {error}")))?;
+    if let Ok(address) = listener.local_addr() {
+        print::error_line(&format!("the scripted model listens at http://{address}/v1"));
+    }
+    model::serve(listener, ModelOptions { key, ..ModelOptions::default() }).await.map_err(Exit::system)
+}
+
+async fn work(common: &Common, part: &AgentPart) -> Result<(), Exit> {
+    let options = AgentOptions {
+        instruction: part.say.clone(),
+        form: if common.json { Form::Json } else { Form::Text },
+        pause: Duration::from_millis(part.pause_ms),
+        hold_before: part.hold_before.clone(),
+        ..AgentOptions::new(&part.url, &read_key(&part.key_file)?, &part.session)
+    };
+    let report = agent::run(&options, &mut std::io::stdout()).await.map_err(Exit::unavailable)?;
+    report.refusal.map_or(Ok(()), |refusal| Err(Exit::negative(format!("the gateway refuses: {refusal}"))))
+}
+
+fn read_key(file: &Path) -> Result<String, Exit> {
+    let key = std::fs::read_to_string(file);
+    let key = key.map_err(|error| Exit::io(format!("the key file `{}` can't be read: {error}", file.display())))?;
+    Ok(key.trim().to_owned())
+}
