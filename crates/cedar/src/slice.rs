@@ -81,7 +81,7 @@ impl Verdict {
     }
 
     fn decision(mut self, rules: &Rules) -> Decision {
-        let is_allowed = self.forbids.is_empty()  && !self.permits.is_empty();
+        let is_allowed = self.forbids.is_empty() && self.errors.is_empty() && !self.permits.is_empty();
         let mut positions = if is_allowed { self.permits } else { self.forbids };
         positions.sort_unstable();
         self.errors.sort_unstable();

@@ -73,6 +73,12 @@ fn environment() -> HashMap<String, String> {
         .collect()
 }
 
+/// Whether people who read what is printed asked for no colours (<https://no-color.org>).
+#[must_use]
+pub fn has_no_color() -> bool {
+    environment().get("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 /// The variables that every child process gets; the rest of the environment is the gateway's own.
 #[must_use]
 pub fn inherited() -> BTreeMap<String, String> {

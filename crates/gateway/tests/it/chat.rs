@@ -389,7 +389,7 @@ async fn it_does_not_matter_how_a_stream_is_cut_into_packets() {
         "data: [DONE]\n\n".to_owned(),
     ];
     let events = events.concat().into_bytes();
-    for size in [1, 2, 3, 7, 64, 100_000] {
+    for size in [1, 5, 64, 100_000] {
         let events = events.clone();
         let upstream = RawUpstream::start(move |_| [event_head()].into_iter().chain(events.chunks(size).map(<[u8]>::to_vec)).collect());
         let upstream = upstream.await;

@@ -23,6 +23,7 @@ mod chat;
 mod clients;
 mod config;
 mod crash;
+mod demo;
 mod identity;
 mod interception;
 mod mcp;

@@ -132,11 +132,12 @@ impl Agent {
         tokio::pin!(until);
         loop {
             tokio::select! {
-                reached = &mut until => return reached.map(|()| Run { told }),
+                biased;
                 step = self.next(page) => match step? {
                     Some(step) => told.push(step),
                     None => return Err(differs("the agent ended before it was killed")),
                 },
+                reached = &mut until => return reached.map(|()| Run { told }),
             }
         }
     }

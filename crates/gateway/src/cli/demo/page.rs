@@ -1,5 +1,6 @@
 //! What a person reads: numbered chapters, who says what, and facts with a mark once they were checked. Colours and rests only on a terminal.
 
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use crate::cli::demo::trouble::differs;
 use crate::cli::exit::Exit;
 use crate::cli::print;
+use crate::config::read::has_no_color;
 
 /// How wide a line is, in characters.
 const WIDTH: usize = 100;
@@ -33,14 +35,20 @@ const PLAIN: &str = "\x1b[0m";
 
 /// Standard output as a page.
 pub(super) struct Page {
+    /// Somebody reads along.
     is_terminal: bool,
+    is_colored: bool,
     chapters: u32,
     facts: u32,
+    /// The last line was empty: two of them would be a hole.
+    is_after_gap: Cell<bool>,
 }
 
 impl Page {
     pub(super) fn new() -> Self {
-        Self { is_terminal: std::io::stdout().is_terminal(), chapters: 0, facts: 0 }
+        let is_terminal = std::io::stdout().is_terminal();
+        let is_colored = is_terminal && !has_no_color();
+        Self { is_terminal, is_colored, chapters: 0, facts: 0, is_after_gap: Cell::new(false) }
     }
 
     /// How many facts were checked so far.
@@ -55,15 +63,15 @@ impl Page {
 
     /// What all of it is.
     pub(super) fn title(&self, title: &str) {
-        print::line("");
-        print::line(&self.toned(Tone::Bold, title));
+        self.gap();
+        self.line(Tone::Bold, title);
     }
 
     /// A new chapter, and what it is about.
     pub(super) async fn chapter(&mut self, title: &str, about: &str) {
         self.chapters += 1;
-        print::line("");
-        print::line(&self.toned(Tone::Bold, &format!("{}  {title}", self.chapters)));
+        self.gap();
+        self.line(Tone::Bold, &format!("{}  {title}", self.chapters));
         self.paragraph(about).await;
     }
 
@@ -77,19 +85,19 @@ impl Page {
 
     /// Text between empty lines.
     pub(super) fn text(&self, text: &str) {
-        print::line("");
+        self.gap();
         for line in wrapped(text, WIDTH - 3) {
-            print::line(&format!("   {line}"));
+            self.line(Tone::Plain, &format!("   {line}"));
         }
-        print::line("");
+        self.gap();
     }
 
     /// Lines as they stand in a file or on a screen.
     pub(super) fn verbatim(&self, text: &str) {
         for line in text.lines() {
-            print::line(&self.toned(Tone::Faint, &format!("      {line}")));
+            self.line(Tone::Faint, &format!("      {line}"));
         }
-        print::line("");
+        self.gap();
     }
 
     /// Somebody says or does something.
@@ -97,7 +105,7 @@ impl Page {
         for (number, line) in wrapped(what, WIDTH - SPEECH_INDENT).iter().enumerate() {
             let who = if number == 0 { who } else { "" };
             let who = self.toned(Tone::Faint, &format!("   {who:<9}"));
-            print::line(&format!("{who}{}", self.toned(tone, line)));
+            self.line(Tone::Plain, &format!("{who}{}", self.toned(tone, line)));
         }
     }
 
@@ -106,7 +114,7 @@ impl Page {
         self.facts += 1;
         for (number, line) in wrapped(fact, WIDTH - 5).iter().enumerate() {
             let mark = if number == 0 { self.toned(Tone::Green, "✓") } else { " ".to_owned() };
-            print::line(&format!("   {mark} {line}"));
+            self.line(Tone::Plain, &format!("   {mark} {line}"));
         }
     }
 
@@ -119,8 +127,20 @@ impl Page {
         Ok(())
     }
 
-    pub(super) fn toned(&self, tone: Tone, text: &str) -> String {
-        if !self.is_terminal {
+    /// An empty line, unless there is one already.
+    pub(super) fn gap(&self) {
+        if !self.is_after_gap.replace(true) {
+            print::line("");
+        }
+    }
+
+    fn line(&self, tone: Tone, text: &str) {
+        self.is_after_gap.set(false);
+        print::line(&self.toned(tone, text));
+    }
+
+    fn toned(&self, tone: Tone, text: &str) -> String {
+        if !self.is_colored {
             return text.to_owned();
         }
         let start = match tone {

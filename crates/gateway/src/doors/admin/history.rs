@@ -52,6 +52,9 @@ struct Message {
 #[derive(Default)]
 struct History {
     messages: Vec<Message>,
+    /// What the client sent last, and whether it got an answer to it.
+    last: Vec<Digest>,
+    is_answered: bool,
     /// Requests that are not settled yet.
     open: HashMap<CallId, Request>,
 }
@@ -102,7 +105,9 @@ impl History {
             // A round is the request before it with what the gateway added behind it, of which only the last message is new.
             digests.len().saturating_sub(1)
         } else {
-            repeated(&all, &digests).max(repeated(&seen, &digests))
+            let continued = self.continued(&request.messages, &digests);
+            (self.last, self.is_answered) = (digests.clone(), false);
+            repeated(&all, &digests).max(repeated(&seen, &digests)).max(continued)
         };
         for (value, digest) in request.messages.into_iter().zip(digests).skip(known) {
             self.messages.push(Message { value, digest, is_added: request.is_round });
@@ -122,6 +127,16 @@ impl History {
         }
         let digest = digest(&value);
         self.messages.push(Message { value, digest, is_added: false });
+        self.is_answered = true;
+    }
+
+    /// How much of a request is known because it begins with the request before it and the answer to that. The client has the answer in words of its own: of
+    /// what came in several rounds it has the last, or all in one message, and a note where a call was taken out.
+    fn continued(&self, messages: &[Value], digests: &[Digest]) -> usize {
+        let own = self.last.len();
+        let is_answer = |message: &Value| message.get("role").and_then(Value::as_str) == Some("assistant");
+        let has_answer = self.is_answered && messages.get(own).is_some_and(is_answer);
+        if own > 0 && has_answer && digests.starts_with(&self.last) { own + 1 } else { 0 }
     }
 }
 

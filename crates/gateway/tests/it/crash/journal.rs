@@ -11,6 +11,7 @@ use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::refusal::Code;
 use portcullis_testkit::effects;
 use portcullis_testkit::oracle::{Derived, Oracle};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use serde::Deserialize;
 use serde_json::Value;
@@ -49,6 +50,25 @@ impl Stored {
         let seed = std::fs::read(data.join("journal.key")).map_err(|error| vec![error.to_string()])?;
         let verifier = Signer::new(ORIGIN, &seed).map_err(|problem| vec![problem])?.verifier();
         Oracle::check(self.entries.iter().cloned(), &self.checkpoints, &verifier)
+    }
+}
+
+/// Keeps the journal's writer waiting for as long as it is held, as a disk does that hangs: what the gateway gives away meanwhile, it gives away too soon.
+pub(super) struct Stall(Connection);
+
+impl Stall {
+    pub(super) fn begin(data: &Path) -> rusqlite::Result<Self> {
+        let store = Connection::open(data.join("journal.sqlite"))?;
+        // Whoever is the last to leave would fold the log back, and spare the next start from finding it.
+        store.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        store.busy_timeout(LIMIT)?;
+        store.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(Self(store))
+    }
+
+    /// Lets go, with nothing written.
+    pub(super) fn end(self) -> rusqlite::Result<()> {
+        self.0.execute_batch("ROLLBACK")
     }
 }
 

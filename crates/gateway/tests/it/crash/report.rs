@@ -11,6 +11,8 @@ pub(super) struct Report {
     pub(super) kills: u64,
     /// Kills while it was starting.
     pub(super) early: u64,
+    /// Kills while the disk hung.
+    pub(super) stalled: u64,
     /// How long each start took that was not cut short.
     pub(super) starts: Vec<Duration>,
     pub(super) acknowledged: usize,
@@ -36,7 +38,9 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (middle, longest) = self.start_times();
         let ms = |time: Duration| time.as_millis();
-        writeln!(out, "rounds          {} ({} of them while starting), seed {}", self.kills + self.early, self.early, self.seed)?;
+        let Self { kills, early, stalled, seed, .. } = self;
+        let rounds = kills + early;
+        writeln!(out, "rounds          {rounds} ({early} while starting, {stalled} while the disk hung), seed {seed}")?;
         writeln!(out, "acknowledged    {}, missing {}", self.acknowledged, self.missing)?;
         writeln!(out, "tool effects    {}, duplicates {}", self.effects, self.twice)?;
         writeln!(out, "entries         {}, outcome unknown {}", self.entries, self.unknown)?;

@@ -8,7 +8,7 @@ use portcullis_testkit::process::wait_until;
 
 use super::callers::{Load, Phase};
 use super::chance::Chance;
-use super::journal::Stored;
+use super::journal::{Stall, Stored};
 use super::judge::{Judge, Verdict, ask};
 use super::notes::{KeyNote, Notes, Revoked, Shared};
 use super::processes::{self, Process};
@@ -19,6 +19,8 @@ use super::site::{PRINCIPALS, Site, Started};
 const ROUNDS_OF_A_LIFE: u64 = 20;
 /// Each round is killed after at most so long under load.
 const LOAD_MS: u64 = 700;
+/// Some are killed while the disk hangs, which it does for at most so long.
+const STALL_MS: u64 = 120;
 /// A start is cut short after at most so long.
 const EARLY_MS: u64 = 250;
 /// How long children may take to follow their gateway.
@@ -110,13 +112,20 @@ impl Life {
         let phase = Phase::default();
         let load = self.load(round, &phase);
         tokio::time::sleep(Duration::from_millis(self.chance.below(LOAD_MS))).await;
+        let broken = |error: rusqlite::Error| format!("holding the journal's writer: {error}");
+        let is_stalled = self.chance.one_in(3);
+        let stall = is_stalled.then(|| Stall::begin(&self.site.file("data"))).transpose().map_err(broken)?;
+        if stall.is_some() {
+            tokio::time::sleep(Duration::from_millis(self.chance.below(STALL_MS))).await;
+        }
         if started.has_ended() {
             return Err("the gateway has ended by itself".to_owned());
         }
         phase.doom();
         self.kill(&mut started);
         load.end().await;
-        Ok(())
+        report.stalled += u64::from(is_stalled);
+        stall.map_or(Ok(()), Stall::end).map_err(broken)
     }
 
     /// The end of a life: load that comes to its end, a gateway that is asked to stop, and the record judged without it.

@@ -1,5 +1,6 @@
 //! What it cost, and what it may not cost.
 
+use portcullis_domain::money::Nanodollars;
 use portcullis_testkit::http::{Answer, Client};
 use serde_json::{Value, json};
 
@@ -17,6 +18,16 @@ const ABOUT: &str = "Before each call its estimated cost is held on the accounts
 const OVER: &str = "A call that could cost more than what is left is refused before anything is forwarded, with a body that programs \
     can read:";
 
+/// What a program reads of it.
+const READ: [&str; 6] = [
+    "/error/code",
+    "/error/portcullis/account",
+    "/error/portcullis/granted/nanodollars",
+    "/error/portcullis/spent/nanodollars",
+    "/error/portcullis/held/nanodollars",
+    "/error/portcullis/needed/nanodollars",
+];
+
 /// As many tokens as the session's $1.00 can't pay at $10 per million.
 const TOO_MANY_TOKENS: u64 = 200_000;
 
@@ -26,11 +37,12 @@ pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Re
     let accounts = client.get("/api/v1/ledger/accounts").await.and_then(Answer::accepted).map_err(unanswered)?.json();
     let accounts = accounts.get("accounts").and_then(Value::as_array).cloned().unwrap_or_default();
     for account in &accounts {
-        let granted = text(account, "/granted");
-        let line = format!("{:<26} granted {granted:<8} spent {}", text(account, "/account"), text(account, "/spent"));
+        let granted = account.get("granted_nanodollars").and_then(Value::as_u64).map(Nanodollars::new);
+        let granted = granted.map_or_else(String::new, |granted| format!("of {granted}"));
+        let line = format!("{:<26} spent {} {granted}", text(account, "/account"), text(account, "/spent"));
         page.said("ledger", Tone::Plain, &line);
     }
-    page.text("");
+    page.gap();
     let charged = Record::read(&client, SESSION).await?.charged();
     let session = client.get(&format!("/api/v1/sessions/{SESSION}")).await;
     let session = session.and_then(Answer::accepted).map_err(unanswered)?.json();
@@ -48,7 +60,9 @@ pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Re
     });
     let answer = client.post(&format!("/s/{SESSION}/v1/chat/completions"), &body).await.map_err(unanswered)?;
     let error = answer.json();
-    page.verbatim(&serde_json::to_string_pretty(&error).unwrap_or_default());
+    page.said("gateway", Tone::Yellow, &text(&error, "/error/message"));
+    page.gap();
+    page.verbatim(&READ.map(|member| format!("{member:<40}{}", text(&error, member))).join("\n"));
     page.check("402 Payment Required", answer.status, 402)?;
     page.check("the code is `budget_exhausted`", text(&error, "/error/code"), "budget_exhausted".to_owned())?;
     page.check("the model was not asked", requests(&stage.model_client()).await?, asked)

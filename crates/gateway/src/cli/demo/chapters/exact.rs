@@ -15,15 +15,15 @@ pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Re
     let client = stage.client(JUNIOR)?;
     let before = Record::read(&client, SESSION).await?.last();
     let run = Agent::start(stage, page, Some("Then pay $10,000.01."), None)?.finish(page).await?;
-    page.text("");
+    page.gap();
     page.check("one cent too much is blocked", run.gateway_said(), vec![MESSAGE])?;
     let record = Record::read(&client, SESSION).await?;
     blocked::check(stage, page, &record.after(before), "10000.01")?;
 
-    page.text("");
+    page.gap();
     let before = record.last();
     let run = Agent::start(stage, page, Some("Then pay $10,000."), None)?.finish(page).await?;
-    page.text("");
+    page.gap();
     let expected = "The payment for claim-99 is done: payment-1: $10000 paid for claim-99.";
     page.check("the limit itself is paid", run.answer(), Some(expected))?;
     let record = Record::read(&client, SESSION).await?;

@@ -21,7 +21,7 @@ pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Re
         page.said("manager", Tone::Plain, &format!("GET {path} → {}", answer.status));
         statuses.push(answer.status);
     }
-    page.text("");
+    page.gap();
     page.check("with another principal's key it is 404 everywhere", statuses, vec![404; 4])?;
     let (there, absent) = (told(&manager, SESSION).await?, told(&manager, "claim-98").await?);
     let absent = absent.replace("claim-98", SESSION);

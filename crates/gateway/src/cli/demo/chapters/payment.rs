@@ -7,18 +7,18 @@ use crate::cli::demo::record::Record;
 use crate::cli::demo::stage::{JUNIOR, Stage};
 use crate::cli::exit::Exit;
 
-const ABOUT: &str = "The verification arrives, and with it the wish for $50,000. The gateway reads every tool call inside the model's \
-    answer, also in a stream: text flows on, the call is held until its arguments are whole, and judged. This one is taken out, and \
-    the model is asked again, with the rule's own message.";
+const ABOUT: &str = "The gateway reads every tool call inside the model's answer, also in a stream: text flows on, the call is held \
+    until its arguments are whole, and judged. A denied one is taken out, and the model is asked again, with the rule's own \
+    message.";
 
 pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Result<(), Exit> {
-    page.chapter("Two days later: $50,000", ABOUT).await;
+    page.chapter("The verification arrives, and $50,000 with it", ABOUT).await;
     let client = stage.client(JUNIOR)?;
     let before = Record::read(&client, SESSION).await?.last();
     let say = "The external verification of claim-99 is here. Pay $50,000.";
     let run = Agent::start(stage, page, Some(say), None)?.finish(page).await?;
 
-    page.text("");
+    page.gap();
     let record = Record::read(&client, SESSION).await?.after(before);
     page.check(&format!("the conversation received \"{MESSAGE}\""), run.gateway_said(), vec![MESSAGE])?;
     let expected = "The payment of $50000 for claim-99 is beyond my limit. I escalate it to the manager.";
