@@ -1,8 +1,12 @@
 //! The engine: rules and facts of one version, and what they answer.
 
+use std::sync::Arc;
+
+use portcullis_domain::call::Capability;
+use portcullis_domain::ids::PrincipalName;
 use portcullis_domain::policy::{Decision, Question, Version};
 
-use crate::population::Population;
+use crate::population::{Population, Target};
 use crate::problem::Problem;
 use crate::slice::{Rules, Slice, Slices};
 
@@ -27,16 +31,27 @@ impl Engine {
         self.answer(question).unwrap_or_else(|error| self.rules.denial(error))
     }
 
-    fn answer(&self, question: &Question<'_>) -> Result<Decision, String> {
-        let (principal, capability) = (question.principal, question.capability);
+    /// Whether this principal may be allowed this capability with some arguments, in some session. What may not is hidden from them.
+    #[must_use]
+    pub fn may_allow(&self, principal: &PrincipalName, capability: &Capability) -> bool {
+        self.slice(principal, capability).is_ok_and(|(_, slice)| slice.may_allow())
+    }
+
+    fn slice(&self, principal: &PrincipalName, capability: &Capability) -> Result<(&Arc<Target>, Arc<Slice>), String> {
         let actor = self.population.actor(principal).ok_or_else(|| format!("there is no principal `{principal}`"))?;
         let target = self.population.target(capability).ok_or_else(|| format!("there is no `{capability}`"))?;
+        let make = || Slice::of(actor, target, &self.rules, &self.population);
+        Ok((target, self.slices.get((actor.number, target.number), make)?))
+    }
+
+    fn answer(&self, question: &Question<'_>) -> Result<Decision, String> {
+        let capability = question.capability;
+        let (target, slice) = self.slice(question.principal, capability)?;
         if let Some(types) = &target.arguments {
             let arguments = question.arguments.ok_or_else(|| format!("the arguments of `{capability}` are missing"))?;
             crate::argument::check(arguments, types)?;
         }
-        let make = || Slice::of(actor, target, &self.rules, &self.population);
-        self.slices.get((actor.number, target.number), make)?.decide(question, &self.rules)
+        slice.decide(question, &self.rules)
     }
 
     /// The digest of rules, schema and principals: two engines of the same version answer alike.

@@ -156,6 +156,18 @@ impl Slice {
         Ok(Self::Open(Box::new(Open { settled, policies: later, reads, subject })))
     }
 
+    /// Whether there may be a question that is answered with yes. It may say so where there is none; it never denies one that there is.
+    pub(crate) fn may_allow(&self) -> bool {
+        match self {
+            Self::Settled(decision) => decision.effect == Answer::Allow,
+            Self::Open(open) => {
+                let permits = open.policies.policies().any(|rule| rule.effect() == Effect::Permit);
+                let settled = &open.settled;
+                settled.forbids.is_empty() && settled.errors.is_empty() && (permits || !settled.permits.is_empty())
+            }
+        }
+    }
+
     /// Answers a question that belongs to this slice and whose arguments fit.
     ///
     /// # Errors

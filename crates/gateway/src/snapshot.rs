@@ -73,10 +73,17 @@ impl Snapshot {
         toolset.is_none_or(|name| self.catalogue.toolset(name).is_some())
     }
 
-    /// The tools of a toolset; without a name all tools.
-    pub fn tools(&self, toolset: Option<&str>) -> impl Iterator<Item = &Arc<Tool>> {
+    /// The tools of a toolset that the principal may be allowed; without a name, of all tools. Others stay hidden.
+    pub fn tools(&self, principal: &PrincipalName, toolset: Option<&str>) -> impl Iterator<Item = &Arc<Tool>> {
         let selected = toolset.map_or(Some(self.catalogue.all_tools()), |name| self.catalogue.toolset(name));
-        selected.into_iter().flat_map(|tools| tools.values())
+        let all = selected.into_iter().flat_map(|tools| tools.values());
+        all.filter(move |tool| self.policy.may_allow(principal, &tool.capability))
+    }
+
+    /// Whether there is a model of that name that the principal may be allowed.
+    #[must_use]
+    pub fn has_model(&self, principal: &PrincipalName, name: &str) -> bool {
+        self.catalogue.model(name).is_some_and(|model| self.policy.may_allow(principal, &model.capability))
     }
 
     /// The tool that a toolset calls by that name; without a toolset, the one of that full name.
@@ -149,7 +156,8 @@ impl Snapshot {
         let estimate = model.price.map(|price| price.cost(estimate::request(shape)));
         // Such a hold would shut out every other call of the principal, and be charged in full if nobody saw the end.
         let obstacle = (shape.output_limit > OUTPUT_LIMIT_TOKENS).then(|| {
-            let message = format!("at most {OUTPUT_LIMIT_TOKENS} tokens may be asked for in one call, over all choices");
+            let message =
+                format!("at most {OUTPUT_LIMIT_TOKENS} tokens may be asked for in one call, over all choices");
             Refusal::new(Code::InvalidRequest, message).about("max_completion_tokens")
         });
         Known { capability: model.capability.clone(), obstacle, decision, estimate }

@@ -135,7 +135,11 @@ mod tests {
         let check = |value: &str, expected: &str| {
             let variables = [("KEY".to_owned(), "sk-1".to_owned())].into();
             let text = format!("policy:\n  text: {value}\n");
-            assert_eq!(read_text("c.yaml", &text, variables).unwrap().policy.text.as_deref(), Some(expected), "{value}");
+            assert_eq!(
+                read_text("c.yaml", &text, variables).unwrap().policy.text.as_deref(),
+                Some(expected),
+                "{value}"
+            );
         };
         check("${KEY}", "sk-1");
         check("\"a ${KEY}\"", "a sk-1");

@@ -35,7 +35,10 @@ async fn members_that_nobody_here_knows_pass_on_the_way_up() {
     let unknown = r#""top_k": 1.50,"x_trace":{"deep" : [1, null, 1e-7]}"#;
     let body = format!(r#"{{"model":"scripted","messages":[{{"role":"user","content":"hi","x":[1.0]}}],{unknown}}}"#);
     let answer = client.send("POST", COMPLETIONS, &[("x-own", "1")], Some(body.clone())).await.unwrap();
-    assert_eq!(answer.json()["system_fingerprint"], json!("scripted {\"top_k\":1.50,\"x_trace\":{\"deep\" : [1, null, 1e-7]}}"));
+    assert_eq!(
+        answer.json()["system_fingerprint"],
+        json!("scripted {\"top_k\":1.50,\"x_trace\":{\"deep\" : [1, null, 1e-7]}}")
+    );
     let record = scene.model.http.get("/__requests").await.unwrap().text();
     assert!(record.contains(&body), "{record}");
     let headers = &scene.model.requests().await[0]["headers"];
@@ -76,7 +79,8 @@ async fn an_answer_of_which_nothing_is_denied_is_the_same_bytes() {
 async fn a_model_is_asked_by_its_own_name_and_below_its_own_path() {
     let upstream = RawUpstream::of_body(200, "", r#"{"choices":[{"message":{"content":"hi"}}]}"#).await;
     let models = format!("{{ nice: {{ base_url: '{}/deep/v1/', model: 'ugly-2026' }} }}", upstream.url);
-    let setup = Setup { models, servers: "{}".to_owned(), rules: "permit (principal, action, resource);", ..Setup::default() };
+    let setup =
+        Setup { models, servers: "{}".to_owned(), rules: "permit (principal, action, resource);", ..Setup::default() };
     let gateway = Gateway::start(&setup.config("", ""), &[("rules.cedar", setup.rules)]).await;
     let client = gateway.client("ann").await;
     let answer = ask(&client, COMPLETIONS, &with(saying("hi"), "model", json!("nice"))).await;
@@ -132,7 +136,13 @@ async fn errors_of_the_model_pass_as_they_are_and_cost_nothing() {
         gateway.finish().await;
     };
     let limited = r#"{"error":{"message":"slow down","type":"requests","code":"rate_limit_exceeded"}}"#;
-    check(429, "retry-after: 7\r\nretry-after-ms: 6500\r\nx-upstream: 1\r\n", limited, &[("retry-after", "7"), ("retry-after-ms", "6500")]).await;
+    check(
+        429,
+        "retry-after: 7\r\nretry-after-ms: 6500\r\nx-upstream: 1\r\n",
+        limited,
+        &[("retry-after", "7"), ("retry-after-ms", "6500")],
+    )
+    .await;
     check(500, "", r#"{"error":{"message":"oops"}}"#, &[("content-type", "application/json")]).await;
     check(503, "content-type: text/html\r\n", "<h1>busy</h1>", &[("content-type", "text/html")]).await;
     check(400, "", r#"{"error":{"message":"context length"}}"#, &[]).await;
@@ -140,7 +150,9 @@ async fn errors_of_the_model_pass_as_they_are_and_cost_nothing() {
 
 #[tokio::test]
 async fn what_the_upstream_says_to_the_gateway_itself_does_not_reach_the_caller() {
-    for (status, body) in [(401, "bad key sk-upstream-6f1d27aa90"), (403, "project prj-17 is blocked"), (302, "elsewhere"), (204, "")] {
+    for (status, body) in
+        [(401, "bad key sk-upstream-6f1d27aa90"), (403, "project prj-17 is blocked"), (302, "elsewhere"), (204, "")]
+    {
         let upstream = RawUpstream::of_body(status, "location: http://inner/\r\n", body).await;
         let gateway = before(&upstream).await;
         let client = gateway.client("ann").await;
@@ -166,7 +178,10 @@ async fn an_upstream_that_is_not_there_is_said_and_costs_nothing() {
         assert!(!answer.text().contains(&port.to_string()), "{}", answer.text());
     }
     let settled = gateway.settled("ann:s");
-    assert!(settled.iter().all(|settled| settled.outcome == Outcome::Failed && settled.charged.nanos() == 0), "{settled:?}");
+    assert!(
+        settled.iter().all(|settled| settled.outcome == Outcome::Failed && settled.charged.nanos() == 0),
+        "{settled:?}"
+    );
     gateway.finish().await;
 }
 
@@ -203,7 +218,8 @@ async fn what_can_not_be_read_is_refused_before_anything_is_asked() {
     check("null", 400, None).await;
     check(r#"{"model":"scripted","messages":[]} x"#, 400, None).await;
     check(r#"{"model":"scripted","model":"other","messages":[{"role":"user","content":"hi"}]}"#, 400, None).await;
-    check(r#"{"model":"scripted","messages":[{"role":"user","content":"a","content":"b"}]}"#, 400, Some("messages[0]")).await;
+    check(r#"{"model":"scripted","messages":[{"role":"user","content":"a","content":"b"}]}"#, 400, Some("messages[0]"))
+        .await;
     check(r#"{"messages":[]}"#, 400, Some("model")).await;
     check(r#"{"model":7,"messages":[]}"#, 400, Some("model")).await;
     check(r#"{"model":"scripted"}"#, 400, Some("messages")).await;
@@ -218,7 +234,8 @@ async fn what_can_not_be_read_is_refused_before_anything_is_asked() {
     let path = in_session("bad name");
     let answer = ask(&client, &path.replace(' ', "%20"), &saying("hi")).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
-    let not_utf8 = [br#"{"model":"scripted","messages":[{"role":"user","content":""#.as_slice(), &[0xff], br#""}]}"#].concat();
+    let not_utf8 =
+        [br#"{"model":"scripted","messages":[{"role":"user","content":""#.as_slice(), &[0xff], br#""}]}"#].concat();
     let key = scene.gateway.key("ann").await;
     let answer = send_raw(&scene.gateway, &key, not_utf8.len(), &not_utf8).await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
@@ -311,10 +328,12 @@ async fn a_client_that_leaves_while_the_model_is_asked_again_cancels_that_too() 
     let plain = json!({"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}).to_string();
     let delta = json!({"choices": [{"index": 0, "delta": message, "finish_reason": "tool_calls"}]});
     let streamed = format!("data: {delta}\n\ndata: [DONE]\n\n");
-    let upstream = RawUpstream::start(move |request| match (request.json()["messages"].as_array().map(Vec::len), request.json()["stream"].as_bool()) {
-        (Some(1), Some(true)) => vec![event_head(), streamed.clone().into_bytes()],
-        (Some(1), _) => vec![whole(200, "", &plain)],
-        _ => vec![SILENCE.to_vec()],
+    let upstream = RawUpstream::start(move |request| {
+        match (request.json()["messages"].as_array().map(Vec::len), request.json()["stream"].as_bool()) {
+            (Some(1), Some(true)) => vec![event_head(), streamed.clone().into_bytes()],
+            (Some(1), _) => vec![whole(200, "", &plain)],
+            _ => vec![SILENCE.to_vec()],
+        }
     });
     let upstream = upstream.await;
     let config = Setup::default().config(&upstream.url, "http://127.0.0.1:9");
@@ -341,7 +360,10 @@ async fn an_answer_that_breaks_off_is_an_error_and_no_end() {
     let answer = ask(&client, &in_session("s"), &saying("TOKENS 20\nCUT")).await;
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (502, &json!("upstream_failed")));
     let heard = listen(&client, &in_session("s"), &streaming("TOKENS 20\nCUT")).await;
-    assert!(heard.text.starts_with("word1 word2 ") && heard.error.is_some() && !heard.is_done && heard.finish.is_none(), "{heard:?}");
+    assert!(
+        heard.text.starts_with("word1 word2 ") && heard.error.is_some() && !heard.is_done && heard.finish.is_none(),
+        "{heard:?}"
+    );
     let settled = scene.gateway.settled("ann:s");
     assert!(settled.iter().all(|settled| settled.outcome == Outcome::Unknown), "{settled:?}");
     assert!(settled.iter().all(|settled| settled.charged.nanos() > 0), "{settled:?}");
@@ -377,7 +399,10 @@ async fn what_is_no_answer_is_not_handed_on() {
 async fn it_does_not_matter_how_a_stream_is_cut_into_packets() {
     let text = "grüße, 世界 👋";
     let chunk = |delta: Value, finish: Value| {
-        format!("data: {}\r\n\r\n", json!({"id": "x", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}))
+        format!(
+            "data: {}\r\n\r\n",
+            json!({"id": "x", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+        )
     };
     let call = |index: u64, rest: Value| json!({"tool_calls": [with(rest, "index", json!(index))]});
     let events = [
@@ -391,7 +416,9 @@ async fn it_does_not_matter_how_a_stream_is_cut_into_packets() {
     let events = events.concat().into_bytes();
     for size in [1, 5, 64, 100_000] {
         let events = events.clone();
-        let upstream = RawUpstream::start(move |_| [event_head()].into_iter().chain(events.chunks(size).map(<[u8]>::to_vec)).collect());
+        let upstream = RawUpstream::start(move |_| {
+            [event_head()].into_iter().chain(events.chunks(size).map(<[u8]>::to_vec)).collect()
+        });
         let upstream = upstream.await;
         let gateway = before(&upstream).await;
         let client = gateway.client("ann").await;

@@ -81,7 +81,8 @@ async fn the_story_is_told_to_its_end_and_leaves_nothing_running() {
     let output = demo.process.output();
     let mut rest = output.as_str();
     for shown in SHOWN {
-        let (_, after) = rest.split_once(shown).unwrap_or_else(|| panic!("`{shown}` is not told in its place\n{output}"));
+        let (_, after) =
+            rest.split_once(shown).unwrap_or_else(|| panic!("`{shown}` is not told in its place\n{output}"));
         rest = after;
     }
     assert!(!output.contains('\u{1b}'), "there are colours in a file");
@@ -93,7 +94,8 @@ async fn the_story_is_told_to_its_end_and_leaves_nothing_running() {
 async fn kept_it_runs_until_it_is_told_to_stop() {
     let mut demo = Demo::start(&["--keep"]);
     let output = demo.folder.path().join("output");
-    let is_told = || async { std::fs::read_to_string(&output).is_ok_and(|text| text.contains("Ctrl-C stops everything")) };
+    let is_told =
+        || async { std::fs::read_to_string(&output).is_ok_and(|text| text.contains("Ctrl-C stops everything")) };
     demo.process.wait_until("it says what to try next", LIMIT, is_told).await.unwrap();
 
     let text = demo.process.output();

@@ -210,7 +210,8 @@ impl Gateway {
 
     /// All calls that were refused, in any stream.
     pub(crate) fn refused(&self) -> Vec<CallRefused> {
-        let refused = |entry: Entry<Event>| if let Event::CallRefused(refused) = entry.event { Some(refused) } else { None };
+        let refused =
+            |entry: Entry<Event>| if let Event::CallRefused(refused) = entry.event { Some(refused) } else { None };
         self.entries().into_iter().filter_map(refused).collect()
     }
 

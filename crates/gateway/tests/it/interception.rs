@@ -10,9 +10,7 @@ use crate::chat::before;
 use crate::gateway::Gateway;
 use crate::raw_upstream::{RawUpstream, event_head, whole};
 use crate::scene::{Scene, Setup, tools_client};
-use crate::spoken::{
-    COMPLETIONS, Heard, ask, begin, function, hear_both, in_session, listen, saying, streaming, with,
-};
+use crate::spoken::{COMPLETIONS, Heard, ask, begin, function, hear_both, in_session, listen, saying, streaming, with};
 
 const MESSAGE: &str = "Limit Exceeded. Escalate to Manager.";
 const NOTE: &str = "[blocked: tools__record: Limit Exceeded. Escalate to Manager.]";
@@ -88,16 +86,24 @@ async fn a_denied_call_is_taken_out_and_the_model_is_asked_again_with_the_messag
         let asked = scene.model.requests().await;
         assert_eq!(asked.len(), 2);
         let added = &asked[1]["body"]["messages"].as_array().unwrap()[1..];
-        let expected = [json!({"role": "assistant", "content": "I will record it."}), json!({"role": "system", "content": MESSAGE})];
+        let expected = [
+            json!({"role": "assistant", "content": "I will record it."}),
+            json!({"role": "system", "content": MESSAGE}),
+        ];
         assert_eq!(added, expected);
 
         let settled = scene.gateway.settled(&format!("ann:{session}"));
-        let [Judged { capability, effect, arguments, policies, message, .. }] = &settled[0].judged[..] else { panic!("one call") };
+        let [Judged { capability, effect, arguments, policies, message, .. }] = &settled[0].judged[..] else {
+            panic!("one call")
+        };
         assert_eq!((capability.to_string().as_str(), *effect), ("tool/tools__record", Effect::Deny));
         assert_eq!(arguments, &recorded("50000").1);
         assert_eq!((policies.as_slice(), message.as_deref()), (["limit".to_owned()].as_slice(), Some(MESSAGE)));
         let events = scene.gateway.events(&format!("ann:{session}"));
-        let parents: Vec<_> = events.iter().filter_map(|event| if let Event::CallAdmitted(admitted) = event { Some(admitted.parent) } else { None }).collect();
+        let parents: Vec<_> = events
+            .iter()
+            .filter_map(|event| if let Event::CallAdmitted(admitted) = event { Some(admitted.parent) } else { None })
+            .collect();
         assert_eq!(parents, [None, Some(settled[0].call)], "the second call names the first");
 
         // The session goes on, and what was denied there is denied here.
@@ -226,7 +232,10 @@ async fn arguments_that_no_rule_can_judge_are_denied_at_both_places() {
         assert!(denied["content"][0]["text"].as_str().unwrap().contains(reason), "{arguments}: {denied}");
         let refused = scene.gateway.refused();
         let refused = refused.last().unwrap();
-        assert_eq!((refused.code, refused.capability.to_string().as_str()), (Code::InvalidArguments, "tool/tools__record"));
+        assert_eq!(
+            (refused.code, refused.capability.to_string().as_str()),
+            (Code::InvalidArguments, "tool/tools__record")
+        );
         assert!(refused.message.contains(reason), "{refused:?}");
     }
     assert!(scene.recorded().is_empty());
@@ -239,7 +248,9 @@ async fn arguments_that_no_rule_can_judge_are_denied_at_both_places() {
 async fn arguments_that_are_no_object_are_denied_in_answers_of_models() {
     let scene = Scene::of(&Setup { rounds: 0, ..Setup::default() }).await;
     let client = scene.client("boss").await;
-    for arguments in ["[1]", "{\"id\":\"x\",\"value\":1", "20000", "\"{}\"", "null", "{} {}", "{'id':'x','value':1}", ""] {
+    for arguments in
+        ["[1]", "{\"id\":\"x\",\"value\":1", "20000", "\"{}\"", "null", "{} {}", "{'id':'x','value':1}", ""]
+    {
         let heard = hear_both(&client, COMPLETIONS, &saying(&format!("CALL tools__record {arguments}"))).await;
         assert!(heard.calls.is_empty() && heard.text.contains("[blocked: tools__record: "), "{arguments}: {heard:?}");
     }
@@ -263,7 +274,10 @@ async fn a_function_that_the_registry_does_not_know_is_judged_as_such() {
     assert!(heard.text.contains("[blocked: shell: No shell here.]"), "{heard:?}");
     let judged = scene.gateway.judged("ann:s");
     let denied = judged.iter().find(|judged| judged.effect == Effect::Deny).unwrap();
-    assert_eq!((denied.capability.to_string().as_str(), denied.policies.as_slice()), ("function/shell", ["no-shell".to_owned()].as_slice()));
+    assert_eq!(
+        (denied.capability.to_string().as_str(), denied.policies.as_slice()),
+        ("function/shell", ["no-shell".to_owned()].as_slice())
+    );
     scene.finish().await;
 }
 
@@ -381,7 +395,10 @@ async fn when_the_model_can_not_be_asked_again_the_answer_ends_without_the_denie
         let gateway = Gateway::start(&config, &[("rules.cedar", rules)]).await;
         let client = gateway.client("ann").await;
         let heard = hear_both(&client, COMPLETIONS, &saying("go")).await;
-        assert!(heard.calls.is_empty() && heard.text.starts_with("so") && heard.text.contains("[blocked: f: "), "{heard:?}");
+        assert!(
+            heard.calls.is_empty() && heard.text.starts_with("so") && heard.text.contains("[blocked: f: "),
+            "{heard:?}"
+        );
         assert_eq!(heard.finish.as_deref(), Some("stop"));
         gateway.finish().await;
     }
@@ -390,7 +407,8 @@ async fn when_the_model_can_not_be_asked_again_the_answer_ends_without_the_denie
 #[tokio::test]
 async fn every_one_of_several_answers_is_judged() {
     let choice = |index: u64, name: &str| {
-        let call = json!({"id": format!("c{index}"), "type": "function", "function": {"name": name, "arguments": "{}"}});
+        let call =
+            json!({"id": format!("c{index}"), "type": "function", "function": {"name": name, "arguments": "{}"}});
         json!({"index": index, "message": {"role": "assistant", "content": null, "tool_calls": [call]}, "finish_reason": "tool_calls"})
     };
     let body = json!({"choices": [choice(0, "shell"), choice(1, "weather")], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}});

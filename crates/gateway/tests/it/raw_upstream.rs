@@ -77,7 +77,8 @@ impl RawUpstream {
 /// A whole answer; `headers` are lines that end with a line break each.
 pub(crate) fn whole(status: u16, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    let type_line = if headers.to_lowercase().contains("content-type") { "" } else { "content-type: application/json\r\n" };
+    let type_line =
+        if headers.to_lowercase().contains("content-type") { "" } else { "content-type: application/json\r\n" };
     format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{type_line}{headers}\r\n{body}").into_bytes()
 }
 
@@ -91,7 +92,8 @@ async fn serve(mut socket: TcpStream, reply: Reply, received: Arc<Mutex<Vec<Rece
     while let Some(request) = read(&mut socket).await {
         received.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
         let pieces = reply(&request);
-        let is_last = pieces.first().is_none_or(|head| !String::from_utf8_lossy(head).to_lowercase().contains("content-length"));
+        let is_last =
+            pieces.first().is_none_or(|head| !String::from_utf8_lossy(head).to_lowercase().contains("content-length"));
         for piece in pieces {
             if piece == SILENCE {
                 while matches!(socket.read(&mut [0; 64]).await, Ok(1..)) {}
@@ -124,7 +126,8 @@ async fn read(socket: &mut TcpStream) -> Option<Received> {
     };
     let mut body = bytes.split_off(end);
     let head = String::from_utf8_lossy(&bytes).to_lowercase();
-    let length = head.split_once("content-length:").map_or(0, |(_, rest)| rest.lines().next().unwrap().trim().parse().unwrap());
+    let length =
+        head.split_once("content-length:").map_or(0, |(_, rest)| rest.lines().next().unwrap().trim().parse().unwrap());
     while body.len() < length {
         let mut buffer = [0; 4096];
         match socket.read(&mut buffer).await {

@@ -52,7 +52,8 @@ when { context.arguments.value.greaterThan(decimal("10000.0")) };
 
 impl Default for Setup {
     fn default() -> Self {
-        let model = format!("{{ base_url: '{{MODEL}}/v1', api_key: '{MODEL_KEY}', price: {{ input: 1.00, output: 2.00 }} }}");
+        let model =
+            format!("{{ base_url: '{{MODEL}}/v1', api_key: '{MODEL_KEY}', price: {{ input: 1.00, output: 2.00 }} }}");
         Self {
             server: "",
             principals: "{ ann: { roles: [junior] }, bob: { roles: [junior] }, boss: { roles: [senior] } }",

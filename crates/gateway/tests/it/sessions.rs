@@ -21,9 +21,18 @@ async fn history(client: &Client, session: &str) -> Vec<String> {
     let history = get(client, &format!("{session}/history")).await;
     assert_eq!(history.status, 200, "{}", history.text());
     let line = |message: &Value| {
-        let calls = message["tool_calls"].as_array().into_iter().flatten().map(|call| call["function"]["name"].as_str().unwrap());
+        let calls = message["tool_calls"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|call| call["function"]["name"].as_str().unwrap());
         let calls: Vec<&str> = calls.collect();
-        format!("{}: {}{}", message["role"].as_str().unwrap(), message["content"].as_str().unwrap_or_default(), calls.join(" "))
+        format!(
+            "{}: {}{}",
+            message["role"].as_str().unwrap(),
+            message["content"].as_str().unwrap_or_default(),
+            calls.join(" ")
+        )
     };
     history.json()["messages"].as_array().unwrap().iter().map(line).collect()
 }
@@ -55,7 +64,13 @@ async fn a_session_is_named_by_path_or_header_or_else_minted() {
         let answer = ask(&client, &in_session(bad), &saying("hi")).await;
         assert_eq!(answer.status, 400, "{bad}: {}", answer.text());
     }
-    for (body, status) in [(json!({"name": "three"}), 201), (json!({"name": "three"}), 200), (json!({"name": "a b"}), 400), (json!({"nam": "x"}), 400), (json!({"name": "ses_guessed"}), 404)] {
+    for (body, status) in [
+        (json!({"name": "three"}), 201),
+        (json!({"name": "three"}), 200),
+        (json!({"name": "a b"}), 400),
+        (json!({"nam": "x"}), 400),
+        (json!({"name": "ses_guessed"}), 404),
+    ] {
         let opened = client.post("/api/v1/sessions", &body).await.unwrap();
         assert_eq!(opened.status, status, "{body}: {}", opened.text());
     }
@@ -102,7 +117,14 @@ async fn nobody_else_learns_that_there_is_a_session() {
     ask(&bob, &in_session("claim-99"), &saying("SAY of bob")).await;
     assert_eq!(history(&bob, "claim-99").await, ["user: SAY of bob", "assistant: of bob"]);
     assert_eq!(history(&ann, "claim-99").await, ["user: SAY secret of ann", "assistant: secret of ann"]);
-    let listed = |answer: Answer| answer.json()["sessions"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let listed = |answer: Answer| {
+        answer.json()["sessions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(listed(bob.get("/api/v1/sessions").await.unwrap()), ["bob:claim-99"]);
     assert_eq!(listed(scene.gateway.admin().get("/api/v1/sessions").await.unwrap()).len(), 3);
     // A minted name that was not minted for the caller opens nothing.
@@ -191,7 +213,10 @@ async fn the_scratchpad_is_written_by_compare_and_set() {
             match (is_written, versions) {
                 (true, _) => {
                     assert_eq!((now.status, now.text().as_str()), (200, r#"{"new":1.50}"#), "the same bytes");
-                    assert_eq!((now.header("etag"), put.header("etag")), (Some(format!("\"{}\"", versions + 1).as_str()), now.header("etag")));
+                    assert_eq!(
+                        (now.header("etag"), put.header("etag")),
+                        (Some(format!("\"{}\"", versions + 1).as_str()), now.header("etag"))
+                    );
                 }
                 (false, 0) => assert_eq!(now.status, 404, "{}", now.text()),
                 (false, _) => assert_eq!(now.text(), versions.to_string()),
@@ -211,7 +236,11 @@ async fn of_many_writers_at_once_one_wins() {
         let client = client.clone();
         writers.spawn(async move {
             let headers = [("if-match", "\"1\"")];
-            client.send("PUT", "/api/v1/sessions/s/state/step", &headers, Some(number.to_string())).await.unwrap().status
+            client
+                .send("PUT", "/api/v1/sessions/s/state/step", &headers, Some(number.to_string()))
+                .await
+                .unwrap()
+                .status
         });
     }
     let mut statuses = writers.join_all().await;
@@ -272,11 +301,24 @@ async fn the_history_has_every_message_once_and_survives_a_kill() {
     // A client that sends everything again each time.
     let system = json!({"role": "system", "content": "Be kind."});
     ask(&client, &in_session("whole"), &turn(&[system.clone(), user("SAY one")])).await;
-    listen(&client, &in_session("whole"), &with(turn(&[system.clone(), user("SAY one"), assistant("one"), user("SAY two")]), "stream", json!(true))).await;
+    listen(
+        &client,
+        &in_session("whole"),
+        &with(turn(&[system.clone(), user("SAY one"), assistant("one"), user("SAY two")]), "stream", json!(true)),
+    )
+    .await;
     // The same words said once more are said once more.
     let all = [system, user("SAY one"), assistant("one"), user("SAY two"), assistant("two"), user("SAY two")];
     ask(&client, &in_session("whole"), &turn(&all)).await;
-    let whole = ["system: Be kind.", "user: SAY one", "assistant: one", "user: SAY two", "assistant: two", "user: SAY two", "assistant: two"];
+    let whole = [
+        "system: Be kind.",
+        "user: SAY one",
+        "assistant: one",
+        "user: SAY two",
+        "assistant: two",
+        "user: SAY two",
+        "assistant: two",
+    ];
     assert_eq!(history(&client, "whole").await, whole);
 
     // A client that sends only what is new.
@@ -293,7 +335,12 @@ async fn the_history_has_every_message_once_and_survives_a_kill() {
     ask(&client, &in_session("tool"), &turn(&[user(call), message.clone(), result.clone()])).await;
     let denied = user("SAY I try.\nCALL tools__record {\"id\":\"x\",\"value\":20000}");
     let said = assistant("tools__echo answered: hi");
-    ask(&client, &in_session("tool"), &turn(&[user(call), message.clone(), result.clone(), said.clone(), denied.clone()])).await;
+    ask(
+        &client,
+        &in_session("tool"),
+        &turn(&[user(call), message.clone(), result.clone(), said.clone(), denied.clone()]),
+    )
+    .await;
     let with_tool = [
         format!("user: {call}"),
         "assistant: tools__echo".to_owned(),
@@ -306,7 +353,15 @@ async fn the_history_has_every_message_once_and_survives_a_kill() {
     ];
     assert_eq!(history(&client, "tool").await, with_tool);
     // The client never saw what the gateway added; it goes on from what it saw.
-    let next = [user(call), message, result, said, denied, assistant("That is beyond my limit. I escalate it to the manager."), user("SAY fine")];
+    let next = [
+        user(call),
+        message,
+        result,
+        said,
+        denied,
+        assistant("That is beyond my limit. I escalate it to the manager."),
+        user("SAY fine"),
+    ];
     ask(&client, &in_session("tool"), &turn(&next)).await;
     let with_tool = [&with_tool[..], &["user: SAY fine".to_owned(), "assistant: fine".to_owned()]].concat();
     assert_eq!(history(&client, "tool").await, with_tool);
@@ -343,12 +398,22 @@ async fn the_entries_of_a_session_say_what_happened_in_order() {
     let entries = entries["entries"].as_array().unwrap();
     let types: Vec<&str> = entries.iter().map(|entry| entry["event"]["type"].as_str().unwrap()).collect();
     let call = ["call.admitted", "call.settled"];
-    assert_eq!(types, [&["session.opened"][..], &call, &call, &["session.state_put", "call.refused", "session.closed"]].concat());
-    assert!(entries.iter().all(|entry| entry["actor"] == json!("principal:ann") || entry["actor"].to_string().contains("ann")));
+    assert_eq!(
+        types,
+        [&["session.opened"][..], &call, &call, &["session.state_put", "call.refused", "session.closed"]].concat()
+    );
+    assert!(
+        entries
+            .iter()
+            .all(|entry| entry["actor"] == json!("principal:ann") || entry["actor"].to_string().contains("ann"))
+    );
     let after = get(&client, "s/entries?after=6").await.json();
     assert_eq!(after["entries"].as_array().unwrap().len(), types.len() - 6);
     let refused = &entries[6]["event"]["data"];
-    assert_eq!((&refused["code"], &refused["policies"], &refused["message"]), (&json!("denied"), &json!(["limit"]), &json!("Limit Exceeded. Escalate to Manager.")));
+    assert_eq!(
+        (&refused["code"], &refused["policies"], &refused["message"]),
+        (&json!("denied"), &json!(["limit"]), &json!("Limit Exceeded. Escalate to Manager."))
+    );
     assert_eq!(get(&client, "s").await.json()["refused"], json!(2), "at the door, and inside of the model's answer");
     scene.finish().await;
 }

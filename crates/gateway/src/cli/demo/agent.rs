@@ -81,7 +81,12 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Starts an agent that is told this, and nothing of what was before.
-    pub(super) fn start(stage: &Stage, page: &Page, say: Option<&str>, hold_before: Option<&str>) -> Result<Self, Exit> {
+    pub(super) fn start(
+        stage: &Stage,
+        page: &Page,
+        say: Option<&str>,
+        hold_before: Option<&str>,
+    ) -> Result<Self, Exit> {
         let (url, key, pause) = (stage.gateway_url(), stage.key_file(JUNIOR), page.step_pause_ms().to_string());
         let key = key.display().to_string();
         let mut arguments = vec!["--json", "demo", "part", "agent", "--url", &url, "--key-file", &key];

@@ -11,7 +11,7 @@ use crate::cli::print;
 use crate::config::read::has_no_color;
 
 /// How wide a line is, in characters.
-const WIDTH: usize = 100;
+const WIDTH: usize = 80;
 /// How long a reader may rest after a paragraph.
 const REST: Duration = Duration::from_millis(600);
 /// How long an agent rests after each step for a reader to follow.
@@ -95,7 +95,7 @@ impl Page {
     /// Lines as they stand in a file or on a screen.
     pub(super) fn verbatim(&self, text: &str) {
         for line in text.lines() {
-            self.line(Tone::Faint, &format!("      {line}"));
+            self.line(Tone::Plain, &format!("      {line}"));
         }
         self.gap();
     }

@@ -7,10 +7,10 @@ use crate::doors::caller::Caller;
 use crate::doors::mcp::server::SERVER;
 use crate::snapshot::Snapshot;
 
-/// The answer to `tools/list`, of all tools or of a toolset.
+/// The answer to `tools/list`, of all tools or of a toolset: what the caller may be allowed to call.
 #[must_use]
-pub fn tools(snapshot: &Snapshot, _caller: &Caller, id: &Id<'_>, era: Era, toolset: Option<&str>) -> String {
+pub fn tools(snapshot: &Snapshot, caller: &Caller, id: &Id<'_>, era: Era, toolset: Option<&str>) -> String {
     let is_full = toolset.is_none();
-    let entries = snapshot.tools(toolset).map(|tool| tool.entry(era, is_full));
+    let entries = snapshot.tools(&caller.principal, toolset).map(|tool| tool.entry(era, is_full));
     answer::tools(id, era, entries, None, &SERVER)
 }

@@ -144,7 +144,9 @@ fn tool(note: &ToolNote, ran: usize, digest: &Digest, index: &Index, derived: &D
     // What the record says of the outcome is true, also for those who were told nothing.
     match outcome {
         Some(Outcome::Completed) if ran == 0 => verdict.unlawful.push(format!("{name} is completed and did not run")),
-        Some(Outcome::Failed) => verdict.unlawful.push(format!("{name} has failed ({ran} times done), and its server never does")),
+        Some(Outcome::Failed) => {
+            verdict.unlawful.push(format!("{name} has failed ({ran} times done), and its server never does"))
+        }
         _ => {}
     }
 }
@@ -188,7 +190,9 @@ fn told(notes: &Notes, index: &Index, derived: &Derived, verdict: &mut Verdict) 
             Revoked::Yes => is_revoked == Some(true),
         };
         if !is_so {
-            verdict.missing.push(format!("key {} was {:?} taken back; in the journal: {is_revoked:?}", note.id, note.is_revoked));
+            verdict
+                .missing
+                .push(format!("key {} was {:?} taken back; in the journal: {is_revoked:?}", note.id, note.is_revoked));
         }
     }
     for session in &notes.closed {
@@ -270,14 +274,17 @@ async fn histories(admin: &Client, chats: &[ChatNote]) -> Result<Vec<String>, St
     let last = chats.iter().map(|note| note.round).max();
     let mut problems = Vec::new();
     let mut looked_at = HashSet::new();
-    for note in chats.iter().filter(|note| Some(note.round) == last && !note.session.name.as_str().starts_with("common")) {
+    for note in
+        chats.iter().filter(|note| Some(note.round) == last && !note.session.name.as_str().starts_with("common"))
+    {
         if looked_at.contains(&note.session) || looked_at.len() >= HISTORIES {
             continue;
         }
         looked_at.insert(note.session.clone());
         let history = get(admin, &format!("/api/v1/sessions/{}/history", note.session)).await?;
         let said: Vec<&str> = history["messages"].as_array().into_iter().flatten().filter_map(spoken).collect();
-        let expected = chats.iter().filter(|other| other.session == note.session).filter_map(|other| other.marker.as_deref());
+        let expected =
+            chats.iter().filter(|other| other.session == note.session).filter_map(|other| other.marker.as_deref());
         let missing = expected.filter(|marker| !said.iter().any(|text| text.starts_with(marker)));
         problems.extend(missing.map(|marker| format!("the history of {} does not have `{marker}`", note.session)));
     }
@@ -309,7 +316,11 @@ async fn values(admin: &Client, notes: &Notes) -> Result<Vec<String>, String> {
             None => false,
         };
         if !is_so {
-            problems.push(format!("version {} of `{key}` in {session} is now {version:?} {}", note.version, answer.text()));
+            problems.push(format!(
+                "version {} of `{key}` in {session} is now {version:?} {}",
+                note.version,
+                answer.text()
+            ));
         }
     }
     Ok(problems)
@@ -327,7 +338,8 @@ async fn keys(site: &Site, notes: &Notes) -> Result<Vec<String>, String> {
             Revoked::Yes => status == 401,
         };
         if !is_so {
-            problems.push(format!("key {}: {:?} taken back, and it is answered with {status}", note.id, note.is_revoked));
+            problems
+                .push(format!("key {}: {:?} taken back, and it is answered with {status}", note.id, note.is_revoked));
         }
     }
     Ok(problems)

@@ -50,7 +50,10 @@ pub(super) async fn run(options: &Options) -> Result<Report, String> {
         if let Err(problem) = lived {
             let log = life.site.end_of_log();
             let folder = life.site.keep();
-            return Err(format!("{problem}\nthe log ends with:\n{log}\neverything is kept in {}\n{report}", folder.display()));
+            return Err(format!(
+                "{problem}\nthe log ends with:\n{log}\neverything is kept in {}\n{report}",
+                folder.display()
+            ));
         }
         left -= rounds;
     }
@@ -182,7 +185,8 @@ impl Life {
     async fn issue_keys(&mut self) -> Result<(), String> {
         for principal in PRINCIPALS.iter().skip(self.clients.len()) {
             let body = serde_json::json!({"principal": principal});
-            let answer = self.site.admin().post("/api/v1/identity/keys", &body).await.map_err(|failure| failure.to_string())?;
+            let answer =
+                self.site.admin().post("/api/v1/identity/keys", &body).await.map_err(|failure| failure.to_string())?;
             let issued = answer.json();
             let (Some(id), Some(text)) = (issued["id"].as_str(), issued["key"].as_str()) else {
                 return Err(format!("no key: {}", answer.text()));

@@ -39,7 +39,8 @@ pub(super) async fn legacy(caller: &mut Caller) -> Result<(), End> {
     // The greeting says nothing of tools; a few calls follow it.
     for _ in 0..=caller.chance.below(4) {
         let tracing = tracing(caller, path, session.clone());
-        let name = if path.is_some() { tracing.tool.to_owned() } else { format!("{}__{}", tracing.server, tracing.tool) };
+        let name =
+            if path.is_some() { tracing.tool.to_owned() } else { format!("{}__{}", tracing.server, tracing.tool) };
         sent(caller, &tracing);
         let answer = client.call_tool(&name, &tracing.arguments, None).await?;
         heard(caller, &tracing, answer.is_error, &answer.text)?;

@@ -15,9 +15,14 @@ const RULE: &str = "approval-limit";
 
 /// The journal says so with the arguments and the rule, and nothing was called or paid.
 pub(super) fn check(stage: &Stage, page: &mut Page, record: &Record, amount: &str) -> Result<(), Exit> {
-    let denied: Vec<_> = record.denied().iter().map(|judged| (judged.place, judged.arguments.as_str(), judged.policies.as_slice())).collect();
+    let denied: Vec<_> = record
+        .denied()
+        .iter()
+        .map(|judged| (judged.place, judged.arguments.as_str(), judged.policies.as_slice()))
+        .collect();
     let arguments = format!("{{\"claim_id\":\"claim-99\",\"amount\":{amount}}}");
-    let (rule, fact) = ([RULE.to_owned()], format!("the journal has the call with its arguments and the rule, `{RULE}`"));
+    let (rule, fact) =
+        ([RULE.to_owned()], format!("the journal has the call with its arguments and the rule, `{RULE}`"));
     page.check(&fact, denied, vec![(Place::ModelAnswer, arguments.as_str(), rule.as_slice())])?;
     let is_tool_called = record.calls().iter().any(|call| call.capability.kind == Kind::Tool);
     page.check("the agent never saw it, and no tool was called", is_tool_called, false)?;

@@ -36,13 +36,7 @@ pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Re
     let client = stage.client(JUNIOR)?;
     let accounts = client.get("/api/v1/ledger/accounts").await.and_then(Answer::accepted).map_err(unanswered)?.json();
     let accounts = accounts.get("accounts").and_then(Value::as_array).cloned().unwrap_or_default();
-    for account in &accounts {
-        let granted = account.get("granted_nanodollars").and_then(Value::as_u64).map(Nanodollars::new);
-        let granted = granted.map_or_else(String::new, |granted| format!("of {granted}"));
-        let line = format!("{:<26} spent {} {granted}", text(account, "/account"), text(account, "/spent"));
-        page.said("ledger", Tone::Plain, &line);
-    }
-    page.gap();
+    page.verbatim(&accounts.iter().map(line).collect::<Vec<_>>().join("\n"));
     let charged = Record::read(&client, SESSION).await?.charged();
     let session = client.get(&format!("/api/v1/sessions/{SESSION}")).await;
     let session = session.and_then(Answer::accepted).map_err(unanswered)?.json();
@@ -66,6 +60,13 @@ pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Re
     page.check("402 Payment Required", answer.status, 402)?;
     page.check("the code is `budget_exhausted`", text(&error, "/error/code"), "budget_exhausted".to_owned())?;
     page.check("the model was not asked", requests(&stage.model_client()).await?, asked)
+}
+
+/// An account in a line.
+fn line(account: &Value) -> String {
+    let granted = account.get("granted_nanodollars").and_then(Value::as_u64).map(Nanodollars::new);
+    let granted = granted.map_or_else(String::new, |granted| format!("of {granted}"));
+    format!("{:<26} spent {} {granted}", text(account, "/account"), text(account, "/spent"))
 }
 
 /// How many requests the model has seen.

@@ -8,7 +8,14 @@ use crate::cli::demo::stage::Stage;
 use crate::cli::demo::trouble::differs;
 use crate::cli::exit::Exit;
 // STUB
-struct Report { entries: u64, streams: u64, bodies: u64, checkpoints: u64, root: String, problems: Vec<String> }
+struct Report {
+    entries: u64,
+    streams: u64,
+    bodies: u64,
+    checkpoints: u64,
+    root: String,
+    problems: Vec<String>,
+}
 fn verify(data: &Path) -> Result<Report, crate::journal::StoreFault> {
     let problems = if data.ends_with("forged") { vec!["stub".to_owned()] } else { Vec::new() };
     Ok(Report { entries: 0, streams: 0, bodies: 0, checkpoints: 0, root: String::new(), problems })
@@ -17,7 +24,8 @@ fn verify(data: &Path) -> Result<Report, crate::journal::StoreFault> {
 const ABOUT: &str = "Every entry names the digest of the one before, all of them are leaves of one tree, and its root is signed. So \
     nobody has to believe the gateway: `portcullis journal verify` reads the files themselves, beside it or without it.";
 
-const FORGERY: &str = "The gateway is stopped, and in a copy of its files somebody makes the blocked $50,000 into $10,000:";
+const FORGERY: &str =
+    "The gateway is stopped, and in a copy of its files somebody makes the blocked $50,000 into $10,000:";
 
 /// What is forged, in the arguments of a denied call: the same length, so that nothing moves.
 const FORGED: (&[u8], &[u8]) = (br#"amount\":50000}"#, br#"amount\":10000}"#);
@@ -59,8 +67,12 @@ fn forge(data: &Path, copy: &Path) -> std::io::Result<usize> {
     for file in fs::read_dir(data)? {
         let file = file?;
         let mut bytes = fs::read(file.path())?;
-        let places: Vec<usize> =
-            bytes.windows(original.len()).enumerate().filter(|(_, window)| *window == original).map(|(at, _)| at).collect();
+        let places: Vec<usize> = bytes
+            .windows(original.len())
+            .enumerate()
+            .filter(|(_, window)| *window == original)
+            .map(|(at, _)| at)
+            .collect();
         for at in places {
             forged += 1;
             bytes.splice(at..at + original.len(), forgery.iter().copied());

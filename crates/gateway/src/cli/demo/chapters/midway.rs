@@ -46,7 +46,11 @@ pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Re
     page.text("What the journal says of it:");
     let calls = record.after(before).calls();
     show(page, &calls);
-    page.check("the new agent went on after step 5, from 8 messages; the question was not put twice", run.begun(), Some((5, 8)))?;
+    page.check(
+        "the new agent went on after step 5, from 8 messages; the question was not put twice",
+        run.begun(),
+        Some((5, 8)),
+    )?;
     let outcomes: Vec<Option<Outcome>> = calls.iter().map(|call| call.outcome).collect();
     let expected = vec![Some(Outcome::Unknown), Some(Outcome::Completed)];
     page.check("the call that died is `unknown`, the one after it completed", outcomes, expected)?;

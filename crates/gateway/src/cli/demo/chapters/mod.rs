@@ -3,12 +3,12 @@
 pub(super) mod setting;
 
 pub(super) mod between;
-pub(super) mod midway;
 mod kill;
+pub(super) mod midway;
 
+mod blocked;
 pub(super) mod payment;
 pub(super) mod wording;
-mod blocked;
 
 pub(super) mod exact;
 

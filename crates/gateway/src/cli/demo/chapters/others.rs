@@ -31,7 +31,12 @@ pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Re
 
     let junior = stage.client(JUNIOR)?;
     let mut seen = String::new();
-    for path in ["/v1/models", "/api/v1/sessions/claim-99", "/api/v1/sessions/claim-99/history", "/api/v1/sessions/claim-99/entries"] {
+    for path in [
+        "/v1/models",
+        "/api/v1/sessions/claim-99",
+        "/api/v1/sessions/claim-99/history",
+        "/api/v1/sessions/claim-99/entries",
+    ] {
         seen += &junior.get(path).await.and_then(Answer::accepted).map_err(unanswered)?.text();
     }
     let is_seen = seen.contains(stage.model_key());

@@ -15,7 +15,8 @@ const ABOUT: &str = "A model, a claims server whose tool pays money, and an agen
 const RULE: &str = "The agent acts as `junior`, a junior adjuster with an approval limit of $10,000. This rule is in \
     policies/claims.cedar:";
 
-const WHY: &str = "It reads the amount in the call's own arguments. What the model was told, and by whom, is nowhere in it.";
+const WHY: &str =
+    "It reads the amount in the call's own arguments. What the model was told, and by whom, is nowhere in it.";
 
 pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Result<(), Exit> {
     page.chapter("Who is there", ABOUT).await;

@@ -10,7 +10,8 @@ use crate::cli::demo::stage::{JUNIOR, Stage};
 use crate::cli::demo::trouble::unanswered;
 use crate::cli::exit::Exit;
 
-const ABOUT: &str = "The user leans on the model, and the model gives in. That changes what it asks for, and not what it may do.";
+const ABOUT: &str =
+    "The user leans on the model, and the model gives in. That changes what it asks for, and not what it may do.";
 
 const AROUND: &str = "The agent's own key, straight to the tool, without any model. The same rule stands at that door as well; the \
     answer is a tool result that a model can read, not a broken connection.";
@@ -39,7 +40,11 @@ pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Re
     }
     page.gap();
     let expected = vec![(true, true), (true, false), (true, true)];
-    page.check("refused, whichever way the amount is written; text in the place of a number is no amount", refused, expected)?;
+    page.check(
+        "refused, whichever way the amount is written; text in the place of a number is no amount",
+        refused,
+        expected,
+    )?;
     let record = Record::read(&client, SESSION).await?.after(before);
     let codes: Vec<&str> = record.refused().iter().map(|(code, _)| *code).collect();
     page.check("the journal has all three refusals", codes, vec!["denied", "invalid_arguments", "denied"])?;
