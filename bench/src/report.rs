@@ -91,7 +91,7 @@ impl Report {
         if all().any(unsaturated) {
             writeln!(
                 out,
-                "≥ not the proxy was the limit, whose core had room, but load, upstream or the pauses of the streams"
+                "≥ not the proxy was the limit, whose core had room, but load, upstream, disk or the streams' pauses"
             )?;
         }
         let foreign = all().flat_map(|figures| [figures.fixed.foreign, figures.peak.foreign]).fold(0.0, f64::max);

@@ -439,7 +439,7 @@ async fn first_key(journal: &Journal, files: &DataDirectory) -> Result<Option<Pa
 
 /// The secret of the transport's seal: derived, so that it is one file less to keep.
 fn sealer_secret(files: &DataDirectory) -> Result<[u8; 32], StoreFault> {
-    let vault = files.secret(crate::journal::sqlite::engine::VAULT_FILE)?;
+    let vault = files.secret(crate::journal::files::VAULT_FILE)?;
     Ok(Digest::of_parts(&[TRANSPORT_PURPOSE.as_bytes(), b"\n", &vault]).0)
 }
 

@@ -1,8 +1,90 @@
 //! `portcullis journal verify|show`: they read the store itself, so that nobody has to believe a running gateway.
 
+use std::path::Path;
+
+use portcullis_domain::event::Event;
+use portcullis_domain::journal::{Entry, StreamId};
+use serde_json::{Value, json};
+
+use crate::cli::api::{data_directory, text};
 use crate::cli::arguments::{Common, Journal};
 use crate::cli::exit::Exit;
+use crate::cli::print;
+use crate::config::read;
+use crate::journal::show::{Reader, Selection};
+use crate::journal::verify::verify;
 
-pub(super) fn run(_common: &Common, _command: Journal) -> Result<(), Exit> {
-    Err(Exit::system("not yet"))
+pub(super) fn run(common: &Common, command: Journal) -> Result<(), Exit> {
+    let loaded = read::read_file(&common.config).map_err(|problem| Exit::config(problem.to_string()))?;
+    let directory = data_directory(&loaded);
+    match command {
+        Journal::Verify => check(common, &directory),
+        Journal::Show { stream, after, limit, bodies } => {
+            let stream: Option<StreamId> = stream.map(|stream| stream.parse()).transpose().map_err(Exit::negative)?;
+            show(common, &directory, Selection { stream, from: after.saturating_add(1), limit }, bodies)
+        }
+    }
+}
+
+fn check(common: &Common, directory: &Path) -> Result<(), Exit> {
+    let report = verify(directory)?;
+    if common.json {
+        print::json(&serde_json::to_value(&report).unwrap_or_default());
+    } else {
+        print::line(&format!(
+            "{} entries in {} streams ({} sessions), {} bodies, {} signed checkpoints, {} entries not yet covered",
+            report.entries, report.streams, report.sessions, report.bodies, report.checkpoints, report.unsealed
+        ));
+        print::line(&format!("root {}", report.root));
+        print::line(&format!("verifier {}", report.verifier));
+        for note in &report.notes {
+            print::line(&format!("note: {note}"));
+        }
+    }
+    if report.problems.is_empty() {
+        if !common.json {
+            print::line("the journal is whole");
+        }
+        return Ok(());
+    }
+    for problem in report.problems.iter().filter(|_| !common.json) {
+        print::error_line(problem);
+    }
+    Err(Exit::negative(format!("the journal is broken: {} problem(s)", report.problems.len())))
+}
+
+fn show(common: &Common, directory: &Path, wanted: Selection, with_bodies: bool) -> Result<(), Exit> {
+    let reader = Reader::open(directory)?;
+    for stored in reader.entries(wanted) {
+        let stored = stored?;
+        let entry = Entry::<Event>::decode(&stored.bytes)
+            .map_err(|problem| Exit::io(format!("entry {}: {problem}", stored.position)))?;
+        let bodies = if with_bodies { bodies(&reader, &entry, stored.position)? } else { Vec::new() };
+        if common.json {
+            let value: Value = serde_json::from_slice(&stored.bytes).unwrap_or_default();
+            // One entry a line, so that programs can read them as they come.
+            print::line(&json!({"position": stored.position, "entry": value, "bodies": bodies}).to_string());
+            continue;
+        }
+        print_entry(&entry, stored.position, &stored.bytes);
+        for body in bodies {
+            print::line(&format!("        {body}"));
+        }
+    }
+    Ok(())
+}
+
+fn print_entry(entry: &Entry<Event>, position: u64, bytes: &[u8]) {
+    let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let data = value.pointer("/event/data").map(Value::to_string).unwrap_or_default();
+    print::line(&format!("{position:>6}  {}  {}  {}  {data}", entry.at, entry.stream, text(&value, "/event/type")));
+}
+
+fn bodies(reader: &Reader, entry: &Entry<Event>, position: u64) -> Result<Vec<String>, Exit> {
+    let mut bodies = Vec::new();
+    for index in 0..entry.bodies.len() {
+        let body = reader.body(&entry.stream, position, index)?;
+        bodies.push(body.map_or_else(|| "(erased)".to_owned(), |body| String::from_utf8_lossy(&body).into_owned()));
+    }
+    Ok(bodies)
 }

@@ -16,7 +16,8 @@ pub trait Job: Send {
     /// Decides on the world as it is now. An engine may call it again after a conflict; the last verdict counts.
     fn decide(&mut self, world: &World, at: Timestamp) -> Vec<Draft<Event>>;
 
-    /// Gives the answer away: the entries are durable, or it is not known whether they are.
+    /// Gives the answer away: the entries are durable, or it is not known whether they are. A job that is dropped without this was met by the end of the
+    /// engine, which its caller takes for [`StoreFault::Closed`].
     fn finish(self: Box<Self>, outcome: Result<(), StoreFault>);
 }
 
@@ -31,7 +32,7 @@ pub struct Stored {
 
 /// A store of entries with the world that they make.
 pub trait Engine: Send + Sync {
-    /// Puts a decision into the queue. It is finished in any case, also when this fails.
+    /// Puts a decision into the queue. When there is no place in it, or no writer, it is finished at once with that fault.
     fn submit(&self, job: Box<dyn Job>);
 
     /// The entries of a stream after the one of that number, at most `limit`, in order. It blocks on the disk.

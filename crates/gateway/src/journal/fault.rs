@@ -2,6 +2,8 @@
 
 use portcullis_domain::refusal::{Code, Refusal};
 
+use crate::entropy::NoEntropy;
+
 /// A store that did not do what it should.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreFault {
@@ -20,6 +22,12 @@ pub enum StoreFault {
     /// The store can't be opened: used by somebody else, of another version, without its keys.
     #[error("{0}")]
     Unusable(String),
+}
+
+impl From<NoEntropy> for StoreFault {
+    fn from(fault: NoEntropy) -> Self {
+        Self::Failed(fault.to_string())
+    }
 }
 
 impl From<StoreFault> for Refusal {

@@ -1,20 +1,28 @@
 //! The data directory: who may open it, and the secrets that lie in it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::rand;
+use portcullis_domain::journal::checkpoint::Signer;
 
+use crate::entropy;
 use crate::journal::fault::StoreFault;
+
+/// The file with the secret that bodies are encrypted under.
+pub const VAULT_FILE: &str = "vault.key";
+/// The file with the seed of the key that signs checkpoints.
+pub const SIGNER_FILE: &str = "journal.key";
+/// The name that checkpoints are signed under.
+const ORIGIN: &str = "portcullis";
 
 /// The data directory of an embedded store. While it is open for writing no other process can open it so.
 #[derive(Debug)]
 pub struct DataDirectory {
     path: PathBuf,
     /// Held by one process at a time; released by the system however that process ends.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl DataDirectory {
@@ -26,19 +34,22 @@ impl DataDirectory {
     pub fn open(path: &Path) -> Result<Self, StoreFault> {
         let unusable =
             |what: &str, error: &std::io::Error| StoreFault::Unusable(format!("{what} `{}`: {error}", path.display()));
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(path).map_err(|error| unusable("can't make", &error))?;
+        make(path).map_err(|error| unusable("can't make", &error))?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"));
         let lock = lock.map_err(|error| unusable("can't open", &error))?;
-        lock.try_lock()
-            .map_err(|_| StoreFault::Unusable(format!("`{}` is in use by another gateway", path.display())))?;
-        Ok(Self { path: path.to_owned(), _lock: Some(lock) })
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), lock: Some(lock) }),
+            Err(TryLockError::WouldBlock) => {
+                Err(StoreFault::Unusable(format!("`{}` is in use by another gateway", path.display())))
+            }
+            Err(TryLockError::Error(error)) => Err(unusable("can't lock", &error)),
+        }
     }
 
     /// Looks at the directory without writing, beside whoever writes.
     #[must_use]
     pub fn look(path: &Path) -> Self {
-        Self { path: path.to_owned(), _lock: None }
+        Self { path: path.to_owned(), lock: None }
     }
 
     /// The path of a file in the directory.
@@ -47,22 +58,38 @@ impl DataDirectory {
         self.path.join(name)
     }
 
-    /// The 32 secret bytes in the file of that name; new ones from the system's generator where there is no file yet.
+    /// The 32 secret bytes in the file of that name.
     ///
     /// # Errors
     ///
-    /// When the file can't be read or written, or has another length.
+    /// When the file can't be read, or has another length.
     pub fn secret(&self, name: &str) -> Result<[u8; 32], StoreFault> {
-        match fs::read(self.file(name)) {
-            Ok(bytes) => bytes.try_into().map_err(|_| StoreFault::Unusable(format!("`{name}` does not have 32 bytes"))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self._lock.is_some() => {
-                let mut bytes = [0; 32];
-                random(&mut bytes)?;
-                self.keep(name, &bytes)?;
-                Ok(bytes)
-            }
-            Err(error) => Err(StoreFault::Unusable(format!("can't read `{}`: {error}", self.file(name).display()))),
+        let path = self.file(name);
+        let bytes = fs::read(&path);
+        let bytes = bytes.map_err(|error| StoreFault::Unusable(format!("can't read `{}`: {error}", path.display())))?;
+        bytes.try_into().map_err(|_| StoreFault::Unusable(format!("`{}` does not have 32 bytes", path.display())))
+    }
+
+    /// The signer of checkpoints.
+    ///
+    /// # Errors
+    ///
+    /// When its key can't be read.
+    pub fn signer(&self) -> Result<Signer, StoreFault> {
+        Signer::new(ORIGIN, &self.secret(SIGNER_FILE)?).map_err(StoreFault::Unusable)
+    }
+
+    /// Makes the secret of that name from the system's generator, unless there is one or `made_with` is there: what was
+    /// written with a secret that is lost can't be read with a new one.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn make_secret(&self, name: &str, made_with: &str) -> Result<(), StoreFault> {
+        if self.lock.is_none() || self.file(name).exists() || self.file(made_with).exists() {
+            return Ok(());
         }
+        self.keep(name, &entropy::bytes::<32>()?)
     }
 
     /// Writes a file that only its owner may read, durably, and whole or not at all.
@@ -83,11 +110,10 @@ impl DataDirectory {
     }
 }
 
-/// Fills `bytes` from the system's generator.
-///
-/// # Errors
-///
-/// When the system has no randomness to give.
-pub fn random(bytes: &mut [u8]) -> Result<(), StoreFault> {
-    rand::fill(bytes).map_err(|_| StoreFault::Failed("the system's random generator failed".to_owned()))
+/// Makes a directory, for its owner only, that is still there after the power failed.
+fn make(path: &Path) -> std::io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+    missing.into_iter().filter_map(Path::parent).try_for_each(|parent| File::open(parent)?.sync_all())
 }

@@ -11,7 +11,7 @@ use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 use tokio::sync::oneshot;
 
-use crate::journal::engine::{Engine, Job};
+use crate::journal::engine::{Engine, Job, Stored};
 use crate::journal::fault::StoreFault;
 
 /// The journal, whatever engine keeps it.
@@ -27,6 +27,20 @@ pub struct Placed {
     pub position: u64,
     /// The entry.
     pub entry: Entry<Event>,
+}
+
+impl Placed {
+    /// Reads an entry as it was stored.
+    ///
+    /// # Errors
+    ///
+    /// When it is no entry.
+    pub fn read(stored: &Stored) -> Result<Self, StoreFault> {
+        let position = stored.position;
+        let entry = Entry::decode(&stored.bytes);
+        let entry = entry.map_err(|problem| StoreFault::Damaged(format!("entry {position}: {problem}")))?;
+        Ok(Self { position, entry })
+    }
 }
 
 impl Journal {
@@ -65,13 +79,7 @@ impl Journal {
     /// When the store can't be read or holds something that is no entry.
     pub async fn entries(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Placed>, StoreFault> {
         let (engine, stream) = (self.engine.clone(), stream.clone());
-        let read = move || {
-            let placed = |stored: crate::journal::Stored| {
-                let entry = Entry::decode(&stored.bytes).map_err(StoreFault::Damaged)?;
-                Ok(Placed { position: stored.position, entry })
-            };
-            engine.entries(&stream, after, limit)?.into_iter().map(placed).collect()
-        };
+        let read = move || engine.entries(&stream, after, limit)?.iter().map(Placed::read).collect();
         blocking(read).await
     }
 

@@ -4,19 +4,30 @@
 //! only then gives the answer away: that is invariants 1 and 2 in one place. A write that fails after a decision ends the engine, since memory and disk may
 //! differ from then on; the next start rebuilds memory from disk.
 //!
-//! Start with [`engine`] (what an engine is), then [`handle`] (what callers see), then [`sequencer`] and [`sqlite`] (the embedded engine).
+//! Start with [`engine`] (what an engine is), then [`handle`] (what callers see), then [`sequencer`] and [`sqlite`] (the embedded engine). [`verify`] and [`show`] read a
+//! journal from outside.
 //!
 //! [`Command`]: portcullis_domain::admission::Command
 
 pub mod engine;
 pub mod fault;
-pub mod files;
 pub mod handle;
+
+pub mod files;
 pub mod sequencer;
 pub mod sqlite;
 pub mod table;
 pub mod vault;
 
+pub mod audit;
+pub mod show;
+pub mod verify;
+
+#[cfg(test)]
+mod conformance;
+
+pub use audit::Report;
 pub use engine::{Engine, Job, Stored};
 pub use fault::StoreFault;
-pub use handle::Journal;
+pub use handle::{Journal, Placed};
+pub use verify::verify;

@@ -20,9 +20,9 @@ use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 
 use crate::clock::Clock;
+use crate::entropy;
 use crate::journal::engine::Job;
 use crate::journal::fault::StoreFault;
-use crate::journal::files::random;
 use crate::journal::vault::{Salt, StreamKey, Vault};
 
 /// The most decisions in one transaction.
@@ -81,8 +81,6 @@ pub struct Memory {
     pub tree: Tree,
     /// How many entries the last checkpoint covers.
     pub sealed: u64,
-    /// When that checkpoint was signed.
-    pub sealed_at: Timestamp,
     /// The time of the last entry.
     pub last_at: Timestamp,
 }
@@ -103,8 +101,9 @@ pub struct Sequencer {
     pub tenant: TenantName,
     /// Read by the doors; written here, after the entries that change it are durable.
     pub keys: Arc<ArcSwap<Keys>>,
-    /// Told when the engine ends by a fault.
-    pub on_fault: Box<dyn FnOnce(&StoreFault) + Send>,
+    /// What the clock said when the last checkpoint was signed; the beginning of time at a start, so that what the last process left without one is
+    /// signed at once.
+    pub sealed_at: Timestamp,
 }
 
 /// What comes to the writer.
@@ -116,46 +115,60 @@ pub enum Message {
 }
 
 impl Sequencer {
-    /// Works until it is told to stop or the disk fails.
-    pub fn run(mut self, queue: &Receiver<Message>) {
+    /// Works until it is told to stop or nobody is left to tell it.
+    ///
+    /// # Errors
+    ///
+    /// When the disk failed. Memory may then differ from it, so nothing more is decided.
+    pub fn run(mut self, queue: &Receiver<Message>) -> Result<(), StoreFault> {
         loop {
-            let Some((mut jobs, is_last)) = self.wait(queue) else { return };
+            let (mut jobs, is_last) = self.wait(queue);
             let outcome = self.write(&mut jobs, is_last);
             for job in jobs {
                 job.finish(outcome.clone());
             }
-            match outcome {
-                Ok(()) if is_last => return,
-                Ok(()) => {}
-                Err(fault) => return (self.on_fault)(&fault),
+            if is_last || outcome.is_err() {
+                return outcome;
             }
         }
     }
 
-    /// All that waits; nothing but a due checkpoint after a while of silence; none when nobody can send any more.
-    fn wait(&self, queue: &Receiver<Message>) -> Option<(Vec<Box<dyn Job>>, bool)> {
+    /// All that waits, and whether it is the last; nothing when a checkpoint is due.
+    fn wait(&self, queue: &Receiver<Message>) -> (Vec<Box<dyn Job>>, bool) {
         let mut jobs = Vec::new();
-        let is_sealed = self.memory.sealed == self.memory.tree.size();
-        let patience = if is_sealed { Duration::from_secs(3_600) } else { Duration::from_micros(SEAL_INTERVAL_US) };
-        match queue.recv_timeout(patience) {
+        match queue.recv_timeout(self.patience()) {
             Ok(Message::Job(job)) => jobs.push(job),
-            Ok(Message::Stop) => return Some((jobs, true)),
-            Err(RecvTimeoutError::Timeout) => return Some((jobs, false)),
-            Err(RecvTimeoutError::Disconnected) => return None,
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return (jobs, true),
+            Err(RecvTimeoutError::Timeout) => return (jobs, false),
         }
         while jobs.len() < BATCH_LIMIT {
             match queue.try_recv() {
                 Ok(Message::Job(job)) => jobs.push(job),
-                Ok(Message::Stop) => return Some((jobs, true)),
+                Ok(Message::Stop) => return (jobs, true),
                 Err(_) => break,
             }
         }
-        Some((jobs, false))
+        (jobs, false)
+    }
+
+    /// How long nothing needs to be done if nothing comes.
+    fn patience(&self) -> Duration {
+        if self.memory.sealed == self.memory.tree.size() {
+            return Duration::from_secs(3_600);
+        }
+        let passed = self.since_seal_us(self.clock.now()).unwrap_or(SEAL_INTERVAL_US);
+        Duration::from_micros(SEAL_INTERVAL_US.saturating_sub(passed))
+    }
+
+    /// How long ago the last checkpoint was signed; none when the clock has been turned back since.
+    fn since_seal_us(&self, now: Timestamp) -> Option<u64> {
+        now.0.checked_sub(self.sealed_at.0)
     }
 
     fn write(&mut self, jobs: &mut [Box<dyn Job>], is_last: bool) -> Result<(), StoreFault> {
+        let now = self.clock.now();
         // Time in the journal never runs backwards, whatever the machine's clock does.
-        let at = self.clock.now().max(self.memory.last_at);
+        let at = now.max(self.memory.last_at);
         let mut batch = Batch::default();
         let mut keys_changed = false;
         let is_idle = jobs.is_empty();
@@ -165,7 +178,7 @@ impl Sequencer {
                 self.place(draft, at, &mut batch)?;
             }
         }
-        self.seal(at, is_last || is_idle, &mut batch);
+        self.seal(now, is_last || is_idle, &mut batch);
         if !batch.is_empty() {
             self.disk.append(&batch)?;
         }
@@ -187,8 +200,14 @@ impl Sequencer {
         let (entry, bodies) = Entry::place(draft, stream.head, &self.tenant, at);
         let bytes = entry.encode().map_err(StoreFault::Failed)?;
         let position = self.memory.tree.size() + 1;
-        for (index, body) in (0..BODIES_LIMIT).zip(&bodies) {
-            let number = position * BODIES_LIMIT + index;
+        let numbers = position * BODIES_LIMIT..(position + 1) * BODIES_LIMIT;
+        if bodies.len() > numbers.clone().count() {
+            return Err(StoreFault::Failed(format!(
+                "an entry has at most {BODIES_LIMIT} bodies, not {}",
+                bodies.len()
+            )));
+        }
+        for (number, body) in numbers.zip(&bodies) {
             if let Some(key) = &stream.key {
                 batch.bodies.push((number, key.seal(number, body.digest(), body.bytes())?));
             }
@@ -203,8 +222,7 @@ impl Sequencer {
 
     fn begin(&mut self, id: &StreamId, batch: &mut Batch) -> Result<(), StoreFault> {
         let number = u64::try_from(self.memory.streams.len()).unwrap_or(u64::MAX) + 1;
-        let mut salt = [0; 32];
-        random(&mut salt)?;
+        let salt = entropy::bytes()?;
         let stream = OpenStream { number, head: Head::START, key: Some(self.vault.stream_key(&salt)?) };
         self.memory.streams.insert(id.clone(), stream);
         batch.streams.push((number, id.clone(), salt));
@@ -212,13 +230,13 @@ impl Sequencer {
     }
 
     /// Adds a signed checkpoint when there are entries without one and either nothing else is to be done or the last one is old.
-    fn seal(&mut self, at: Timestamp, is_idle: bool, batch: &mut Batch) {
+    fn seal(&mut self, now: Timestamp, is_idle: bool, batch: &mut Batch) {
         let size = self.memory.tree.size();
-        let is_due = at.0.saturating_sub(self.memory.sealed_at.0) >= SEAL_INTERVAL_US;
+        let is_due = self.since_seal_us(now).is_none_or(|passed| passed >= SEAL_INTERVAL_US);
         if size > self.memory.sealed && (is_idle || is_due) {
             let checkpoint = Checkpoint { size, root: self.memory.tree.root() };
             batch.checkpoint = Some((size, self.signer.sign(&checkpoint)));
-            self.memory.sealed_at = at;
+            self.sealed_at = now;
         }
     }
 }

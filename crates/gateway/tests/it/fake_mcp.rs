@@ -72,6 +72,7 @@ pub(crate) fn stdio(folder: &Path) -> PathBuf {
 const SCRIPT: &str = r#"
 cd "$(dirname "$0")" || exit 1
 echo $$ > pid.new && mv pid.new pid
+echo 'Programs print all sorts of things.'
 answer() { printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$1"; }
 text() { answer "{\"content\":[{\"type\":\"text\",\"text\":\"$1\"}]}"; }
 while read -r line; do

@@ -222,7 +222,9 @@ impl Gateway {
 
     /// Runs a command of the same binary beside it.
     pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
-        run(self.folder.path(), arguments).await
+        let mut command = portcullis(self.folder.path(), arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        tokio::process::Command::from(command).output().await.unwrap()
     }
 
     fn store(&self) -> Connection {

@@ -9,6 +9,7 @@ use portcullis_testkit::process::{listen, wait_until};
 use portcullis_testkit::tool_server::{self, Era, ToolServerOptions};
 use portcullis_testkit::{effects, mcp};
 use serde_json::Value;
+use tokio::net::TcpListener;
 
 use crate::gateway::{Gateway, LIMIT};
 
@@ -154,8 +155,23 @@ impl Upstream {
 
     /// A tool server for whoever has the token.
     pub(crate) async fn tools(era: Era, effects: PathBuf) -> Self {
-        let (listener, url) = listen().await.unwrap();
-        let options = ToolServerOptions { era, effects, key: Some(TOOLS_TOKEN.to_owned()), is_events: false };
+        Self::tools_as(era, false, effects).await
+    }
+
+    /// The same, with answers as server-sent events or not.
+    pub(crate) async fn tools_as(era: Era, is_events: bool, effects: PathBuf) -> Self {
+        let (listener, _) = listen().await.unwrap();
+        Self::serve_tools(listener, era, is_events, effects)
+    }
+
+    /// A tool server at an address that was chosen before.
+    pub(crate) fn tools_at(listener: TcpListener, effects: PathBuf) -> Self {
+        Self::serve_tools(listener, Era::Sessions, false, effects)
+    }
+
+    fn serve_tools(listener: TcpListener, era: Era, is_events: bool, effects: PathBuf) -> Self {
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let options = ToolServerOptions { era, effects, key: Some(TOOLS_TOKEN.to_owned()), is_events };
         tokio::spawn(tool_server::serve(listener, options));
         Self { http: Client::new(&url), url }
     }

@@ -95,7 +95,7 @@ impl Page {
     /// Lines as they stand in a file or on a screen.
     pub(super) fn verbatim(&self, text: &str) {
         for line in text.lines() {
-            self.line(Tone::Plain, &format!("      {line}"));
+            self.line(Tone::Plain, format!("      {line}").trim_end());
         }
         self.gap();
     }

@@ -1,36 +1,30 @@
 //! Opening the store, and reading beside the writer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use portcullis_domain::event::Event;
 use portcullis_domain::identity::Keys;
 use portcullis_domain::ids::TenantName;
-use portcullis_domain::journal::checkpoint::{Signer, Verifier};
-use portcullis_domain::journal::{Entry, StreamId};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use portcullis_domain::journal::StreamId;
+use portcullis_domain::journal::checkpoint::Verifier;
+use portcullis_domain::time::Timestamp;
+use rusqlite::Connection;
 
 use crate::clock::Clock;
 use crate::journal::engine::{Engine, Job, Stored};
 use crate::journal::fault::StoreFault;
-use crate::journal::files::DataDirectory;
-use crate::journal::sequencer::{BODIES_LIMIT, Disk, Message, Sequencer};
-use crate::journal::sqlite::schema::{self, from_sql, to_sql};
-use crate::journal::sqlite::{disk, load};
-use crate::journal::vault::{Salt, Vault};
+use crate::journal::files::{DataDirectory, SIGNER_FILE, VAULT_FILE};
+use crate::journal::sequencer::{Disk, Message, Sequencer};
+use crate::journal::sqlite::{disk, load, read, schema};
+use crate::journal::vault::Vault;
 
 /// How many decisions may wait for the writer.
-const QUEUE_LIMIT: usize = 16_384;
-/// The name that checkpoints are signed under.
-const ORIGIN: &str = "portcullis";
-/// The file with the secret that bodies are encrypted under.
-pub const VAULT_FILE: &str = "vault.key";
-/// The file with the seed of the key that signs checkpoints.
-pub const SIGNER_FILE: &str = "journal.key";
+pub(super) const QUEUE_LIMIT: usize = 16_384;
 
 /// The embedded engine.
 pub struct SqliteEngine {
@@ -41,7 +35,6 @@ pub struct SqliteEngine {
     vault: Vault,
     verifier: Verifier,
     writer: Mutex<Option<JoinHandle<()>>>,
-    _directory: DataDirectory,
 }
 
 /// What is called when the engine ends by a fault.
@@ -67,36 +60,33 @@ impl SqliteEngine {
     /// As [`SqliteEngine::open`].
     pub fn open_wrapped(path: &Path, clock: Arc<dyn Clock>, on_fault: OnFault, wrap: Wrap) -> Result<Self, StoreFault> {
         let directory = DataDirectory::open(path)?;
+        directory.make_secret(VAULT_FILE, schema::FILE)?;
+        directory.make_secret(SIGNER_FILE, schema::FILE)?;
         let vault_secret = directory.secret(VAULT_FILE)?;
-        let signer = signer(&directory)?;
+        let signer = directory.signer()?;
         let file = directory.file(schema::FILE);
         let connection = schema::open_writer(&file)?;
         let vault = Vault::new(&vault_secret);
-        let memory = load::load(&connection, &vault, &signer.verifier())?;
-        let keys = Arc::new(ArcSwap::from_pointee(memory.world.identity.clone()));
         let verifier = signer.verifier();
+        let memory = load::load(&connection, &vault, &verifier)?;
+        let keys = Arc::new(ArcSwap::from_pointee(memory.world.identity.clone()));
+        let reader = Mutex::new(schema::open_reader(&file)?);
         let sequencer = Sequencer {
             memory,
-            disk: wrap(Box::new(disk::SqliteDisk::new(connection, file.clone())?)),
+            disk: wrap(Box::new(disk::SqliteDisk::new(connection, file)?)),
             vault,
             signer,
             clock,
             tenant: default_tenant()?,
             keys: keys.clone(),
-            on_fault,
+            sealed_at: Timestamp::default(),
         };
         let (queue, waiting) = sync_channel(QUEUE_LIMIT);
-        let writer = std::thread::Builder::new().name("journal".to_owned()).spawn(move || sequencer.run(&waiting));
+        let work = move || run(sequencer, &waiting, on_fault, directory);
+        let writer = std::thread::Builder::new().name("journal".to_owned()).spawn(work);
         let writer = writer.map_err(|error| StoreFault::Unusable(format!("can't start a thread: {error}")))?;
-        Ok(Self {
-            queue,
-            keys,
-            reader: Mutex::new(schema::open_reader(&file)?),
-            vault: Vault::new(&vault_secret),
-            verifier,
-            writer: Mutex::new(Some(writer)),
-            _directory: directory,
-        })
+        let vault = Vault::new(&vault_secret);
+        Ok(Self { queue, keys, reader, vault, verifier, writer: Mutex::new(Some(writer)) })
     }
 
     /// Writes what waits, signs a last checkpoint and ends the writer. It blocks until that is done.
@@ -113,10 +103,6 @@ impl SqliteEngine {
     pub fn verifier(&self) -> &Verifier {
         &self.verifier
     }
-
-    fn with_reader<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreFault>) -> Result<T, StoreFault> {
-        read(&self.reader.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 impl Engine for SqliteEngine {
@@ -131,25 +117,11 @@ impl Engine for SqliteEngine {
     }
 
     fn entries(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Stored>, StoreFault> {
-        self.with_reader(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT position, bytes FROM entries WHERE stream = (SELECT number FROM streams WHERE name = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3",
-            )?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = statement.query_map(params![stream.to_string(), to_sql(after), limit], |row| {
-                Ok(Stored { position: from_sql(row.get(0)?), bytes: row.get(1)? })
-            })?;
-            rows.collect::<Result<_, _>>().map_err(StoreFault::from)
-        })
+        read::entries(&self.reader.lock().unwrap_or_else(PoisonError::into_inner), stream, after, limit)
     }
 
     fn body(&self, stream: &StreamId, position: u64, index: usize) -> Result<Option<Bytes>, StoreFault> {
-        let found = self.with_reader(|connection| read_body(connection, stream, position, index))?;
-        let Some((salt, bytes, number, sealed)) = found else { return Ok(None) };
-        let entry = Entry::<Event>::decode(&bytes).map_err(StoreFault::Damaged)?;
-        let Some(digest) = entry.bodies.get(index) else { return Ok(None) };
-        let opened = self.vault.stream_key(&salt)?.open(number, *digest, sealed)?;
-        Ok(Some(opened.into()))
+        read::body(&self.reader.lock().unwrap_or_else(PoisonError::into_inner), &self.vault, stream, position, index)
     }
 
     fn keys(&self) -> Arc<Keys> {
@@ -157,34 +129,14 @@ impl Engine for SqliteEngine {
     }
 }
 
-type Found = (Salt, Vec<u8>, u64, Vec<u8>);
-
-/// The stream's salt, the entry, and the encrypted body; none where the stream is erased or there is no such body.
-fn read_body(
-    connection: &Connection,
-    stream: &StreamId,
-    position: u64,
-    index: usize,
-) -> Result<Option<Found>, StoreFault> {
-    let number = position * BODIES_LIMIT + u64::try_from(index).unwrap_or(BODIES_LIMIT);
-    let mut statement = connection.prepare_cached(
-        "SELECT streams.salt, entries.bytes, bodies.sealed FROM entries
-         JOIN streams ON streams.number = entries.stream JOIN bodies ON bodies.number = ?3
-         WHERE entries.position = ?2 AND streams.name = ?1 AND streams.salt IS NOT NULL",
-    )?;
-    let row = statement.query_row(params![stream.to_string(), to_sql(position), to_sql(number)], |row| {
-        Ok((row.get(0)?, row.get(1)?, number, row.get(2)?))
-    });
-    row.optional().map_err(StoreFault::from)
-}
-
-/// The signer of the store in that directory.
-///
-/// # Errors
-///
-/// When its key can't be read.
-pub fn signer(directory: &DataDirectory) -> Result<Signer, StoreFault> {
-    Signer::new(ORIGIN, &directory.secret(SIGNER_FILE)?).map_err(StoreFault::Unusable)
+/// The writer's thread. The directory is its own until it has ended, so that nobody else opens the store before.
+fn run(sequencer: Sequencer, queue: &Receiver<Message>, on_fault: OnFault, _directory: DataDirectory) {
+    // A panic is a bug of ours in the middle of a decision: as after a failed write, nobody can say what memory is worth.
+    let outcome = catch_unwind(AssertUnwindSafe(|| sequencer.run(queue)));
+    match outcome.unwrap_or_else(|_| Err(StoreFault::Failed("the writer panicked".to_owned()))) {
+        Ok(()) => {}
+        Err(fault) => on_fault(&fault),
+    }
 }
 
 fn default_tenant() -> Result<TenantName, StoreFault> {

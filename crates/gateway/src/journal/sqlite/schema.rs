@@ -5,10 +5,12 @@
 //!
 //! [`BODIES_LIMIT`]: crate::journal::sequencer::BODIES_LIMIT
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::journal::fault::StoreFault;
 
@@ -41,12 +43,15 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-/// How long the other connection is waited for; only checkpoints of the log ever make it wait.
+/// How long another connection is waited for; only a log that is being recovered or emptied ever makes one wait.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl From<rusqlite::Error> for StoreFault {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Failed(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 
@@ -54,26 +59,27 @@ impl From<rusqlite::Error> for StoreFault {
 ///
 /// # Errors
 ///
-/// When it can't be opened, or was written by another version.
+/// When it can't be opened, is no journal, or was written by another version.
 pub fn open_writer(path: &Path) -> Result<Connection, StoreFault> {
+    // SQLite would make it readable for all; its other files take their permissions from this one.
+    let made = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    made.map_err(|error| StoreFault::Unusable(format!("can't open `{}`: {error}", path.display())))?;
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    if version(&connection, path)? == 0 {
+        let tables = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+        connection.execute_batch(&tables)?;
+    }
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreFault::Unusable(format!("`{}` can't have a write-ahead log", path.display())));
+    }
     // NORMAL would lose what was acknowledged when the power fails.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
     // The log is folded back by another connection, so that no caller waits for it.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "cache_size", -16_384)?;
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        0 => {
-            let tables = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
-            connection.execute_batch(&tables)?;
-        }
-        VERSION => {}
-        other => return Err(another_version(other)),
-    }
+    connection.pragma_update(None, "cache_size", -2_048)?;
     Ok(connection)
 }
 
@@ -81,20 +87,63 @@ pub fn open_writer(path: &Path) -> Result<Connection, StoreFault> {
 ///
 /// # Errors
 ///
-/// When there is no store, or it was written by another version.
+/// When there is no journal, or it was written by another version.
 pub fn open_reader(path: &Path) -> Result<Connection, StoreFault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let missing = |_| StoreFault::Unusable(format!("there is no journal at `{}`", path.display()));
     let connection = Connection::open_with_flags(path, flags).map_err(missing)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
-        VERSION => Ok(connection),
-        other => Err(another_version(other)),
+    match version(&connection, path)? {
+        0 => Err(no_journal(path, "it is empty")),
+        _ => Ok(connection),
     }
 }
 
-fn another_version(version: i64) -> StoreFault {
-    StoreFault::Unusable(format!("the journal has version {version}; this gateway reads version {VERSION}"))
+/// Opens the file for folding its log back, beside the writer.
+///
+/// # Errors
+///
+/// When it can't be opened.
+pub fn open_folder(path: &Path) -> Result<Connection, StoreFault> {
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+/// Folds back as much of the log as was there when it began and as nobody reads any more.
+///
+/// # Errors
+///
+/// When it can't be read, written or synced. Nothing is lost: the log stays.
+pub fn fold(connection: &Connection) -> Result<(), StoreFault> {
+    let mut statement = connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
+    statement.query_row([], |_| Ok(())).map_err(StoreFault::from)
+}
+
+/// The version of the tables: the one that is known here, or 0 where there is nothing yet.
+fn version(connection: &Connection, path: &Path) -> Result<i64, StoreFault> {
+    let not_sqlite = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => no_journal(path, "it is no SQLite file"),
+        _ => StoreFault::from(error),
+    };
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(not_sqlite)?;
+    match version {
+        VERSION => Ok(VERSION),
+        0 => {
+            let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+            if tables == 0 { Ok(0) } else { Err(no_journal(path, "it has tables of something else")) }
+        }
+        other => {
+            let found = format!("`{}` has version {other}; this gateway reads version {VERSION}", path.display());
+            Err(StoreFault::Unusable(found))
+        }
+    }
+}
+
+fn no_journal(path: &Path, because: &str) -> StoreFault {
+    StoreFault::Unusable(format!("`{}` is no journal: {because}", path.display()))
 }
 
 /// A number as SQLite keeps it. Positions and numbers stay far below 2⁶³.

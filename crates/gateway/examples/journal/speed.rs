@@ -1,0 +1,188 @@
+//! What a durable record costs, and how long a start takes.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use portcullis::journal::show::{Reader, Selection};
+use portcullis::journal::sqlite::SqliteEngine;
+use portcullis::journal::{Engine as _, Job, StoreFault, verify};
+use portcullis_domain::admission::Command;
+use portcullis_domain::event::Event;
+use portcullis_domain::journal::Draft;
+use portcullis_domain::time::Timestamp;
+use portcullis_domain::world::World;
+
+use crate::work;
+
+/// The length of the body of every entry.
+const BODY_BYTES: usize = 1_024;
+/// How many sessions are in use at a time.
+const SESSIONS: u64 = 1_000;
+/// How many calls go to one session.
+const CALLS_PER_SESSION: u64 = 10;
+
+/// Calls in batches of exactly so many: half of the records admit, half settle.
+pub(crate) fn speed(data: &Path, records: u64, batches: &[u64]) -> Result<(), String> {
+    println!("batch   records   writer µs   all threads µs   wall µs   log MiB");
+    for &batch in batches {
+        let folder = data.join(batch.to_string());
+        let engine = begin(&folder)?;
+        let (writer, all, began) = (processor_ns(Some("journal")), processor_ns(None), now());
+        let rounds = calls(&engine, 0, records / 2, batch);
+        let each = |total: u64| to_f64(total) / 1e3 / to_f64(rounds * batch);
+        let wall = u64::try_from(began.elapsed().as_nanos()).unwrap();
+        println!(
+            "{batch:5} {:9} {:11.2} {:16.2} {:9.2} {:9.1}",
+            rounds * batch,
+            each(processor_ns(Some("journal")) - writer),
+            each(processor_ns(None) - all),
+            each(wall),
+            to_f64(fs::metadata(folder.join("journal.sqlite-wal")).map_or(0, |file| file.len())) / 1_048_576.0,
+        );
+        engine.close();
+    }
+    Ok(())
+}
+
+/// Makes so many entries, unless they are there, and times what reads all of them.
+pub(crate) fn start(data: &Path, entries: u64) -> Result<(), String> {
+    let folder = data.join(entries.to_string());
+    if !folder.exists() {
+        let engine = begin(&folder)?;
+        let sessions = entries / (2 * CALLS_PER_SESSION + 1);
+        calls(&engine, 0, sessions * CALLS_PER_SESSION, 128);
+        engine.close();
+    }
+    for _ in 0..2 {
+        let opened = timed("start", || work::open(&folder)).map_err(|fault| fault.to_string())?;
+        opened.close();
+    }
+    let report = timed("verify", || verify(&folder)).map_err(|fault| fault.to_string())?;
+    println!("{report:?}");
+    let reader = Reader::open(&folder).map_err(|fault| fault.to_string())?;
+    timed("read", || reader.entries(Selection { stream: None, from: 1, limit: usize::MAX }).count());
+    println!(
+        "{}",
+        fs::read_to_string("/proc/self/status")
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with("VmHWM"))
+            .collect::<String>()
+    );
+    Ok(())
+}
+
+fn begin(folder: &Path) -> Result<Arc<SqliteEngine>, String> {
+    let engine = work::open(folder).map_err(|fault| fault.to_string())?;
+    let left = Left::new(2);
+    engine.submit(Box::new(Asked(work::configure(), left.clone())));
+    engine.submit(Box::new(Asked(work::issue(0), left.clone())));
+    left.wait();
+    Ok(engine)
+}
+
+/// Admits and settles so many calls in batches of exactly that size; how many batches it took.
+fn calls(engine: &SqliteEngine, first: u64, count: u64, batch: u64) -> u64 {
+    let mut rounds = 0;
+    for start in (first..first + count).step_by(usize::try_from(batch).unwrap()) {
+        let numbers = start..start + batch;
+        round(engine, numbers.clone().map(|number| work::admit(number, session(number), BODY_BYTES)).collect());
+        round(engine, numbers.map(|number| work::settle(number, BODY_BYTES)).collect());
+        rounds += 2;
+    }
+    rounds
+}
+
+/// One batch: while the writer is held up, all of it comes to wait.
+fn round<C: Command>(engine: &SqliteEngine, commands: Vec<C>) {
+    let left = Left::new(commands.len());
+    let barrier = (commands.len() > 1).then(|| Arc::new(Barrier::new(2)));
+    if let Some(barrier) = &barrier {
+        engine.submit(Box::new(Hold(barrier.clone())));
+        barrier.wait();
+    }
+    for command in commands {
+        engine.submit(Box::new(Asked(command, left.clone())));
+    }
+    barrier.map(|barrier| barrier.wait());
+    left.wait();
+}
+
+/// How many answers are still to come, and who waits for the last one.
+struct Left(AtomicUsize, Thread);
+
+impl Left {
+    fn new(count: usize) -> Arc<Self> {
+        Arc::new(Self(AtomicUsize::new(count), std::thread::current()))
+    }
+
+    fn wait(&self) {
+        while self.0.load(Ordering::Acquire) > 0 {
+            std::thread::park();
+        }
+    }
+}
+
+struct Asked<C>(C, Arc<Left>);
+
+impl<C: Command> Job for Asked<C> {
+    fn decide(&mut self, world: &World, at: Timestamp) -> Vec<Draft<Event>> {
+        self.0.decide(world, at).drafts
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), StoreFault>) {
+        outcome.unwrap();
+        if self.1.0.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.1.1.unpark();
+        }
+    }
+}
+
+/// Keeps the writer waiting from its first meeting at the barrier to the second.
+struct Hold(Arc<Barrier>);
+
+impl Job for Hold {
+    fn decide(&mut self, _: &World, _: Timestamp) -> Vec<Draft<Event>> {
+        self.0.wait();
+        self.0.wait();
+        Vec::new()
+    }
+
+    fn finish(self: Box<Self>, _: Result<(), StoreFault>) {}
+}
+
+fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let began = now();
+    let outcome = work();
+    println!("{what}: {} ms", began.elapsed().min(Duration::from_secs(3_600)).as_millis());
+    outcome
+}
+
+#[expect(clippy::disallowed_methods, reason = "it measures how long things take")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The processor time of the thread of that name, or of all threads that live, in nanoseconds.
+fn processor_ns(name: Option<&str>) -> u64 {
+    let read = |path: std::path::PathBuf| fs::read_to_string(path).unwrap_or_default();
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let wanted = tasks.filter(|task| name.is_none_or(|name| read(task.join("comm")).trim() == name));
+    wanted
+        .map(|task| read(task.join("schedstat")).split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0))
+        .sum()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "these are figures for a reader")]
+fn to_f64(number: u64) -> f64 {
+    number as f64
+}
+
+/// Sessions take turns, and after a few calls each others follow.
+fn session(number: u64) -> u64 {
+    number / (SESSIONS * CALLS_PER_SESSION) * SESSIONS + number % SESSIONS
+}

@@ -1,0 +1,13 @@
+//! The embedded engine passes the suite of all engines ([`conforming`]), and what only it can be asked: that nothing is answered early ([`durability`]), when it
+//! seals ([`sealing`]), what it does with a damaged store ([`damage`]) and with a disk that fails at any moment ([`failures`]).
+//!
+//! [`embedded`] opens it for all of these and judges what it leaves behind; [`disks`] are what stands between it and SQLite.
+
+mod disks;
+mod embedded;
+
+mod conforming;
+mod damage;
+mod durability;
+mod failures;
+mod sealing;
