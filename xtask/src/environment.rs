@@ -32,7 +32,7 @@ impl Environment {
         }
     }
 
-    /// Where client libraries are installed: `mcp1`, `mcp2`, … (Python environments) and `node_modules`.
+    /// Where client libraries are installed: `mcp1`, `mcp2`, … (Python environments), `ts` and `servers` (with `node_modules`).
     pub(crate) fn clients(&self) -> PathBuf {
         self.target.join("clients")
     }

@@ -34,12 +34,11 @@ pub(crate) fn wanted(environment: &Environment) -> Result<Vec<Library>, String> 
         let stamp = stamp("python3", &[&path])?;
         libraries.push(Library { name, kind: Kind::Python(path), clients: clients.clone(), stamp });
     }
-    let node = sources.join("ts");
-    if node.join("package-lock.json").is_file() {
+    for (name, path) in packages(&sources) {
         debian::need("node", &["--version"], &["nodejs"])?;
         debian::need("npm", &["--version"], &["npm"])?;
-        let stamp = stamp("node", &[&node.join("package.json"), &node.join("package-lock.json")])?;
-        libraries.push(Library { name: "node_modules".to_owned(), kind: Kind::Node(node), clients, stamp });
+        let stamp = stamp("node", &[&path.join("package.json"), &path.join("package-lock.json")])?;
+        libraries.push(Library { name, kind: Kind::Node(path), clients: clients.clone(), stamp });
     }
     Ok(libraries)
 }
@@ -52,6 +51,16 @@ fn requirements(folder: &Path) -> Vec<(String, PathBuf)> {
         let name = file.strip_prefix("requirements-")?.strip_suffix(".txt")?.to_owned();
         Some((name, path))
     });
+    let mut found: Vec<_> = named.collect();
+    found.sort();
+    found
+}
+
+/// Folders with a `package-lock.json`, in order of name.
+fn packages(folder: &Path) -> Vec<(String, PathBuf)> {
+    let paths = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let locked = paths.filter(|path| path.join("package-lock.json").is_file());
+    let named = locked.filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)));
     let mut found: Vec<_> = named.collect();
     found.sort();
     found
@@ -98,12 +107,14 @@ impl Library {
 
     /// `npm ci` installs beside the lock file, so both files are copied to where the modules should be.
     fn install_node(&self, sources: &Path) -> Result<(), String> {
+        let folder = self.clients.join(&self.name);
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         for file in ["package.json", "package-lock.json"] {
-            let copied = fs::copy(sources.join(file), self.clients.join(file));
+            let copied = fs::copy(sources.join(file), folder.join(file));
             copied.map_err(|error| format!("{file}: {error}"))?;
         }
         let mut npm = Command::new("npm");
-        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&self.clients);
+        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder);
         process::run(npm)
     }
 

@@ -1,7 +1,7 @@
 //! The public client libraries that the integration tests speak to the gateway with.
 //!
-//! What is wanted is in `tests/clients`: each `python/requirements-<name>.txt` becomes a Python environment `<name>`, and
-//! `ts/package-lock.json` becomes `node_modules`. They are installed once, beside what cargo builds and outside of the
+//! What is wanted is in `tests/clients`: each `python/requirements-<name>.txt` becomes a Python environment `<name>`, and each
+//! `<name>/package-lock.json` becomes `<name>/node_modules`. They are installed once, beside what cargo builds and outside of the
 //! sources, and again when what is wanted changes. The tests find them through [`VARIABLE`].
 //!
 //! This part never installs anything into the checkout, the user's home or the system's Python; only where an interpreter

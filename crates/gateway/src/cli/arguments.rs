@@ -147,6 +147,12 @@ pub enum PartName {
     },
     /// The agent, which continues where its session stands
     Agent(AgentPart),
+    /// Any program, which is killed when the demo that started it has ended in any way
+    Bound {
+        /// The program and its arguments
+        #[arg(last = true, required = true)]
+        argv: Vec<String>,
+    },
 }
 
 /// Flags of `demo part agent`.

@@ -71,7 +71,8 @@ mod tests {
         assert_eq!(sealer.open::<String>("mcp", &token).as_deref(), Some("ann"));
         assert_eq!(sealer.open::<String>("other", &token), None);
         assert_eq!(Sealer::new(&[2; 32]).unwrap().open::<String>("mcp", &token), None);
-        let altered = if token.starts_with('A') { format!("B{}", &token[1..]) } else { format!("A{}", &token[1..]) };
+        let (first, rest) = token.split_at(1);
+        let altered = format!("{}{rest}", if first == "A" { "B" } else { "A" });
         for wrong in [altered.as_str(), "", "AAAA", &token[..token.len() - 2], &"A".repeat(5_000)] {
             assert_eq!(sealer.open::<String>("mcp", wrong), None, "{wrong}");
         }

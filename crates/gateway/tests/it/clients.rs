@@ -1,1 +1,191 @@
-//! To come.
+//! The official clients against the binary, with the official sample server behind it, over standard input and output and over HTTP.
+//!
+//! The clients and what they must be able to do are in `tests/clients`; `cargo xtask test` installs their libraries and runs these tests with the others.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use portcullis_testkit::http::Client;
+use portcullis_testkit::process::ChildProcess;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::gateway::{Gateway, LIMIT, free_port};
+use crate::scene::{MODEL_KEY, Setup, Upstream, tools_client};
+
+/// The variable by which `cargo xtask` says where the libraries are.
+const VARIABLE: &str = "PORTCULLIS_CLIENTS";
+/// Both of its ways in have the same tools; they differ in how the gateway reaches them.
+const SERVERS: [&str; 2] = ["everything", "remote"];
+
+const RULES: &str = r#"
+permit (principal, action, resource);
+@message("Limit Exceeded. Escalate to Manager.")
+forbid (principal, action in [Action::"everything__get-sum", Action::"remote__get-sum"], resource)
+when { context.arguments.a.greaterThan(decimal("10000.0")) };
+"#;
+
+#[expect(clippy::disallowed_methods, reason = "where the libraries are is known to whoever runs the tests")]
+fn libraries() -> PathBuf {
+    let folder =
+        std::env::var_os(VARIABLE).unwrap_or_else(|| panic!("`{VARIABLE}` is not set: run `cargo xtask test`"));
+    PathBuf::from(folder)
+}
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients")
+}
+
+/// The gateway, the sample server that it reaches over HTTP, and the model.
+struct Stage {
+    gateway: Gateway,
+    everything: ChildProcess,
+    everything_port: u16,
+    _model: Upstream,
+    folder: TempDir,
+}
+
+impl Stage {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = libraries().join("servers/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+        assert!(program.is_file(), "{} is missing: run `cargo xtask clients`", program.display());
+        let everything_port = free_port();
+        let everything = serve(everything_port, &folder.path().join("everything.log")).await;
+        let model = Upstream::model(&["scripted"]).await;
+        let setup = Setup {
+            principals: "{ ann: {}, poor: {} }",
+            servers: format!(
+                "{{ everything: {{ command: [node, '{}'] }}, remote: {{ url: 'http://127.0.0.1:{everything_port}/mcp' }} }}",
+                program.display()
+            ),
+            ledger: "{ budgets: { poor: { usd: 0.000001 } } }",
+            ..Setup::default()
+        };
+        let gateway = Gateway::start(&setup.config(&model.url, ""), &[("rules.cedar", RULES)]).await;
+        gateway.keep_secret(MODEL_KEY);
+        Self { gateway, everything, everything_port, _model: model, folder }
+    }
+
+    /// Runs a client to its end, which must be a good one, and so many of its checks must have been made.
+    async fn play(&self, mut command: Command, variables: &[(&str, &str)], checks: usize) {
+        let key = self.gateway.key("ann").await;
+        command
+            .env("PORTCULLIS_URL", self.gateway.url())
+            .env("PORTCULLIS_KEY", key)
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command.envs(variables.iter().copied());
+        let output = tokio::process::Command::from(command).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{variables:?}\n{said}{}", String::from_utf8_lossy(&output.stderr));
+        let made = said.lines().filter(|line| line.starts_with("ok ")).count();
+        assert!(made >= checks, "only {made} checks were made\n{said}");
+    }
+
+    /// Runs an MCP client against both ways to the sample server.
+    async fn play_tools(&self, command: impl Fn(&Path) -> Command, checks: usize) {
+        for server in SERVERS {
+            let denied = format!("{server}__get-sum");
+            let arguments = json!({"a": 50_000, "b": 1}).to_string();
+            let variables = [("PORTCULLIS_SERVER", server), ("DENIED_TOOL", &denied), ("DENIED_ARGS", &arguments)];
+            self.play(command(self.folder.path()), &variables, checks).await;
+        }
+        let refused = self.gateway.refused();
+        assert!(refused.iter().any(|refused| refused.message == "Limit Exceeded. Escalate to Manager."), "{refused:?}");
+    }
+}
+
+/// The sample server over HTTP, at loopback only.
+async fn serve(port: u16, log: &Path) -> ChildProcess {
+    let package = libraries().join("servers/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+    let mut command = Command::new("node");
+    command
+        .arg("-r")
+        .arg(sources().join("servers/loopback.cjs"))
+        .arg(package)
+        .arg("streamableHttp")
+        .env("PORT", port.to_string());
+    let mut everything = ChildProcess::spawn(command, log).unwrap();
+    let client = Client::new(&format!("http://127.0.0.1:{port}"));
+    let is_there = || async { client.get("/mcp").await.is_ok() };
+    everything.wait_until("the sample server listens", LIMIT, is_there).await.unwrap();
+    everything
+}
+
+fn python(environment: &str, script: &str) -> Command {
+    let mut command = Command::new(libraries().join(environment).join("bin/python"));
+    command.arg(sources().join("python").join(script));
+    command
+}
+
+/// Modules are looked for beside the script, so the scripts are copied to where the modules can be as well.
+fn node(folder: &Path, script: &str) -> Command {
+    for file in ["mcp1.mjs", "mcp2.mjs", "scenario.mjs"] {
+        std::fs::copy(sources().join("ts").join(file), folder.join(file)).unwrap();
+    }
+    if !folder.join("node_modules").exists() {
+        std::os::unix::fs::symlink(libraries().join("ts/node_modules"), folder.join("node_modules")).unwrap();
+    }
+    let mut command = Command::new("node");
+    command.arg(folder.join(script));
+    command
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_python_client_of_openai_works() {
+    let stage = Stage::start().await;
+    let poor = stage.gateway.key("poor").await;
+    let prompt = r#"CALL weather {"city":"Chicago"}"#;
+    let variables = [("PORTCULLIS_POOR_KEY", poor.as_str()), ("TOOL_PROMPT", prompt)];
+    stage.play(python("mcp2", "openai_check.py"), &variables, 21).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_python_client_of_mcp_1_works() {
+    let stage = Stage::start().await;
+    stage.play_tools(|_| python("mcp1", "mcp1_check.py"), 20).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_python_client_of_mcp_2_works() {
+    let stage = Stage::start().await;
+    stage.play_tools(|_| python("mcp2", "mcp2_check.py"), 55).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_typescript_sdk_1_works() {
+    let stage = Stage::start().await;
+    stage.play_tools(|folder| node(folder, "mcp1.mjs"), 20).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_typescript_client_2_works() {
+    let stage = Stage::start().await;
+    stage.play_tools(|folder| node(folder, "mcp2.mjs"), 37).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_sample_server_may_be_restarted_at_any_time() {
+    let mut stage = Stage::start().await;
+    let client = stage.gateway.client("ann").await;
+    let mut calls = tools_client(&client, "/mcp/remote", None);
+    let echo = r#"{"message":"hi"}"#;
+    assert_eq!(calls.call_tool("echo", echo, None).await.unwrap().text, "Echo: hi");
+    stage.everything.kill().unwrap();
+    let lost = calls.call_tool("echo", echo, None).await.unwrap();
+    assert!(lost.is_error, "{lost:?}");
+    stage.everything = serve(stage.everything_port, &stage.folder.path().join("everything.log")).await;
+    assert_eq!(calls.call_tool("echo", echo, None).await.unwrap().text, "Echo: hi");
+    stage.gateway.finish().await;
+}

@@ -209,8 +209,11 @@ async fn a_misspelt_argument_in_a_rule_is_found_with_its_place_and_what_was_mean
     };
     let said = check(&rules("vallue"), "did you mean `value`?").await;
     assert!(said.contains("rules.cedar:8:") && said.contains("error"), "{said}");
-    check(&RULES.replace("tools__record", "tools__recrod"), r#"did you mean `Action::"tools__record"`?"#).await;
-    check(&rules("value").replace("junior", "juniour"), "junior").await;
+    check(
+        &RULES.replace("tools__record", "tools__recrod"),
+        r#"unrecognized action `Action::"tools__recrod"`; did you mean `Action::"tools__"#,
+    )
+    .await;
     check(&rules("value").replace(r#"decimal("10000.0")"#, "10000"), "rules.cedar:8:").await;
     check("permit (principal, action, resource)", "rules.cedar:1:").await;
 
@@ -221,6 +224,11 @@ async fn a_misspelt_argument_in_a_rule_is_found_with_its_place_and_what_was_mean
     let problem = &value["problems"][0];
     assert_eq!((&value["ok"], &problem["file"], &problem["line"]), (&json!(false), &json!("rules.cedar"), &json!(8)));
     assert!(problem["suggestion"].as_str().unwrap().contains("`value`"), "{problem}");
+    // A role that nobody has may come to be: a warning.
+    let role =
+        check_files(&[("portcullis.yaml", &config), ("rules.cedar", &RULES.replace("junior", "juniro"))], &[]).await;
+    assert_eq!(role.status.code(), Some(0));
+    assert!(text(&role.stderr).contains(r#"did you mean `Role::"junior"`?"#), "{}", text(&role.stderr));
     // Without asking the server nobody can know, and that is said.
     let offline = check_files(&files, &["--offline"]).await;
     assert_eq!(offline.status.code(), Some(0), "{}", text(&offline.stderr));

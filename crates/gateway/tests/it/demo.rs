@@ -41,6 +41,8 @@ const SHOWN: &[&str] = &[
     "✓ with another principal's key it is 404 everywhere",
     "✓ the model's key is in nothing that the agent can read",
     "✓ the journal is whole: every chain, every signature, every body",
+    "it does not",
+    "follow the entry before it",
     "✓ the forgery is found",
     "facts hold",
 ];
@@ -63,12 +65,21 @@ impl Demo {
         self.folder.path().join("demo").join(name)
     }
 
-    /// It ends well, and none of its processes is left.
-    async fn ends(&mut self) {
+    /// The agent works, so that everything runs.
+    async fn is_begun(&mut self) {
+        let output = self.folder.path().join("output");
+        let is_begun =
+            || async { std::fs::read_to_string(&output).is_ok_and(|text| text.contains("begins in session")) };
+        self.process.wait_until("the agent works", LIMIT, is_begun).await.unwrap();
+    }
+
+    async fn ends_well(&mut self) {
         let status = self.process.wait_for_end(LIMIT).await.unwrap();
-        let output = self.process.output();
-        assert!(status.success(), "{status}\n{output}");
-        // The claims server sees that its gateway is gone and ends by itself.
+        assert!(status.success(), "{status}\n{}", self.process.output());
+    }
+
+    /// None of its processes is left. The claims server, which sees that its gateway is gone and then ends, may take a moment.
+    async fn leaves_nothing(&self) {
         let folder = self.folder.path();
         wait_until("all processes have ended", LIMIT, || async { processes_of(folder).is_empty() }).await.unwrap();
     }
@@ -77,7 +88,8 @@ impl Demo {
 #[tokio::test]
 async fn the_story_is_told_to_its_end_and_leaves_nothing_running() {
     let mut demo = Demo::start(&[]);
-    demo.ends().await;
+    demo.ends_well().await;
+    demo.leaves_nothing().await;
     let output = demo.process.output();
     let mut rest = output.as_str();
     for shown in SHOWN {
@@ -109,20 +121,27 @@ async fn kept_it_runs_until_it_is_told_to_stop() {
     }
 
     demo.process.terminate().unwrap();
-    demo.ends().await;
+    demo.ends_well().await;
+    demo.leaves_nothing().await;
 }
 
 #[tokio::test]
 async fn interrupted_it_stops_everything() {
     let mut demo = Demo::start(&[]);
-    let output = demo.folder.path().join("output");
-    let is_begun = || async { std::fs::read_to_string(&output).is_ok_and(|text| text.contains("begins in session")) };
-    demo.process.wait_until("the agent works", LIMIT, is_begun).await.unwrap();
+    demo.is_begun().await;
     demo.process.terminate().unwrap();
     let status = demo.process.wait_for_end(LIMIT).await.unwrap();
     assert_eq!(status.code(), Some(1), "{}", demo.process.output());
-    let folder = demo.folder.path();
-    wait_until("all processes have ended", LIMIT, || async { processes_of(folder).is_empty() }).await.unwrap();
+    demo.leaves_nothing().await;
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn killed_it_takes_everything_with_it() {
+    let mut demo = Demo::start(&[]);
+    demo.is_begun().await;
+    demo.process.kill().unwrap();
+    demo.leaves_nothing().await;
 }
 
 #[tokio::test]
@@ -147,6 +166,5 @@ fn processes_of(folder: &Path) -> Vec<String> {
     };
     let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
     let processes = all.flatten().map(|entry| entry.path()).filter(|path| path.join("cmdline").exists());
-    // The demo itself has the folder in its command line too, and has ended when this is asked at the end.
     processes.filter(|process| is_of_demo(process)).map(|path| path.display().to_string()).collect()
 }

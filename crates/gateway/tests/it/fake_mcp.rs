@@ -48,22 +48,34 @@ fn reply(request: &Received, tools: &str, call: &impl Fn(&Value) -> String) -> V
 
 /// A tool without arguments.
 pub(crate) fn tool(name: &str) -> String {
-    format!(r#"{{"name":"{name}","description":"Does {name}.","inputSchema":{{"type":"object","properties":{{}}}}}}"#)
+    taking(name, "{}")
+}
+
+/// A tool with these properties.
+fn taking(name: &str, properties: &str) -> String {
+    format!(
+        r#"{{"name":"{name}","description":"Does {name}.","inputSchema":{{"type":"object","properties":{properties}}}}}"#
+    )
 }
 
 /// A server on standard input and output, as a shell script in a folder. In the folder it reads `tools.json` for each list and
 /// writes `pid` at its start; it has these tools:
 ///
-/// - `say` answers `said`;
+/// - `say` answers `said`, and may be told whom to say it `to`;
 /// - `grow` makes `grown.json` its list and tells the client so;
 /// - `fork` starts a process that outlives any call and writes its id to `child`;
+/// - `nap` makes the file `napping` and answers half a second later;
 /// - `hang` never answers;
 /// - `die` ends it at once.
 pub(crate) fn stdio(folder: &Path) -> PathBuf {
     let script = folder.join("server.sh");
     std::fs::write(&script, SCRIPT).unwrap();
-    let list = |names: &[&str]| format!("[{}]", names.iter().map(|name| tool(name)).collect::<Vec<_>>().join(","));
-    let names = ["say", "grow", "fork", "hang", "die"];
+    let say = taking("say", r#"{"to":{"type":"string"}}"#);
+    let list = |names: &[&str]| {
+        let tools: Vec<String> = [say.clone()].into_iter().chain(names.iter().map(|name| tool(name))).collect();
+        format!("[{}]", tools.join(","))
+    };
+    let names = ["grow", "fork", "nap", "hang", "die"];
     std::fs::write(folder.join("tools.json"), list(&names)).unwrap();
     std::fs::write(folder.join("grown.json"), list(&[&names[..], &["more"]].concat())).unwrap();
     script
@@ -91,6 +103,10 @@ while read -r line; do
       sleep 1000 > /dev/null &
       echo $! > child.new && mv child.new child
       text forked ;;
+    *'"method":"tools/call"'*'"name":"nap"'*)
+      : > napping
+      sleep 0.5
+      text rested ;;
     *'"method":"tools/call"'*'"name":"hang"'*) ;;
     *'"method":"tools/call"'*'"name":"die"'*) exit 3 ;;
     *'"method":"notifications/'*) ;;

@@ -72,11 +72,6 @@ impl Gateway {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The folder of its configuration.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// A file beside its configuration.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::fake_mcp::{FakeMcp, stdio, tool};
 use crate::gateway::{Gateway, LIMIT, free_port, runs, signal};
+use crate::raw_upstream::{RawUpstream, whole};
 use crate::scene::{Scene, Setup, TOOLS_TOKEN, Upstream, tools_client};
 
 const BOTH: (&str, &str) = ("accept", "application/json, text/event-stream");
@@ -163,11 +164,7 @@ async fn tools_that_no_rule_would_ever_allow_are_not_shown() {
     let listed = async |client: &Client| tools_client(client, "/mcp/tools", None).list_tools().await.unwrap().len();
     assert_eq!((listed(&ann).await, listed(&bob).await), (6, 5));
     let mut tools = tools_client(&bob, "/mcp", None);
-    for (name, arguments) in [("tools__record", r#"{"id":"x","value":1}"#), ("tools__nothing", "{}")] {
-        let params = format!(r#"{{"name":"{name}","arguments":{arguments}}}"#);
-        let hidden = tools.request("tools/call", Some(&params), &[]).await;
-        assert!(hidden.unwrap_err().to_string().contains(&format!("Unknown tool: {name}")), "{name}");
-    }
+    assert!(tools.call_tool("tools__record", r#"{"id":"x","value":1}"#, None).await.unwrap().is_error);
     assert!(tools.call_tool("tools__add", r#"{"a":9,"b":1}"#, None).await.unwrap().is_error);
     assert!(scene.recorded().is_empty());
     scene.finish().await;
@@ -353,6 +350,37 @@ async fn a_server_that_forgets_its_session_is_greeted_again() {
 }
 
 #[tokio::test]
+async fn what_a_server_says_about_the_gateways_own_token_does_not_reach_the_caller() {
+    for status in [401, 403] {
+        let upstream = RawUpstream::start(move |request| {
+            let message = request.json();
+            let Some(id) = message.get("id") else { return vec![whole(202, "", "")] };
+            let result = match message["method"].as_str() {
+                Some("initialize") => r#""result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"x","version":"1"}}"#.to_owned(),
+                Some("tools/list") => format!(r#""result":{{"tools":[{}]}}"#, tool("open")),
+                Some("tools/call") => {
+                    let error = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32001,"message":"bad token tok-17"}}}}"#);
+                    return vec![whole(status, "", &error)];
+                }
+                _ => r#""error":{"code":-32601,"message":"no"}"#.to_owned(),
+            };
+            vec![whole(200, "", &format!(r#"{{"jsonrpc":"2.0","id":{id},{result}}}"#))]
+        });
+        let upstream = upstream.await;
+        let gateway = with_servers(&format!("{{ strict: {{ url: '{}' }} }}", upstream.url), ALL).await;
+        let client = gateway.client("ann").await;
+        let answer = tools_client(&client, "/mcp", Some("s")).call_tool("strict__open", "{}", None).await.unwrap();
+        assert!(
+            answer.is_error && answer.text.contains("does not accept the gateway's credential; nothing was done"),
+            "{answer:?}"
+        );
+        assert!(!answer.text.contains("tok-17"), "{answer:?}");
+        assert_eq!(gateway.settled("ann:s")[0].outcome, Outcome::Failed);
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_takes_too_long_is_given_up_and_said_so() {
     let folder = tempfile::tempdir().unwrap();
     let tools = Upstream::tools(Era::Sessions, folder.path().join("effects")).await;
@@ -441,7 +469,7 @@ async fn a_program_that_ends_is_started_again_and_its_tools_come_back() {
         let is_there_again = || async { written_id(folder.path(), "pid") != first };
         wait_until("the program is started again by itself", LIMIT, is_there_again).await.unwrap();
         // The tools are known all the while; only while there is no program a call says so.
-        assert_eq!(tools_client(&client, "/mcp", None).list_tools().await.unwrap().len(), 5);
+        assert_eq!(tools_client(&client, "/mcp", None).list_tools().await.unwrap().len(), 6);
         let says_again =
             || async { !tools_client(&client, "/mcp", None).call_tool("sh__say", "{}", None).await.unwrap().is_error };
         wait_until("it answers again", LIMIT, says_again).await.unwrap();
@@ -478,13 +506,86 @@ async fn a_program_ends_with_its_children_however_the_gateway_ends() {
 }
 
 #[tokio::test]
+async fn calls_under_way_finish_on_a_server_that_a_reload_takes_away() {
+    let (gateway, folder) = with_shell().await;
+    let client = gateway.client("ann").await;
+    let rest = tokio::spawn(async move { tools_client(&client, "/mcp", None).call_tool("sh__nap", "{}", None).await });
+    let has_begun = || async { folder.path().join("napping").exists() };
+    wait_until("the call has begun", LIMIT, has_begun).await.unwrap();
+    let program = written_id(folder.path(), "pid");
+    let setup = Setup { models: "{}".to_owned(), servers: "{}".to_owned(), ..Setup::default() };
+    gateway.configure(&setup.config("", ""));
+    gateway.wait_for_log("the configuration was taken in", 1).await;
+    assert_eq!(rest.await.unwrap().unwrap().text, "rested");
+    wait_for_end(program, "the program").await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_no_server_is_ended_before_it_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("no-server.sh");
+    let line = r#"printf '{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no"}}\n' "$id""#;
+    let text = format!(
+        "echo $$ >> '{0}/pids'\nid=1; while read -r _; do {line}; id=$((id + 1)); done; sleep 1000\n",
+        folder.path().display()
+    );
+    std::fs::write(&script, text).unwrap();
+    let gateway = with_servers(&format!("{{ no: {{ command: [sh, '{}'] }} }}", script.display()), ALL).await;
+    let pids = || -> Vec<u32> {
+        let text = std::fs::read_to_string(folder.path().join("pids")).unwrap_or_default();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    };
+    wait_until("it was started twice", LIMIT, || async { pids().len() >= 2 }).await.unwrap();
+    wait_for_end(pids()[0], "the first").await;
+    gateway.finish().await;
+    for pid in pids() {
+        wait_for_end(pid, "every one").await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_read_spoils_nobody_elses_call_and_no_stop() {
+    let (mut gateway, folder) = with_shell().await;
+    let key = gateway.key("ann").await;
+    let program = written_id(folder.path(), "pid");
+    signal(program, Signal::STOP);
+    // More than the pipes on the way take, and the client leaves in the middle of it.
+    let client = Client::new(&gateway.url()).with_key(&key);
+    let large = format!(r#"{{"to":"{}"}}"#, "x".repeat(900_000));
+    let call = tokio::spawn(async move { call_modern(&client, "/mcp", "sh__say", &large).await });
+    let is_admitted = || async { gateway.entries().iter().any(|entry| matches!(entry.event, Event::CallAdmitted(_))) };
+    wait_until("the call is admitted", LIMIT, is_admitted).await.unwrap();
+    call.abort();
+    let is_settled = || async { gateway.entries().iter().any(|entry| matches!(entry.event, Event::CallSettled(_))) };
+    wait_until("the call is settled", LIMIT, is_settled).await.unwrap();
+    signal(program, Signal::CONT);
+    let client = gateway.stranger().with_key(&key);
+    let mut calls = tools_client(&client, "/mcp", None);
+    assert_eq!(calls.call_tool("sh__say", "{}", None).await.unwrap().text, "said");
+    assert_eq!(written_id(folder.path(), "pid"), program, "it is the same program");
+    signal(program, Signal::STOP);
+    let large = format!(r#"{{"to":"{}"}}"#, "x".repeat(900_000));
+    let call = tokio::spawn(async move { call_modern(&client, "/mcp", "sh__say", &large).await });
+    let are_admitted = || async {
+        gateway.entries().iter().filter(|entry| matches!(entry.event, Event::CallAdmitted(_))).count() == 3
+    };
+    wait_until("the call is admitted", LIMIT, are_admitted).await.unwrap();
+    call.abort();
+    gateway.stop().await;
+    wait_for_end(program, "the program").await;
+    gateway.restart().await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn tools_that_a_server_has_anew_are_there_without_a_restart() {
     let (gateway, _folder) = with_shell().await;
     let client = gateway.client("ann").await;
     let mut calls = tools_client(&client, "/mcp", None);
     assert!(calls.call_tool("sh__more", "{}", None).await.is_err());
     calls.call_tool("sh__grow", "{}", None).await.unwrap();
-    let has_grown = || async { tools_client(&client, "/mcp", None).list_tools().await.unwrap().len() == 6 };
+    let has_grown = || async { tools_client(&client, "/mcp", None).list_tools().await.unwrap().len() == 7 };
     wait_until("the new tool is listed", LIMIT, has_grown).await.unwrap();
     assert_eq!(calls.call_tool("sh__more", "{}", None).await.unwrap().text, "said more");
     let observed = gateway.entries().into_iter().filter(|entry| matches!(entry.event, Event::ToolsObserved(_)));

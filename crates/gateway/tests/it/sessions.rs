@@ -186,7 +186,8 @@ async fn the_scratchpad_is_written_by_compare_and_set() {
     let scene = Scene::start().await;
     let client = scene.client("ann").await;
     // For each condition: what comes when there is nothing, when there is version 1, and when there is version 2.
-    let matrix: &[(&[(&str, &str)], [u16; 3])] = &[
+    type Row<'a> = (&'a [(&'a str, &'a str)], [u16; 3]);
+    let matrix: &[Row<'_>] = &[
         (&[], [201, 204, 204]),
         (&[("if-none-match", "*")], [201, 412, 412]),
         (&[("if-match", "*")], [412, 204, 204]),
@@ -368,7 +369,8 @@ async fn the_history_has_every_message_once_and_survives_a_kill() {
 
     // Of a stream the client has what was said before the denial as well, in one message; and so it has the note.
     let insist = user("insist\nSAY so\nCALL tools__record {\"id\":\"x\",\"value\":20000}");
-    let heard = listen(&client, &in_session("stream"), &with(turn(&[insist.clone()]), "stream", json!(true))).await;
+    let heard =
+        listen(&client, &in_session("stream"), &with(turn(std::slice::from_ref(&insist)), "stream", json!(true))).await;
     ask(&client, &in_session("stream"), &turn(&[insist, assistant(&heard.text), user("SAY fine")])).await;
     let streamed = history(&client, "stream").await;
     assert_eq!(streamed.iter().filter(|line| line.starts_with("user: ")).count(), 2, "{streamed:?}");

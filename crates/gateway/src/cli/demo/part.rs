@@ -1,11 +1,15 @@
 //! The other processes of the story.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use portcullis_testkit::agent::{self, AgentOptions, Form};
 use portcullis_testkit::claims;
 use portcullis_testkit::model::{self, ModelOptions};
+#[cfg(target_os = "linux")]
+use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::net::TcpListener;
 
 use crate::cli::arguments::{AgentPart, Common, PartName};
@@ -17,7 +21,20 @@ pub(super) async fn run(common: &Common, part: &PartName) -> Result<(), Exit> {
         PartName::Model { port, key_file } => serve_model(*port, key_file.as_deref()).await,
         PartName::Claims { payments } => claims::serve_stdio(payments).await.map_err(Exit::io),
         PartName::Agent(part) => work(common, part).await,
+        PartName::Bound { argv } => Err(become_bound(argv)),
     }
+}
+
+/// Becomes the program, with the same process id, so that there is nothing between the demo and what it kills. The demo starts processes from its main thread only, whose
+/// end is the demo's: Linux means the thread when it says parent.
+fn become_bound(argv: &[String]) -> Exit {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        return Exit::system(format!("can't be bound to the demo: {error}"));
+    }
+    let Some((program, arguments)) = argv.split_first() else { return Exit::system("there is no program") };
+    let error = Command::new(program).args(arguments).exec();
+    Exit::system(format!("can't start `{program}`: {error}"))
 }
 
 async fn serve_model(port: u16, key_file: Option<&Path>) -> Result<(), Exit> {

@@ -125,10 +125,12 @@ impl Stage {
         &self.model_key
     }
 
-    /// This program with these arguments. It has a process group of its own: what is typed at the terminal reaches the demo alone, which then stops the others in order.
+    /// This program with these arguments, which does not outlive the demo. It has a process group of its own: what is typed at the terminal reaches the demo alone, which
+    /// then stops the others in order.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).current_dir(&self.directory).process_group(0);
+        command.args(["demo", "part", "bound", "--"]).arg(&self.program).args(arguments);
+        command.current_dir(&self.directory).process_group(0);
         command
     }
 

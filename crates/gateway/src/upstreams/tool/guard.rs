@@ -6,9 +6,13 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{ChildStdin, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How long a program may take to end by itself once its input has ended.
@@ -37,8 +41,10 @@ pub fn run(argv: &[String]) -> ExitCode {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let (sender, events) = sync_channel(2);
     if let Some(sink) = child.stdin.take() {
-        let sender = sender.clone();
-        std::thread::spawn(move || hand_on_input(sink, &sender));
+        let end = InputEnd { is_told: Arc::new(AtomicBool::new(false)), sender: sender.clone() };
+        let watched = end.clone();
+        std::thread::spawn(move || watch_input(&watched));
+        std::thread::spawn(move || hand_on_input(sink, &end));
     }
     std::thread::spawn(move || {
         let code = child.wait().map_or(ExitCode::FAILURE, code_of);
@@ -49,7 +55,36 @@ pub fn run(argv: &[String]) -> ExitCode {
     code
 }
 
-fn hand_on_input(mut sink: ChildStdin, sender: &SyncSender<Event>) {
+/// Who tells that the input has ended, once.
+#[derive(Clone)]
+struct InputEnd {
+    /// Set by whoever tells it first.
+    is_told: Arc<AtomicBool>,
+    sender: SyncSender<Event>,
+}
+
+impl InputEnd {
+    fn tell(&self) {
+        if !self.is_told.swap(true, Ordering::AcqRel) {
+            let _ = self.sender.send(Event::InputEnded);
+        }
+    }
+}
+
+/// Sees that nobody is left at the other end. A program that does not read holds up what is handed on to it, but not this.
+fn watch_input(end: &InputEnd) {
+    let input = std::io::stdin();
+    let mut watched = [PollFd::new(&input, PollFlags::empty())];
+    loop {
+        match poll(&mut watched, None) {
+            Ok(_) => return end.tell(),
+            Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn hand_on_input(mut sink: ChildStdin, end: &InputEnd) {
     let mut source = std::io::stdin().lock();
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length @ 1..) = source.read(&mut buffer) {
@@ -59,7 +94,7 @@ fn hand_on_input(mut sink: ChildStdin, sender: &SyncSender<Event>) {
         }
     }
     drop(sink);
-    let _ = sender.send(Event::InputEnded);
+    end.tell();
 }
 
 /// Waits until the program ends; once its input has ended, only for so long.

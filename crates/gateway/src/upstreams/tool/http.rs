@@ -20,6 +20,8 @@ use crate::upstreams::egress::{ToolCall, ToolServer, Waiting};
 
 /// How long a call may take where the configuration does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The number of the error that means so in the SDKs.
+const NO_SESSION: i64 = -32_000;
 /// The most pages of a list of tools that are read.
 const PAGES_LIMIT: usize = 64;
 /// Who the gateway says that it is.
@@ -41,6 +43,15 @@ struct Exchange {
     status: StatusCode,
     session: Option<HeaderValue>,
     outcome: Option<Outcome>,
+}
+
+impl Exchange {
+    /// Whether the server does not know the session: 404 by the specification (MCP 2025-11-25, "Session Management"), and 400 from servers that were made after
+    /// the examples of older SDKs.
+    fn has_no_session(&self) -> bool {
+        let is_refused = matches!(self.outcome, Some(Outcome::Error { code: NO_SESSION, .. }));
+        self.status == StatusCode::NOT_FOUND || (self.status == StatusCode::BAD_REQUEST && is_refused)
+    }
 }
 
 impl HttpToolServer {
@@ -107,17 +118,18 @@ impl HttpToolServer {
         loop {
             let (peer, id) = (self.peer().await?, self.id());
             let found = self.exchange(id, request(&peer, id), Some(&peer)).await?;
-            if found.status == StatusCode::NOT_FOUND && peer.session.is_some() && !is_again {
+            if found.has_no_session() && peer.session.is_some() && !is_again {
                 is_again = true;
                 self.forget(&peer).await;
                 continue;
             }
-            return match (found.outcome, found.status) {
-                (Some(outcome), _) => Ok(outcome),
-                (None, status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => {
+            return match (found.status, found.outcome) {
+                // What it says then is about the gateway's own credential, and not for the caller.
+                (status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _) => {
                     Err(UpstreamFault::Credential(status.to_string()))
                 }
-                (None, status) => Err(unexpected(status)),
+                (_, Some(outcome)) => Ok(outcome),
+                (status, None) => Err(unexpected(status)),
             };
         }
     }

@@ -15,7 +15,7 @@ use portcullis_interop::mcp::Version;
 use portcullis_interop::mcp::egress::{self, Inbound, Outcome, Outgoing, Peer};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::reply::{ToolAnswer, UpstreamFault};
@@ -33,6 +33,8 @@ const GREET_TIMEOUT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause between two starts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often it is looked whether those who wait have their answers, before a program is ended.
+const DRAIN_PAUSE: Duration = Duration::from_millis(20);
 /// The most pages of a list of tools that are read.
 const PAGES_LIMIT: usize = 64;
 /// The gateway's own program, which is the guard's as well. The link stays good when the file is replaced.
@@ -61,6 +63,8 @@ pub struct StdioToolServer {
 
 #[derive(Default)]
 struct Running {
+    /// Nothing is started any more.
+    is_stopped: bool,
     child: Option<Arc<Child>>,
     failures: u32,
     not_before: Option<Instant>,
@@ -74,10 +78,22 @@ struct Child {
 
 /// The pipe to a child and back.
 struct Line {
-    input: Mutex<ChildStdin>,
+    /// None once it is closed. Held while a message is written.
+    input: Arc<Mutex<Option<ChildStdin>>>,
+    stage: watch::Sender<Stage>,
     next_id: AtomicU64,
     /// Who waits for which answer; none once the child has ended. Held only to insert and remove.
     waiting: SyncMutex<Option<HashMap<u64, oneshot::Sender<Outcome>>>>,
+}
+
+/// How far a line has come. It only goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Open,
+    /// Nothing is asked any more; those who wait get their answers.
+    Closing,
+    /// Nothing is written any more.
+    Closed,
 }
 
 impl StdioToolServer {
@@ -96,6 +112,9 @@ impl StdioToolServer {
     /// The running child; starts one where there is none.
     async fn child(&self) -> Result<Arc<Child>, UpstreamFault> {
         let mut running = self.running.lock().await;
+        if running.is_stopped {
+            return Err(UpstreamFault::Unreachable("the server is not configured any more".to_owned()));
+        }
         if let Some(child) = running.child.as_ref().filter(|child| child.line.is_open()) {
             return Ok(child.clone());
         }
@@ -106,9 +125,7 @@ impl StdioToolServer {
                 wait.as_millis()
             )));
         }
-        let started = tokio::time::timeout(GREET_TIMEOUT, self.start()).await;
-        let started =
-            started.unwrap_or_else(|_| Err(UpstreamFault::Unreachable("the program was not ready in time".to_owned())));
+        let started = self.start().await;
         let pause = (FIRST_PAUSE * 2_u32.saturating_pow(running.failures.min(10))).min(LONGEST_PAUSE);
         running.not_before = Some(now() + pause);
         running.failures = if started.is_ok() { running.failures.min(1) } else { running.failures.saturating_add(1) };
@@ -132,20 +149,35 @@ impl StdioToolServer {
             return Err(UpstreamFault::Unreachable("the program has no pipes".to_owned()));
         };
         let line = Arc::new(Line {
-            input: Mutex::new(input),
+            input: Arc::new(Mutex::new(Some(input))),
+            stage: watch::Sender::new(Stage::Open),
             next_id: AtomicU64::new(1),
             waiting: SyncMutex::new(Some(HashMap::new())),
         });
         tokio::spawn(log_errors(self.name.clone(), errors));
         tokio::spawn(read_answers(line.clone(), output, self.has_changed.clone()));
         let (name, has_changed, ended) = (self.name.clone(), self.has_changed.clone(), line.clone());
+        let patience = self.timeout;
         tokio::spawn(async move {
-            let status = process.wait().await;
+            let status = tokio::select! {
+                status = process.wait() => status,
+                () = ended.drained(patience) => {
+                    // A message that the program does not read is given up; the guard then sees the end of its input and ends the program.
+                    ended.stage.send_replace(Stage::Closed);
+                    drop(ended.input.lock().await.take());
+                    process.wait().await
+                }
+            };
             tracing::info!(server = %name, status = ?status.ok().and_then(|status| status.code()), "the server's program has ended");
             ended.end();
             has_changed.store(true, Ordering::Release);
         });
-        greet(line).await
+        let mut unready = Unready(Some(line.clone()));
+        let greeted = tokio::time::timeout(GREET_TIMEOUT, greet(line)).await;
+        let late = |_| Err(UpstreamFault::Unreachable("the program was not ready in time".to_owned()));
+        let child = greeted.unwrap_or_else(late)?;
+        unready.0 = None;
+        Ok(child)
     }
 
     async fn ask(&self, request: impl Fn(&Peer<'_>, u64) -> Outgoing) -> Result<Outcome, UpstreamFault> {
@@ -190,9 +222,9 @@ impl ToolServer for StdioToolServer {
     fn stop(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
             let mut running = self.running.lock().await;
+            running.is_stopped = true;
             if let Some(child) = running.child.take() {
-                // The guard sees the end of its input and ends the program.
-                let _ = child.line.input.lock().await.shutdown().await;
+                child.line.close();
             }
         })
     }
@@ -218,12 +250,37 @@ impl Line {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
+    /// Nothing is asked any more; the program is ended when those who wait have their answers.
+    fn close(&self) {
+        self.stage.send_replace(Stage::Closing);
+    }
+
+    async fn is_at(&self, stage: Stage) {
+        // The sender is our own: it can't be gone.
+        let _ = self.stage.subscribe().wait_for(|now| *now >= stage).await;
+    }
+
+    /// Resolves when the line is closed and nobody waits any more, or has waited for `patience`.
+    async fn drained(&self, patience: Duration) {
+        self.is_at(Stage::Closing).await;
+        let is_waited_on = || {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
+        };
+        let drained = async {
+            while is_waited_on() {
+                tokio::time::sleep(DRAIN_PAUSE).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, drained).await;
+    }
+
     /// Nobody gets an answer any more.
     fn end(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    async fn ask(&self, request: impl FnOnce(u64) -> Outgoing) -> Result<Outcome, UpstreamFault> {
+    async fn ask(self: &Arc<Self>, request: impl FnOnce(u64) -> Outgoing) -> Result<Outcome, UpstreamFault> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         match &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -235,16 +292,40 @@ impl Line {
         receiver.await.map_err(|_| UpstreamFault::Broken("the program has ended".to_owned()))
     }
 
-    async fn write(&self, message: &str) -> std::io::Result<()> {
-        let mut input = self.input.lock().await;
-        input.write_all(format!("{message}\n").as_bytes()).await?;
-        input.flush().await
+    /// Writes a message. Who leaves before it is their turn has sent nothing; from then on a task writes it to its end, since half a message would spoil the next.
+    async fn write(self: &Arc<Self>, message: &str) -> std::io::Result<()> {
+        let mut input = self.input.clone().lock_owned().await;
+        let (line, message) = (self.clone(), format!("{message}\n"));
+        let written = tokio::spawn(async move {
+            let broken = || Err(std::io::ErrorKind::BrokenPipe.into());
+            let Some(input) = input.as_mut() else { return broken() };
+            let write = async {
+                input.write_all(message.as_bytes()).await?;
+                input.flush().await
+            };
+            tokio::select! {
+                written = write => written,
+                () = line.is_at(Stage::Closed) => broken(),
+            }
+        });
+        written.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
     fn answer(&self, id: u64, outcome: Outcome) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = waiting.as_mut().and_then(|waiting| waiting.remove(&id)) {
             let _ = sender.send(outcome);
+        }
+    }
+}
+
+/// A program that is being greeted. If that fails or is given up, the program is ended.
+struct Unready(Option<Arc<Line>>);
+
+impl Drop for Unready {
+    fn drop(&mut self) {
+        if let Some(line) = &self.0 {
+            line.close();
         }
     }
 }

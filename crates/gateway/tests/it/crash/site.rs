@@ -61,6 +61,8 @@ when { context.arguments.value.greaterThan(decimal("10000.0")) };
 pub(super) struct Site {
     folder: TempDir,
     port: u16,
+    /// With `{PORT}` where the port stands.
+    configuration: String,
     /// Ended when it is dropped.
     _servers: JoinSet<()>,
 }
@@ -87,32 +89,18 @@ impl Site {
             servers.spawn(async move { tool_server::serve(listener, options).await.unwrap() });
             urls.push(url);
         }
-        let site = Self { folder, port: free_port(), _servers: servers };
-        std::fs::write(site.file("rules.cedar"), RULES).unwrap();
-        std::fs::write(site.file("portcullis.yaml"), site.configuration(&model, &urls[0], &urls[1])).unwrap();
+        let configuration = configuration(folder.path(), &model, &urls[0], &urls[1]);
+        std::fs::write(folder.path().join("rules.cedar"), RULES).unwrap();
+        let mut site = Self { folder, port: 0, configuration, _servers: servers };
+        site.move_away();
         site
     }
 
-    fn configuration(&self, model: &str, modern: &str, legacy: &str) -> String {
-        // The child has a child of its own that does not listen to anybody: it must not be left behind either.
-        let script = r#"tail -f "$1" >/dev/null & exec "$2" demo part claims --ledger "$1""#;
-        let (port, own, ledger) = (self.port, env!("CARGO_BIN_EXE_portcullis"), self.file(CHILD));
-        std::fs::write(&ledger, "").unwrap();
-        let command = serde_json::json!(["sh", "-c", script, "sh", ledger, own]);
-        format!(
-            "server: {{ listen: '127.0.0.1:{port}' }}\n\
-             journal: {{ store: 'sqlite:data' }}\n\
-             identity: {{ principals: {{ ann: {{}}, bob: {{}}, {POOR}: {{}}, {GUEST}: {{}} }} }}\n\
-             registry:\n\
-             \x20 models:\n\
-             \x20   scripted: {{ base_url: '{model}/v1', price: {{ input: 1.00, output: 2.00 }}, max_output_tokens: 200 }}\n\
-             \x20 servers:\n\
-             \x20   {MODERN}: {{ url: '{modern}/mcp' }}\n\
-             \x20   {LEGACY}: {{ url: '{legacy}/mcp' }}\n\
-             \x20   {CHILD}: {{ command: {command} }}\n\
-             policy: {{ files: [rules.cedar] }}\n\
-             ledger: {{ budgets: {{ {POOR}: {{ usd: 0.01 }}, ann: {{ usd: 1000 }} }}, session: {{ usd: 100 }} }}\n"
-        )
+    /// Takes another port, as when somebody else has taken this one while no gateway had it.
+    pub(super) fn move_away(&mut self) {
+        self.port = free_port();
+        let configuration = self.configuration.replace("{PORT}", &self.port.to_string());
+        std::fs::write(self.file("portcullis.yaml"), configuration).unwrap();
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -169,6 +157,29 @@ impl Site {
     pub(super) fn keep(self) -> PathBuf {
         self.folder.keep()
     }
+}
+
+/// The configuration of a gateway between these servers. The child process is a program with a child of its own that does not listen to anybody: it must
+/// not be left behind either.
+fn configuration(folder: &Path, model: &str, modern: &str, legacy: &str) -> String {
+    let script = r#"tail -f "$1" >/dev/null & exec "$2" demo part claims --payments "$1""#;
+    let payments = folder.join(CHILD);
+    std::fs::write(&payments, "").unwrap();
+    let command = serde_json::json!(["sh", "-c", script, "sh", payments, env!("CARGO_BIN_EXE_portcullis")]);
+    format!(
+        "server: {{ listen: '127.0.0.1:{{PORT}}' }}\n\
+         journal: {{ store: 'sqlite:data' }}\n\
+         identity: {{ principals: {{ ann: {{}}, bob: {{}}, {POOR}: {{}}, {GUEST}: {{}} }} }}\n\
+         registry:\n\
+         \x20 models:\n\
+         \x20   scripted: {{ base_url: '{model}/v1', price: {{ input: 1.00, output: 2.00 }}, max_output_tokens: 200 }}\n\
+         \x20 servers:\n\
+         \x20   {MODERN}: {{ url: '{modern}/mcp' }}\n\
+         \x20   {LEGACY}: {{ url: '{legacy}/mcp' }}\n\
+         \x20   {CHILD}: {{ command: {command} }}\n\
+         policy: {{ files: [rules.cedar] }}\n\
+         ledger: {{ budgets: {{ {POOR}: {{ usd: 0.01 }}, ann: {{ usd: 1000 }} }}, session: {{ usd: 100 }} }}\n"
+    )
 }
 
 impl Started {

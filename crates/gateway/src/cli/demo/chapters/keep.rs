@@ -12,9 +12,8 @@ pub(in crate::cli::demo) fn tell(stage: &Stage, page: &Page, is_kept: bool) {
     }
     page.text("Everything runs. Try this in another terminal:");
     page.verbatim(&commands(stage));
-    page.text(
-        "The rules and the configuration are taken in as you save them. Ctrl-C stops everything; the files stay.",
-    );
+    page.text("The rules and the configuration are taken in as you save them.");
+    page.text("Ctrl-C stops everything; the files stay.");
 }
 
 fn commands(stage: &Stage) -> String {
