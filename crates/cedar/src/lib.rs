@@ -65,7 +65,7 @@ mod slice;
 mod fixture;
 #[cfg(test)]
 mod oracle;
-#[cfg(test)]
+#[cfg(all(test, not(debug_assertions)))]
 mod speed;
 
 pub use compile::compile;

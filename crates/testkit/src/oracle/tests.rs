@@ -434,6 +434,7 @@ fn long_journals_of_lawful_calls_are_accepted() {
 }
 
 #[test]
+#[cfg(not(debug_assertions))]
 #[ignore = "a measurement, for a release build"]
 #[expect(clippy::disallowed_methods, reason = "it measures")]
 fn a_hundred_thousand_entries_are_judged_in_about_a_second() {

@@ -15,7 +15,7 @@ struct Asking {
     path: String,
     session: Option<SessionId>,
     body: String,
-    /// Stands in the answer, if it is one of plain text.
+    /// The first line of the answer, if it is one of plain text.
     marker: Option<String>,
 }
 

@@ -285,14 +285,15 @@ async fn histories(admin: &Client, chats: &[ChatNote]) -> Result<Vec<String>, St
         let said: Vec<&str> = history["messages"].as_array().into_iter().flatten().filter_map(spoken).collect();
         let expected =
             chats.iter().filter(|other| other.session == note.session).filter_map(|other| other.marker.as_deref());
-        let missing = expected.filter(|marker| !said.iter().any(|text| text.starts_with(marker)));
+        let missing = expected.filter(|marker| !said.contains(marker));
         problems.extend(missing.map(|marker| format!("the history of {} does not have `{marker}`", note.session)));
     }
     Ok(problems)
 }
 
+/// The first line of what the model said.
 fn spoken(message: &Value) -> Option<&str> {
-    message["content"].as_str().filter(|_| message["role"] == "assistant")
+    message["content"].as_str().filter(|_| message["role"] == "assistant").and_then(|text| text.lines().next())
 }
 
 /// The last version that was told of a value is there, or a later one whose writer was told nothing.

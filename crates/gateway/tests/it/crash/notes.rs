@@ -61,7 +61,7 @@ pub(super) enum Heard {
 pub(super) struct ChatNote {
     pub(super) call: CallId,
     pub(super) session: SessionId,
-    /// A text that the answer has, where the history must have it as well.
+    /// The first line of the answer, where it is known; the history must have it as well.
     pub(super) marker: Option<String>,
     /// In which round.
     pub(super) round: u64,

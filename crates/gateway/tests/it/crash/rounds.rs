@@ -1,6 +1,5 @@
 //! Rounds: start, judge, load, kill. A few rounds share a data directory; then a new one begins, with a first start that may be killed as well.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portcullis_testkit::http::Client;
@@ -11,7 +10,7 @@ use super::chance::Chance;
 use super::journal::{Stall, Stored};
 use super::judge::{Judge, Verdict, ask};
 use super::notes::{KeyNote, Notes, Revoked, Shared};
-use super::processes::{self, Process};
+use super::processes::{self, Processes};
 use super::report::Report;
 use super::site::{PRINCIPALS, Site, Started};
 
@@ -61,6 +60,9 @@ pub(super) async fn run(options: &Options) -> Result<Report, String> {
     if middle > MIDDLE_START || longest > LONGEST_START {
         return Err(format!("starting takes too long\n{report}"));
     }
+    if report.acknowledged == 0 || report.effects == 0 {
+        return Err(format!("nothing was put to the test\n{report}"));
+    }
     Ok(report)
 }
 
@@ -74,7 +76,7 @@ struct Life {
     /// A key for each principal, once they were issued.
     keys: Vec<String>,
     /// Children of gateways that were killed.
-    orphans: BTreeSet<Process>,
+    orphans: Processes,
 }
 
 impl Life {
@@ -86,7 +88,7 @@ impl Life {
             judge: Judge::default(),
             last: Verdict::default(),
             keys: Vec::new(),
-            orphans: BTreeSet::new(),
+            orphans: Processes::new(),
         }
     }
 
@@ -128,7 +130,9 @@ impl Life {
         self.kill(&mut started);
         load.end().await;
         report.stalled += u64::from(is_stalled);
-        stall.map_or(Ok(()), Stall::end).map_err(broken)
+        stall.map_or(Ok(()), Stall::end).map_err(broken)?;
+        // Also what nobody has recovered yet is a whole record.
+        if self.chance.one_in(4) { self.verify().await } else { Ok(()) }
     }
 
     /// The end of a life: load that comes to its end, a gateway that is asked to stop, and the record judged without it.
@@ -192,10 +196,14 @@ impl Life {
         self.orphans.append(&mut processes::of(self.site.folder()));
     }
 
-    async fn gone(&self, processes: BTreeSet<Process>) -> Result<(), String> {
-        let is_gone = || async { processes::of(self.site.folder()).is_disjoint(&processes) };
-        let gone = wait_until("children have followed their gateway", ORPHAN_LIMIT, is_gone).await;
-        gone.map_err(|problem| format!("{problem}: {:?}", processes::of(self.site.folder()).intersection(&processes)))
+    async fn gone(&self, processes: Processes) -> Result<(), String> {
+        let left = || {
+            let mut running = processes::of(self.site.folder());
+            running.retain(|process, _| processes.contains_key(process));
+            running
+        };
+        let gone = wait_until("children have followed their gateway", ORPHAN_LIMIT, || async { left().is_empty() });
+        gone.await.map_err(|problem| format!("{problem}: {:?}", left()))
     }
 
     /// Keys are issued once; they are to open the door after every kill.
@@ -235,11 +243,11 @@ impl Life {
     async fn verify(&self) -> Result<(), String> {
         let command = self.site.command(&["journal", "verify"]);
         let output = tokio::process::Command::from(command).output().await.map_err(|error| error.to_string())?;
-        let said = String::from_utf8_lossy(&output.stderr);
         if output.status.success() {
             return Ok(());
         }
-        Err(format!("`portcullis journal verify`: {}\n{said}", output.status))
+        let said = [output.stdout, output.stderr].concat();
+        Err(format!("`portcullis journal verify`: {}\n{}", output.status, String::from_utf8_lossy(&said)))
     }
 
     fn add(&self, report: &mut Report) {

@@ -111,8 +111,9 @@ fn sent(caller: &Caller, tracing: &Tracing) {
 }
 
 fn heard(caller: &Caller, tracing: &Tracing, is_error: bool, text: &str) -> Result<(), End> {
+    let done = [format!("recorded {}", tracing.id), format!("paid for {}.", tracing.id)];
     let heard = match (is_error, tracing.is_denied) {
-        (false, false) if text.contains(&tracing.id) => Heard::Done,
+        (false, false) if done.iter().any(|done| text.ends_with(done)) => Heard::Done,
         (true, true) if text.contains(DENIED) => Heard::Denied,
         _ => return Err(End::Wrong(format!("{} of {} is answered with `{text}`", tracing.arguments, tracing.server))),
     };
