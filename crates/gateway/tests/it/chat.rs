@@ -237,27 +237,37 @@ async fn what_can_not_be_read_is_refused_before_anything_is_asked() {
     let not_utf8 =
         [br#"{"model":"scripted","messages":[{"role":"user","content":""#.as_slice(), &[0xff], br#""}]}"#].concat();
     let key = scene.gateway.key("ann").await;
-    let answer = send_raw(&scene.gateway, &key, not_utf8.len(), &not_utf8).await;
+    let answer = send_raw(&scene.gateway, &key, not_utf8.len(), &not_utf8, Then::Waits).await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     // Half of what was announced, and then the end: whatever is answered, nothing is asked.
-    let answer = send_raw(&scene.gateway, &key, 500, br#"{"model":"scripted","messages":[]}"#).await;
+    let answer = send_raw(&scene.gateway, &key, 500, br#"{"model":"scripted","messages":[]}"#, Then::Ends).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
-    let answer = send_raw(&scene.gateway, &key, 30_000, &[b'x'; 100]).await;
+    let answer = send_raw(&scene.gateway, &key, 30_000, &[b'x'; 100], Then::Waits).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert_eq!(scene.model.requests().await.len(), 0);
     assert_eq!(ask(&client, COMPLETIONS, &saying("SAY fine")).await.status, 200);
     scene.finish().await;
 }
 
-/// Sends a body of which only a part may be what its length says, then nothing more; what comes back.
-async fn send_raw(gateway: &Gateway, key: &str, length: usize, body: &[u8]) -> String {
+/// What a client does once it has sent what it has.
+#[derive(PartialEq)]
+enum Then {
+    /// It closes its half, which to an HTTP/1.1 server means that it has left.
+    Ends,
+    Waits,
+}
+
+/// Sends a body of which only a part may be what its length says; what comes back.
+async fn send_raw(gateway: &Gateway, key: &str, length: usize, body: &[u8], then: Then) -> String {
     let address = gateway.url().replace("http://", "");
     let mut socket = TcpStream::connect(&address).await.unwrap();
     let head = format!(
         "POST {COMPLETIONS} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
     );
     socket.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
-    socket.shutdown().await.unwrap();
+    if then == Then::Ends {
+        socket.shutdown().await.unwrap();
+    }
     let mut answer = Vec::new();
     // A connection that was reset has said what there was to say.
     let _ = socket.read_to_end(&mut answer).await;
