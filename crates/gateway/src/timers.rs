@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 
 use crate::assemble::Assembly;
@@ -20,32 +20,31 @@ const REFRESH_EVERY: u32 = 120;
 const RETRY_EVERY: u32 = 6;
 
 /// Keeps the assembly up to date until `stop` says so; then hands it back.
-pub async fn run(mut assembly: Assembly, mut stop: watch::Receiver<bool>) -> Assembly {
+pub async fn run(mut assembly: Assembly, mut hangup: Signal, mut stop: watch::Receiver<bool>) -> Assembly {
     let (changed, mut changes) = mpsc::channel::<()>(1);
     // Held to the end: dropping it ends the watch.
     let mut watcher = watch_files(&assembly, changed.clone());
-    let mut hangup = signal(SignalKind::hangup()).ok();
     let mut looks = 0_u32;
     loop {
-        let hung_up = async {
-            match &mut hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         let due = tokio::select! {
             () = stopped(&mut stop) => break,
-            _ = hung_up => Due::Reload,
+            Some(()) = hangup.recv() => Due::Reload,
             Some(()) = changes.recv() => Due::Changed,
             () = tokio::time::sleep(LOOK_INTERVAL) => Due::Look,
         };
         match due {
-            Due::Reload => reload(&mut assembly).await,
-            Due::Changed => {
-                tokio::time::sleep(SETTLE).await;
-                while changes.try_recv().is_ok() {}
+            Due::Reload | Due::Changed => {
+                if matches!(due, Due::Changed) {
+                    tokio::time::sleep(SETTLE).await;
+                    while changes.try_recv().is_ok() {}
+                }
+                let files = assembly.files();
                 reload(&mut assembly).await;
-                watcher = watch_files(&assembly, changed.clone());
+                if assembly.files() != files {
+                    watcher = watch_files(&assembly, changed.clone());
+                    // What was changed before the new files were watched, nobody has told.
+                    reload(&mut assembly).await;
+                }
             }
             Due::Look => {
                 looks = looks.wrapping_add(1);

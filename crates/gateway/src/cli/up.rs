@@ -1,9 +1,10 @@
 //! `portcullis up`: the gateway itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
 use crate::assemble::{Assembly, StartFault};
@@ -12,8 +13,14 @@ use crate::cli::exit::Exit;
 use crate::cli::print::error_line;
 use crate::doors::arrived::Doors;
 use crate::doors::serve::serve;
+use crate::life::Gate;
 use crate::telemetry::logging;
 use crate::timers;
+
+/// How long calls may take to be settled once nobody waits for their answers any more.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+/// How often it is looked whether they are.
+const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) async fn run(common: &Common, up: &Up) -> Result<(), Exit> {
     logging::start(&up.log, up.log_json);
@@ -24,6 +31,8 @@ pub(super) async fn run(common: &Common, up: &Up) -> Result<(), Exit> {
     let listener = TcpListener::bind(server.listen).await;
     let listener = listener.map_err(|error| Exit::system(format!("can't listen at {}: {error}", server.listen)))?;
     let address = listener.local_addr().unwrap_or(server.listen);
+    // Before anybody can know that the gateway is there: until somebody listens to them, signals kill.
+    let signals = Signals::listen().map_err(|error| Exit::system(format!("can't listen to signals: {error}")))?;
     announce(&assembly, address);
     let doors = Arc::new(Doors {
         gate: gate.clone(),
@@ -32,9 +41,11 @@ pub(super) async fn run(common: &Common, up: &Up) -> Result<(), Exit> {
         calls: Arc::new(Semaphore::new(server.calls_limit)),
     });
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(stop_on_signal(stop));
-    let kept = tokio::spawn(timers::run(assembly, stopped.clone()));
+    let Signals { terminate, interrupt, hangup } = signals;
+    tokio::spawn(stop_on_signal(stop, terminate, interrupt));
+    let kept = tokio::spawn(timers::run(assembly, hangup, stopped.clone()));
     serve(listener, doors, stopped, || gate.snapshot.load().drain()).await;
+    settle_rest(&gate).await;
     let assembly = kept.await.map_err(|error| Exit::system(error.to_string()))?;
     assembly.stop().await;
     tracing::info!("stopped");
@@ -57,11 +68,36 @@ fn end_of_store(fault: &crate::journal::StoreFault) {
     std::process::exit(74);
 }
 
-async fn stop_on_signal(stop: watch::Sender<bool>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return;
+/// The signals that the gateway obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Calls whose callers have left are cancelled and still to be written down; they have no connection any more that is waited for.
+async fn settle_rest(gate: &Gate) {
+    let settled = async {
+        while gate.journal.read(|world| world.open_calls.len()).await.is_ok_and(|open| open > 0) {
+            tokio::time::sleep(SETTLE_PAUSE).await;
+        }
     };
+    if tokio::time::timeout(SETTLE_LIMIT, settled).await.is_err() {
+        tracing::warn!("calls were still open at the end; the next start settles them as unknown");
+    }
+}
+
+async fn stop_on_signal(stop: watch::Sender<bool>, mut terminate: Signal, mut interrupt: Signal) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

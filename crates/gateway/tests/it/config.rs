@@ -81,9 +81,12 @@ async fn twenty_reloads_under_load_fail_no_request() {
     is_over.store(true, Ordering::SeqCst);
     // A worker whose assertion failed brings the test down here.
     load.join_all().await;
-    let mut tools = tools_client(&client, "/mcp", None);
-    let answer = tools.call_tool("tools__record", r#"{"id":"x","value":50000}"#, None).await.unwrap();
-    assert_eq!(answer.text, "Limit 18. Escalate to Manager.");
+    let is_new = || async {
+        let mut tools = tools_client(&client, "/mcp", None);
+        let answer = tools.call_tool("tools__record", r#"{"id":"x","value":50000}"#, None).await.unwrap();
+        answer.text == "Limit 18. Escalate to Manager."
+    };
+    wait_until("the last rules are in force", LIMIT, is_new).await.unwrap();
     assert!(scene.recorded().is_empty());
     let derived = scene.finish().await;
     assert!(derived.counts["policy.activated"] >= 11, "{:?}", derived.counts);
@@ -146,14 +149,17 @@ async fn what_is_new_in_the_configuration_is_there_after_a_reload() {
     let other = Upstream::model(&["second"]).await;
     let client = scene.client("ann").await;
     let second = with(saying("SAY hi"), "model", json!("second"));
-    assert_eq!(ask(&client, COMPLETIONS, &second).await.status, 404);
+    let wait_for = async |status: u16| {
+        let is_so = || async { ask(&client, COMPLETIONS, &second).await.status == status };
+        wait_until(&format!("the second model answers {status}"), LIMIT, is_so).await.unwrap();
+    };
+    wait_for(404).await;
     let mut config = Setup::default().config(&scene.model.url, &scene.tools.url);
     config = config.replace("boss: {", "carl: {}, boss: {");
     let model = format!("models: {{ second: {{ base_url: '{}/v1', api_key: '{MODEL_KEY}' }}, ", other.url);
     config = config.replace("models: { ", &model);
     scene.gateway.configure(&config);
-    scene.gateway.wait_for_log("the configuration was taken in", 1).await;
-    assert_eq!(ask(&client, COMPLETIONS, &second).await.status, 200);
+    wait_for(200).await;
     assert_eq!(ask(&scene.client("carl").await, COMPLETIONS, &second).await.status, 200);
     // A new file of rules is watched from then on.
     scene.gateway.replace(
@@ -161,11 +167,10 @@ async fn what_is_new_in_the_configuration_is_there_after_a_reload() {
         r#"@message("Not today.") forbid (principal, action == Action::"call_model", resource);"#,
     );
     scene.gateway.configure(&config.replace("[rules.cedar]", "[rules.cedar, more.cedar]"));
-    scene.gateway.wait_for_log("the configuration was taken in", 2).await;
+    wait_for(403).await;
     assert_eq!(ask(&client, COMPLETIONS, &second).await.json()["error"]["message"], json!("Not today."));
     scene.gateway.replace("more.cedar", "// Nothing.\n");
-    scene.gateway.wait_for_log("the configuration was taken in", 3).await;
-    assert_eq!(ask(&client, COMPLETIONS, &second).await.status, 200);
+    wait_for(200).await;
     scene.finish().await;
 }
 
