@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// An answer on its way out.
 pub type Answer = Response<AnswerBody>;
@@ -27,7 +27,15 @@ pub enum AnswerBody {
     /// All of it at once.
     Whole(Option<Bytes>),
     /// As the sender has it; it ends when the sender is dropped.
-    Pieces(mpsc::Receiver<Bytes>),
+    Pieces(Pieces),
+}
+
+/// What comes in pieces.
+#[derive(Debug)]
+pub struct Pieces {
+    receiver: mpsc::Receiver<Bytes>,
+    /// The call is under way as long as pieces come.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Body for AnswerBody {
@@ -40,7 +48,7 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Pieces(receiver) => {
+            Self::Pieces(Pieces { receiver, .. }) => {
                 receiver.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
             }
         }
@@ -86,7 +94,7 @@ pub fn empty(status: u16) -> Answer {
 /// A stream of server-sent events from what the receiver gets.
 #[must_use]
 pub fn events(pieces: mpsc::Receiver<Bytes>) -> Answer {
-    let mut answer = Response::new(AnswerBody::Pieces(pieces));
+    let mut answer = Response::new(AnswerBody::Pieces(Pieces { receiver: pieces, place: None }));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -99,6 +107,15 @@ pub fn events(pieces: mpsc::Receiver<Bytes>) -> Answer {
 pub fn with_header(mut answer: Answer, name: HeaderName, value: &str) -> Answer {
     if let Ok(value) = HeaderValue::from_str(value) {
         answer.headers_mut().insert(name, value);
+    }
+    answer
+}
+
+/// The answer, which keeps its place among the calls under way until it is over: at once where it is whole, with its last piece where it comes in pieces.
+#[must_use]
+pub fn keeping(mut answer: Answer, place: OwnedSemaphorePermit) -> Answer {
+    if let AnswerBody::Pieces(pieces) = answer.body_mut() {
+        pieces.place = Some(place);
     }
     answer
 }

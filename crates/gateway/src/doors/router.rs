@@ -58,15 +58,15 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
 }
 
 async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived) -> Answer {
-    let Ok(_place) = doors.calls.clone().try_acquire_owned() else {
+    let Ok(place) = doors.calls.clone().try_acquire_owned() else {
         return refuse_as(language, &Refusal::new(Code::TooMany, "too many calls are under way"));
     };
     let answer = match language {
         Language::Openai => openai::enter(doors, arrived).await,
-        Language::Mcp => return mcp::enter(doors, arrived).await,
+        Language::Mcp => Ok(mcp::enter(doors, arrived).await),
         Language::Api => admin::enter(doors, arrived).await,
     };
-    answer.unwrap_or_else(|refusal| refuse_as(language, &refusal))
+    answer::keeping(answer.unwrap_or_else(|refusal| refuse_as(language, &refusal)), place)
 }
 
 fn language(path: &str) -> Language {

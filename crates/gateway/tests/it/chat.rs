@@ -463,3 +463,26 @@ async fn models_that_the_caller_may_not_call_are_not_shown() {
     assert_eq!(scene.model.requests().await.len(), 0);
     scene.finish().await;
 }
+
+#[tokio::test]
+async fn only_so_many_calls_are_under_way_at_a_time() {
+    let scene = Scene::of(&Setup { server: ", calls_limit: 2", ..Setup::default() }).await;
+    let key = scene.gateway.key("ann").await;
+    let new_client = || Client::new(&scene.gateway.url()).with_key(&key);
+    // One that has begun to answer, and one that has not.
+    let mut stream = begin(&new_client(), COMPLETIONS, &streaming("SAY one\nHANG")).await;
+    assert!(stream.next_event().await.unwrap().is_some());
+    let client = new_client();
+    let waiting = tokio::spawn(async move { ask(&client, COMPLETIONS, &saying("HANG")).await });
+    let two_are_asked = || async { scene.model.requests().await.len() == 2 };
+    wait_until("both are under way", LIMIT, two_are_asked).await.unwrap();
+    let refused = ask(&new_client(), COMPLETIONS, &saying("SAY hi")).await;
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (429, &json!("too_many")));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(new_client().get("/healthz").await.unwrap().status, 200, "health is no call");
+    drop(stream);
+    let has_place = || async { ask(&new_client(), COMPLETIONS, &saying("SAY hi")).await.status == 200 };
+    wait_until("there is a place again", LIMIT, has_place).await.unwrap();
+    waiting.abort();
+    scene.finish().await;
+}

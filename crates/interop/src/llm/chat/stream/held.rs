@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use portcullis_domain::refusal::{Code, Refusal};
+use serde::de::IgnoredAny;
 
 use crate::frame::object::{Object, quoted};
 use crate::llm::chat::call::{CallKind, Parts, ToolCall, unreadable};
@@ -53,6 +54,12 @@ impl HeldCall {
 
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether nothing more can be meant to come: its arguments are JSON as they are. Of free text nobody knows, so it counts as whole.
+    pub(super) fn is_whole(&self) -> bool {
+        let is_function = self.kind.is_none_or(|kind| kind == CallKind::Function);
+        !is_function || serde_json::from_str::<IgnoredAny>(&self.arguments).is_ok()
     }
 
     /// Whether a piece belongs to this call. Some providers number all calls 0 and tell them apart by their ids.

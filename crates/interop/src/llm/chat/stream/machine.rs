@@ -19,12 +19,17 @@ use crate::llm::chat::usage;
 pub const EVENT_LIMIT_BYTES: usize = 4 << 20;
 /// The most calls in one answer.
 pub const CALLS_LIMIT: usize = 128;
+/// How many of them may be written by turns.
+pub const OPEN_CALLS_LIMIT: usize = 16;
 /// The most answers at a time.
 pub const CHOICES_LIMIT: usize = 128;
 /// The most text in one round, in bytes.
 pub const TEXT_LIMIT_BYTES: usize = 16 << 20;
 /// The most bytes that may stand behind the end of an answer.
 pub const TAIL_LIMIT_BYTES: usize = 4 << 20;
+
+/// The raw `delta` that stands between the texts of two rounds, which clients put together as one.
+const GAP: &str = r#"{"content":"\n\n"}"#;
 
 /// What the shell has to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +105,7 @@ impl ChatStream {
         let is_settled = self.judged.is_none() && self.complete.is_empty() && self.out.is_empty();
         is_settled
             && (self.now.done.is_some()
-                || (self.is_input_over && self.choices.iter().all(|choice| choice.now.open.is_none())))
+                || (self.is_input_over && self.choices.iter().all(|choice| choice.now.open.is_empty())))
     }
 
     /// What is to be done next; none until more is fed, or until the last call is decided.
@@ -166,6 +171,7 @@ impl ChatStream {
         for choice in &mut self.choices {
             choice.now = ChoiceRound::default();
             choice.released_earlier = choice.released;
+            choice.needs_gap = choice.has_text;
         }
         self.earlier_usage = self.earlier_usage.plus(self.now.usage.unwrap_or_default());
         let (round, head, choices, earlier_usage) = (self.round + 1, self.head, self.choices, self.earlier_usage);
@@ -187,7 +193,7 @@ impl ChatStream {
         let chunk = Chunk::read(data)?;
         if chunk.has_error || event.name.as_ref() == b"error" {
             self.now.is_failed = true;
-            self.choices.iter_mut().for_each(|choice| choice.now.open = None);
+            self.choices.iter_mut().for_each(|choice| choice.now.open.clear());
             self.out.extend_from_slice(&event.raw);
             return Ok(());
         }
@@ -288,9 +294,12 @@ impl ChatStream {
             ));
         }
         let state = self.state(choice.index)?;
-        if let Some(text) = text {
-            state.has_text = true;
-            state.now.text.push_str(&text);
+        let Some(text) = text else { return Ok(()) };
+        state.has_text = true;
+        state.now.text.push_str(&text);
+        if std::mem::take(&mut state.needs_gap) {
+            let gap = written(self.head.as_ref(), choice.index, GAP, "null");
+            self.out.extend_from_slice(&gap.raw);
         }
         Ok(())
     }
@@ -360,7 +369,7 @@ impl ChatStream {
         let has_usage = self.asked_for_usage && chunk.usage.is_some_and(|raw| raw.get() != "null");
         let state = self.state(index)?;
         state.now.is_finished = true;
-        let open = state.now.close_call();
+        let open = state.now.close_calls();
         self.complete.extend(open);
         self.hold_back(TailItem { piece, finished: Some((index, reason.get().to_owned())), has_text, has_usage })
     }
@@ -368,12 +377,18 @@ impl ChatStream {
     fn absorb(&mut self, index: u64, parts: Parts<'_>, raw: Option<&Bytes>, carries_role: bool) -> Result<(), Refusal> {
         let calls = self.now.calls;
         let state = self.state(index)?;
-        let continues = state.now.open.as_ref().is_some_and(|open| open.is_continued_by(&parts));
-        let complete = if continues { None } else { state.now.close_call() };
-        if !continues {
+        let continued = state.now.open.iter().rposition(|open| open.is_continued_by(&parts));
+        let complete = if continued.is_some() { Vec::new() } else { state.now.close_whole_calls() };
+        if continued.is_none() {
             let id = parts.id.as_deref().unwrap_or_default();
             if state.now.closed.iter().any(|(closed, known)| *closed == parts.index && (id.is_empty() || known == id)) {
                 return Err(unreadable("a tool call went on after the next one had begun"));
+            }
+            if state.now.open.len() == OPEN_CALLS_LIMIT {
+                return Err(Refusal::new(
+                    Code::TooLarge,
+                    format!("the model writes more than {OPEN_CALLS_LIMIT} tool calls at a time"),
+                ));
             }
             if calls == CALLS_LIMIT {
                 return Err(Refusal::new(
@@ -384,8 +399,12 @@ impl ChatStream {
             self.now.calls += 1;
         }
         let state = self.state(index)?;
-        let position = state.now.closed.len();
-        let call = state.now.open.get_or_insert_with(|| HeldCall::new(index, position, parts.index));
+        let position = state.now.closed.len() + state.now.open.len();
+        let place = continued.unwrap_or(state.now.open.len());
+        if continued.is_none() {
+            state.now.open.push(HeldCall::new(index, position, parts.index));
+        }
+        let Some(call) = state.now.open.get_mut(place) else { return Err(unreadable("a tool call is lost")) };
         call.carries_role |= carries_role;
         let produced = call.absorb(parts, raw.cloned())?;
         self.now.produced_bytes += produced;
@@ -394,7 +413,7 @@ impl ChatStream {
     }
 
     fn complete_all(&mut self) {
-        let open = self.choices.iter_mut().filter_map(|choice| choice.now.close_call());
+        let open = self.choices.iter_mut().flat_map(|choice| choice.now.close_calls());
         self.complete.extend(open);
     }
 

@@ -17,6 +17,8 @@ pub(super) struct ChoiceState {
     pub released: u64,
     pub released_earlier: u64,
     pub has_legacy: bool,
+    /// Whether a gap belongs before the next text: the round before had some.
+    pub needs_gap: bool,
     /// Whether a call was ever denied, so that what the upstream says about the end need not be true any more.
     pub lacks_calls: bool,
     pub now: ChoiceRound,
@@ -28,7 +30,8 @@ pub(super) struct ChoiceRound {
     pub text: String,
     pub is_finished: bool,
     pub denied: usize,
-    pub open: Option<HeldCall>,
+    /// Calls that may go on, in the order in which they began: more than one where an upstream writes them by turns.
+    pub open: Vec<HeldCall>,
     /// Number and id of the calls that are complete.
     pub closed: Vec<(Option<u64>, String)>,
 }
@@ -62,10 +65,20 @@ pub(super) struct TailItem {
 }
 
 impl ChoiceRound {
-    /// The call that was open is complete: no further piece may add to it.
-    pub(super) fn close_call(&mut self) -> Option<HeldCall> {
-        let call = self.open.take()?;
-        self.closed.push((call.index, call.id().to_owned()));
-        Some(call)
+    /// The calls that were open are complete: no further piece may add to them.
+    pub(super) fn close_calls(&mut self) -> Vec<HeldCall> {
+        self.close_while(|_| true)
+    }
+
+    /// The first of the open calls that are whole are complete, now that another begins. Behind one that is not whole all stay open, so that the order stays.
+    pub(super) fn close_whole_calls(&mut self) -> Vec<HeldCall> {
+        self.close_while(HeldCall::is_whole)
+    }
+
+    fn close_while(&mut self, is_complete: impl Fn(&HeldCall) -> bool) -> Vec<HeldCall> {
+        let count = self.open.iter().take_while(|call| is_complete(call)).count();
+        let calls: Vec<HeldCall> = self.open.drain(..count).collect();
+        self.closed.extend(calls.iter().map(|call| (call.index, call.id().to_owned())));
+        calls
     }
 }

@@ -143,6 +143,28 @@ fn allowed_calls_come_as_they_were_sent() {
 }
 
 #[test]
+fn calls_that_are_written_by_turns_are_judged_each_as_a_whole() {
+    let turns = |pieces: &[String], judged: &[&str], released: &[String]| {
+        let input: Vec<&str> = pieces.iter().map(String::as_str).chain([DONE]).collect();
+        let released: Vec<&str> = released.iter().map(String::as_str).collect();
+        check(false, &input, judged, &released, &[]);
+    };
+    let (first, second) = (call(0, "a", "f", "{"), call(1, "b", "g", "{"));
+    let (first_end, second_end) = (arguments(0, "}"), arguments(1, "}"));
+    let in_order = [first.clone(), first_end.clone(), second.clone(), second_end.clone()];
+    turns(&[first.clone(), second.clone(), first_end.clone(), second_end.clone()], &["f({})", "g({})"], &in_order);
+    turns(&[first.clone(), second.clone(), second_end.clone(), first_end.clone()], &["f({})", "g({})"], &in_order);
+    // What is left of them is numbered anew.
+    let denied = call(0, "a", "no", "{");
+    let anew = call(0, "b", "g", "{}").replace("\"delta\":{", "\"delta\":{\"role\":\"assistant\",");
+    let (outcome, _) = run(false, &[denied, second, first_end, second_end].concat());
+    assert_eq!((outcome.judged.concat(), outcome.released), ("no({})g({})".to_owned(), anew));
+    // Behind one that is not whole all others wait.
+    let three = [first, call(1, "b", "g", "{}"), call(2, "c", "h", "{}")];
+    turns(&three, &["f({)", "g({})", "h({})"], &three);
+}
+
+#[test]
 fn a_call_is_judged_as_soon_as_the_next_one_begins() {
     let mut stream = ChatStream::new(true);
     stream.feed([call(0, "a", "f", "{"), arguments(0, "}")].concat().as_bytes());
@@ -332,8 +354,13 @@ fn the_next_round_goes_on_in_the_same_answer() {
     .concat();
     let second = second.replace("\"c1\"", "\"c2\"").replace("7", "8");
     let (_, released) = feed(&mut stream, &[second.as_bytes()]).unwrap();
-    let expected =
-        [delta(r#"{"content":""}"#), delta(r#"{"content":"Ask a manager."}"#), call(0, "b", "f", "{}")].concat();
+    let expected = [
+        delta(r#"{"content":""}"#),
+        delta(r#"{"content":"\n\n"}"#),
+        delta(r#"{"content":"Ask a manager."}"#),
+        call(0, "b", "f", "{}"),
+    ]
+    .concat();
     assert_eq!(text(released), expected);
     let Closing { tail, done } = stream.end().close(None).unwrap();
     let sum = USAGE.replace(
@@ -420,7 +447,8 @@ fn what_was_produced_is_counted() {
 
 #[test]
 fn what_can_not_be_judged_ends_the_stream() {
-    let interleaved = [call(0, "a", "f", "{"), call(1, "b", "g", "{"), arguments(0, "}")].concat();
+    let late = [call(0, "a", "f", "{}"), call(1, "b", "g", "{"), arguments(0, "}")].concat();
+    let by_turns: String = (0..17).map(|index| call(index, "", "f", "{")).collect();
     let many: String = (0..200).map(|index| call(index, "", "f", "{}")).collect();
     for (input, code) in [
         (event("hello"), Code::UpstreamFailed),
@@ -435,7 +463,8 @@ fn what_can_not_be_judged_ends_the_stream() {
             delta(r#"{"tool_calls":[{"index":0,"function":{"name":"f"}},{"index":0,"custom":{"name":"f"}}]}"#),
             Code::UpstreamFailed,
         ),
-        (interleaved, Code::UpstreamFailed),
+        (late, Code::UpstreamFailed),
+        (by_turns, Code::TooLarge),
         (many, Code::TooLarge),
         (call(0, "a", "f", &"x".repeat(1 << 20)), Code::TooLarge),
         ((0..1100).map(|_| call(0, "a", "f", &"x".repeat(1000))).collect(), Code::TooLarge),
