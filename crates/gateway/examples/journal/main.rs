@@ -14,6 +14,12 @@ mod write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
+
+/// The allocator of the gateway, so that figures are its figures.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 const USAGE: &str = "journal write DATA ACKNOWLEDGED COUNT   make entries, note what was acknowledged
 journal check DATA ACKNOWLEDGED         whether all that was acknowledged is there, and the store is sound
 journal speed DATA RECORDS [BATCH]      processor time for each durable record, by batch size

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
-use portcullis::journal::{Journal, StoreFault};
+use portcullis::journal::{Journal, StoreFault, verify};
 
 use crate::work;
 
@@ -37,7 +37,9 @@ pub(crate) fn write(data: &Path, acknowledged: &Path, count: u64) -> Result<(), 
     let outcome = runtime.block_on(async {
         journal.execute(work::configure()).await?;
         let _ = journal.execute(work::issue(0)).await?;
-        for number in 4..4 + count {
+        // Beyond everything that an earlier run has begun: every command makes an entry.
+        let first = 4 * verify(data)?.entries;
+        for number in first..first + count {
             run(&journal, number).await?;
             notes.write_all(format!("{number}\n").as_bytes()).unwrap();
         }

@@ -16,6 +16,7 @@ pub mod handle;
 pub mod files;
 pub mod sequencer;
 pub mod sqlite;
+pub mod streams;
 pub mod table;
 pub mod vault;
 

@@ -3,7 +3,6 @@
 //! Deciding runs ahead of the disk within one batch only: the second decision of a batch sees the first, and neither answer leaves before both are durable. If the
 //! write fails, nobody can know whether it is there, so the sequencer ends with everything it has in memory.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use portcullis_domain::identity::Keys;
 use portcullis_domain::ids::TenantName;
 use portcullis_domain::journal::checkpoint::{Checkpoint, Signer};
 use portcullis_domain::journal::merkle::{self, Tree};
-use portcullis_domain::journal::{Draft, Entry, Head, StreamId};
+use portcullis_domain::journal::{Body, Draft, Entry, Head, StreamId};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 
@@ -23,7 +22,8 @@ use crate::clock::Clock;
 use crate::entropy;
 use crate::journal::engine::Job;
 use crate::journal::fault::StoreFault;
-use crate::journal::vault::{Salt, StreamKey, Vault};
+use crate::journal::streams::{OpenStream, Streams};
+use crate::journal::vault::{Keyring, Salt, StreamKey};
 
 /// The most decisions in one transaction.
 const BATCH_LIMIT: usize = 256;
@@ -61,22 +61,13 @@ pub trait Disk: Send {
     fn append(&mut self, batch: &Batch) -> Result<(), StoreFault>;
 }
 
-/// What the writer keeps of a stream.
-pub struct OpenStream {
-    /// Its number in the store.
-    pub number: u64,
-    /// Its last entry.
-    pub head: Head,
-    /// Its key; none after its erasure.
-    pub key: Option<StreamKey>,
-}
-
 /// All that the entries make, as it is rebuilt at a start.
+#[derive(Default)]
 pub struct Memory {
     /// The state.
     pub world: World,
-    /// The streams by name.
-    pub streams: HashMap<StreamId, OpenStream>,
+    /// The streams.
+    pub streams: Streams,
     /// The tree over all entries.
     pub tree: Tree,
     /// How many entries the last checkpoint covers.
@@ -91,8 +82,8 @@ pub struct Sequencer {
     pub memory: Memory,
     /// Where entries go.
     pub disk: Box<dyn Disk>,
-    /// Makes the keys of streams.
-    pub vault: Vault,
+    /// The keys of streams.
+    pub keyring: Keyring,
     /// Signs checkpoints.
     pub signer: Signer,
     /// What time it is.
@@ -193,39 +184,21 @@ impl Sequencer {
 
     /// Gives a draft its place, and takes it into memory.
     fn place(&mut self, draft: Draft<Event>, at: Timestamp, batch: &mut Batch) -> Result<(), StoreFault> {
-        if !self.memory.streams.contains_key(&draft.stream) {
-            self.begin(&draft.stream, batch)?;
-        }
-        let Some(stream) = self.memory.streams.get_mut(&draft.stream) else { return Err(StoreFault::Closed) };
+        let stream = match self.memory.streams.find(&draft.stream) {
+            Some(stream) => stream,
+            None => begin(&mut self.memory.streams, &draft.stream, batch)?,
+        };
         let (entry, bodies) = Entry::place(draft, stream.head, &self.tenant, at);
         let bytes = entry.encode().map_err(StoreFault::Failed)?;
         let position = self.memory.tree.size() + 1;
-        let numbers = position * BODIES_LIMIT..(position + 1) * BODIES_LIMIT;
-        if bodies.len() > numbers.clone().count() {
-            return Err(StoreFault::Failed(format!(
-                "an entry has at most {BODIES_LIMIT} bodies, not {}",
-                bodies.len()
-            )));
-        }
-        for (number, body) in numbers.zip(&bodies) {
-            if let Some(key) = &stream.key {
-                batch.bodies.push((number, key.seal(number, body.digest(), body.bytes())?));
-            }
+        if let (Some(salt), [_, ..]) = (&stream.salt, bodies.as_slice()) {
+            seal_bodies(self.keyring.key(stream.number, salt)?, position, &bodies, batch)?;
         }
         stream.head = Head { seq: entry.seq, digest: Digest::of(&bytes) };
         self.memory.tree.push(merkle::leaf(&bytes));
         batch.entries.push((position, stream.number, entry.seq, bytes));
         self.memory.world.apply(&entry);
         self.memory.last_at = at;
-        Ok(())
-    }
-
-    fn begin(&mut self, id: &StreamId, batch: &mut Batch) -> Result<(), StoreFault> {
-        let number = u64::try_from(self.memory.streams.len()).unwrap_or(u64::MAX) + 1;
-        let salt = entropy::bytes()?;
-        let stream = OpenStream { number, head: Head::START, key: Some(self.vault.stream_key(&salt)?) };
-        self.memory.streams.insert(id.clone(), stream);
-        batch.streams.push((number, id.clone(), salt));
         Ok(())
     }
 
@@ -239,4 +212,22 @@ impl Sequencer {
             self.sealed_at = now;
         }
     }
+}
+
+fn begin<'a>(streams: &'a mut Streams, id: &StreamId, batch: &mut Batch) -> Result<&'a mut OpenStream, StoreFault> {
+    let salt = entropy::bytes()?;
+    let stream = streams.begin(id.clone(), Some(salt));
+    batch.streams.push((stream.number, id.clone(), salt));
+    Ok(stream)
+}
+
+fn seal_bodies(key: &StreamKey, position: u64, bodies: &[Body], batch: &mut Batch) -> Result<(), StoreFault> {
+    let numbers = position * BODIES_LIMIT..(position + 1) * BODIES_LIMIT;
+    if bodies.len() > numbers.clone().count() {
+        return Err(StoreFault::Failed(format!("an entry has at most {BODIES_LIMIT} bodies, not {}", bodies.len())));
+    }
+    for (number, body) in numbers.zip(bodies) {
+        batch.bodies.push((number, key.seal(number, body.digest(), body.bytes())?));
+    }
+    Ok(())
 }

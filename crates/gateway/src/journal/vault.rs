@@ -3,6 +3,9 @@
 //! A stream's key is HMAC-SHA256 of the stream's random salt under the data directory's secret; the salt lies in the store, the secret in a file beside it. AES-256-GCM
 //! (NIST SP 800-38D) needs a nonce that never repeats under one key: the body's number is one. The digest is bound in as additional data.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use portcullis_domain::digest::Digest;
@@ -20,6 +23,38 @@ pub struct Vault {
 /// The key of one stream.
 pub struct StreamKey {
     key: LessSafeKey,
+}
+
+/// How many keys are kept ready, at some 700 bytes each.
+const KEYS_LIMIT: usize = 4_096;
+
+/// The keys of the streams that are being written, so that they need not be derived for every body.
+pub struct Keyring {
+    vault: Vault,
+    keys: HashMap<u64, StreamKey>,
+}
+
+impl Keyring {
+    /// A keyring without keys.
+    #[must_use]
+    pub fn new(vault: Vault) -> Self {
+        Self { vault, keys: HashMap::new() }
+    }
+
+    /// The key of the stream of that number, which has this salt.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::stream_key`].
+    pub fn key(&mut self, stream: u64, salt: &Salt) -> Result<&StreamKey, StoreFault> {
+        if self.keys.len() >= KEYS_LIMIT && !self.keys.contains_key(&stream) {
+            self.keys.clear();
+        }
+        match self.keys.entry(stream) {
+            Entry::Occupied(kept) => Ok(kept.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(self.vault.stream_key(salt)?)),
+        }
+    }
 }
 
 impl Vault {

@@ -21,7 +21,7 @@ use crate::journal::fault::StoreFault;
 use crate::journal::files::{DataDirectory, SIGNER_FILE, VAULT_FILE};
 use crate::journal::sequencer::{Disk, Message, Sequencer};
 use crate::journal::sqlite::{disk, load, read, schema};
-use crate::journal::vault::Vault;
+use crate::journal::vault::{Keyring, Vault};
 
 /// How many decisions may wait for the writer.
 pub(super) const QUEUE_LIMIT: usize = 16_384;
@@ -74,7 +74,7 @@ impl SqliteEngine {
         let sequencer = Sequencer {
             memory,
             disk: wrap(Box::new(disk::SqliteDisk::new(connection, file)?)),
-            vault,
+            keyring: Keyring::new(vault),
             signer,
             clock,
             tenant: default_tenant()?,

@@ -1,19 +1,17 @@
 //! Rebuilding memory from the file, with every chain checked on the way.
+//!
+//! What a start takes on trust is that the bytes of an entry are in canonical form: they are those that were written, as the chains and the last checkpoint say.
+//! Whoever verifies the journal checks the form too.
 
-use std::collections::HashMap;
-
-use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Event;
-use portcullis_domain::journal::checkpoint::Verifier;
-use portcullis_domain::journal::merkle::{self, Tree};
-use portcullis_domain::journal::{Entry, Head, StreamId, chain};
-use portcullis_domain::time::Timestamp;
-use portcullis_domain::world::World;
+use portcullis_domain::journal::checkpoint::{Checkpoint, Verifier};
+use portcullis_domain::journal::{Broken, Entry, Head};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::journal::fault::StoreFault;
 use crate::journal::files::{SIGNER_FILE, VAULT_FILE};
-use crate::journal::sequencer::{BODIES_LIMIT, Memory, OpenStream};
+use crate::journal::sequencer::{BODIES_LIMIT, Memory};
+use crate::journal::sqlite::decode::{self, Decoded};
 use crate::journal::sqlite::schema::{from_sql, to_sql};
 use crate::journal::vault::{Salt, Vault};
 
@@ -21,86 +19,80 @@ use crate::journal::vault::{Salt, Vault};
 ///
 /// # Errors
 ///
-/// When an entry is missing or altered, or the journal is shorter than its last checkpoint or differs from it.
+/// When an entry is missing or altered, the journal is shorter than its last checkpoint or differs from it, or was written with other keys.
 pub fn load(connection: &Connection, vault: &Vault, verifier: &Verifier) -> Result<Memory, StoreFault> {
-    let mut memory = Memory {
-        world: World::default(),
-        streams: HashMap::new(),
-        tree: Tree::default(),
-        sealed: 0,
-        last_at: Timestamp::default(),
-    };
-    let last = last_checkpoint(connection, verifier)?;
-    let names = load_streams(connection, vault, &mut memory)?;
-    let mut statement = connection.prepare("SELECT position, stream, seq, bytes FROM entries ORDER BY position")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (position, number, seq): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let bytes = row.get_ref(3)?.as_blob().map_err(|error| StoreFault::Damaged(error.to_string()))?;
-        take(&mut memory, &names, (from_sql(position), from_sql(number), from_sql(seq)), bytes)?;
-        if let Some((size, root)) = last
-            && size == memory.tree.size()
-            && root != memory.tree.root()
-        {
-            return Err(StoreFault::Damaged(format!("the first {size} entries are not those that were signed")));
-        }
+    let mut memory = Memory::default();
+    let sealed = last_checkpoint(connection, verifier)?;
+    load_streams(connection, &mut memory)?;
+    decode::each(connection, &mut |decoded| {
+        take(&mut memory, decoded)?;
+        is_sealed(&memory, sealed)
+    })?;
+    let (size, there) = (sealed.map_or(0, |checkpoint| checkpoint.size), memory.tree.size());
+    if there < size {
+        return Err(StoreFault::Damaged(format!("{size} entries were signed, and {there} are there")));
     }
-    let sealed = last.map_or(0, |(size, _)| size);
-    if memory.tree.size() < sealed {
-        return Err(StoreFault::Damaged(format!("{sealed} entries were signed, and {} are there", memory.tree.size())));
-    }
-    memory.sealed = sealed;
+    memory.sealed = size;
     check_vault(connection, vault)?;
     Ok(memory)
 }
 
-type Names = HashMap<u64, StreamId>;
-
-fn load_streams(connection: &Connection, vault: &Vault, memory: &mut Memory) -> Result<Names, StoreFault> {
-    let mut names = Names::new();
-    let mut statement = connection.prepare("SELECT number, name, salt FROM streams")?;
+fn load_streams(connection: &Connection, memory: &mut Memory) -> Result<(), StoreFault> {
+    let mut statement = connection.prepare("SELECT number, name, salt FROM streams ORDER BY number")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (number, name): (i64, String) = (row.get(0)?, row.get(1)?);
-        let salt: Option<Salt> = row.get(2)?;
-        let key = salt.map(|salt| vault.stream_key(&salt)).transpose()?;
-        let id: StreamId = name.parse().map_err(StoreFault::Damaged)?;
-        names.insert(from_sql(number), id.clone());
-        memory.streams.insert(id, OpenStream { number: from_sql(number), head: Head::START, key });
+        let name: String = row.get(1)?;
+        let number = from_sql(row.get(0)?);
+        let stream = memory.streams.begin(name.parse().map_err(StoreFault::Damaged)?, row.get(2)?);
+        if stream.number != number {
+            return Err(StoreFault::Damaged(format!("stream {} is missing", stream.number)));
+        }
     }
-    Ok(names)
+    Ok(())
 }
 
-fn take(
-    memory: &mut Memory,
-    names: &Names,
-    (position, number, seq): (u64, u64, u64),
-    bytes: &[u8],
-) -> Result<(), StoreFault> {
+/// Takes in the next entry, if it is that.
+fn take(memory: &mut Memory, decoded: Decoded) -> Result<(), StoreFault> {
+    let Decoded { place, entry, digest, leaf } = decoded;
     let expected = memory.tree.size() + 1;
-    if position != expected {
+    if place.position != expected {
         return Err(StoreFault::Damaged(format!("entry {expected} of the journal is missing")));
     }
-    let stream = names.get(&number).and_then(|id| memory.streams.get_mut(id).map(|stream| (id, stream)));
-    let Some((id, stream)) = stream else {
-        return Err(StoreFault::Damaged(format!("entry {position} belongs to no stream")));
+    let Some(stream) = memory.streams.numbered(place.stream) else {
+        return Err(StoreFault::Damaged(format!("entry {expected} belongs to no stream")));
     };
-    let (entry, head) =
-        chain::follow::<Event>(id, stream.head, bytes).map_err(|broken| StoreFault::Damaged(broken.to_string()))?;
-    if head.seq != seq {
-        return Err(StoreFault::Damaged(format!(
-            "entry {position} is filed as number {seq} of its stream `{id}`, and says {}",
-            head.seq
-        )));
+    let seq = stream.head.seq + 1;
+    let problem = if entry.stream != stream.id {
+        Some(format!("it says that it belongs to `{}`", entry.stream))
+    } else if entry.seq != seq {
+        Some(format!("it says that its number is {}", entry.seq))
+    } else if entry.prev != stream.head.digest {
+        Some("it does not follow the entry before it".to_owned())
+    } else {
+        (place.seq != seq).then(|| format!("it is filed as number {}", place.seq))
+    };
+    if let Some(problem) = problem {
+        let broken = Broken { stream: stream.id.clone(), seq, problem };
+        return Err(StoreFault::Damaged(format!("entry {expected} of the journal: {broken}")));
     }
-    stream.head = head;
-    memory.tree.push(merkle::leaf(bytes));
+    stream.head = Head { seq, digest };
+    memory.tree.push(leaf);
     memory.world.apply(&entry);
     memory.last_at = entry.at;
     Ok(())
 }
 
-fn last_checkpoint(connection: &Connection, verifier: &Verifier) -> Result<Option<(u64, Digest)>, StoreFault> {
+/// Once all entries that were signed are there, they must be those that were signed.
+fn is_sealed(memory: &Memory, sealed: Option<Checkpoint>) -> Result<(), StoreFault> {
+    match sealed {
+        Some(Checkpoint { size, root }) if size == memory.tree.size() && root != memory.tree.root() => {
+            Err(StoreFault::Damaged(format!("the first {size} entries are not those that were signed")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn last_checkpoint(connection: &Connection, verifier: &Verifier) -> Result<Option<Checkpoint>, StoreFault> {
     let mut statement = connection.prepare("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1")?;
     let mut rows = statement.query([])?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -113,7 +105,7 @@ fn last_checkpoint(connection: &Connection, verifier: &Verifier) -> Result<Optio
     if to_sql(checkpoint.size) != size {
         return Err(StoreFault::Damaged("the last checkpoint is not the one that was signed".to_owned()));
     }
-    Ok(Some((checkpoint.size, checkpoint.root)))
+    Ok(Some(checkpoint))
 }
 
 /// Opens the last body that can still be opened: what would be encrypted with another key from here on could not be read with the right one later.

@@ -106,9 +106,15 @@ async fn altered_entries_are_refused() {
     )
     .await;
     let spaced = "UPDATE entries SET bytes = CAST(replace(CAST(bytes AS TEXT), ',', ', ') AS BLOB) WHERE position = 6";
-    check_sql(spaced, Said { opened: "its bytes are not canonical", verified: "its bytes are not canonical" }).await;
+    // A start sees only that these are not the bytes that were written; who verifies is told what they are.
+    check_sql(
+        spaced,
+        Said { opened: "entry 3: it does not follow the entry before it", verified: "its bytes are not canonical" },
+    )
+    .await;
     let nonsense = "UPDATE entries SET bytes = x'00' WHERE position = 6";
-    check_sql(nonsense, Said { opened: "stream `session/ann:claim-1`, entry 2: ", verified: "entry 2: " }).await;
+    check_sql(nonsense, Said { opened: "entry 6 of the journal: expected value", verified: "entry 2: expected value" })
+        .await;
 }
 
 #[tokio::test]
@@ -133,7 +139,7 @@ async fn missing_entries_are_refused() {
     let all = "DELETE FROM entries; DELETE FROM bodies";
     check_sql(all, Said { opened: "were signed, and 0 are there", verified: "were signed, and 0 are there" }).await;
     let streams = "PRAGMA foreign_keys = OFF; DELETE FROM streams WHERE name = 'session/ann:claim-1'";
-    check_sql(streams, Said { opened: "entry 5 belongs to no stream", verified: "entry 5 belongs to no stream" }).await;
+    check_sql(streams, Said { opened: "stream 2 is missing", verified: "entry 5 belongs to no stream" }).await;
 }
 
 #[tokio::test]
@@ -149,7 +155,7 @@ async fn entries_in_another_order_are_refused() {
         .await;
     check_sql(&swap(2, 5), Said { opened: "it says that it belongs to", verified: "it says that it belongs to" }).await;
     let refiled = "UPDATE entries SET seq = 99 WHERE position = 6";
-    check_sql(refiled, Said { opened: "entry 6 is filed as number 99", verified: "entry 6 is filed as number 99" })
+    check_sql(refiled, Said { opened: "entry 2: it is filed as number 99", verified: "entry 6 is filed as number 99" })
         .await;
     let renamed = "UPDATE streams SET name = 'session/ann:claim-8' WHERE name = 'session/ann:claim-1'";
     check_sql(

@@ -1,5 +1,6 @@
 //! The embedded engine passes the suite of all engines ([`conforming`]), and what only it can be asked: that nothing is answered early ([`durability`]), when it
-//! seals ([`sealing`]), what it does with a damaged store ([`damage`]) and with a disk that fails at any moment ([`failures`]).
+//! seals ([`sealing`]), what it does with a damaged store ([`damage`]) and with a disk that fails at any moment ([`failures`]), that its log is folded back ([`folding`]),
+//! and what others see of it meanwhile ([`outside`]).
 //!
 //! [`embedded`] opens it for all of these and judges what it leaves behind; [`disks`] are what stands between it and SQLite.
 
@@ -10,4 +11,6 @@ mod conforming;
 mod damage;
 mod durability;
 mod failures;
+mod folding;
+mod outside;
 mod sealing;

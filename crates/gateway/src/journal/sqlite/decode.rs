@@ -1,0 +1,119 @@
+//! All entries in order, read and hashed by as many threads as there are processors.
+//!
+//! Reading JSON and hashing is most of what a start does, and needs to know nothing of other entries. So pages of rows go round to workers, and come back in the
+//! same order.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Scope, available_parallelism};
+
+use portcullis_domain::digest::Digest;
+use portcullis_domain::event::Event;
+use portcullis_domain::journal::{Entry, merkle};
+use rusqlite::{Connection, Rows};
+
+use crate::journal::audit::Place;
+use crate::journal::fault::StoreFault;
+use crate::journal::sqlite::schema::from_sql;
+
+/// How many rows go to a worker at a time.
+const PAGE: usize = 256;
+/// How many pages a worker has at most.
+const PAGES_PER_WORKER: usize = 2;
+/// The most workers: with more, the one thread that applies would be waited for anyway.
+const WORKERS_LIMIT: usize = 8;
+
+/// An entry with all that can be known of it alone.
+pub struct Decoded {
+    /// Where it is filed.
+    pub place: Place,
+    /// What it says.
+    pub entry: Entry<Event>,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// Its bytes as a leaf of the tree.
+    pub leaf: Digest,
+}
+
+type Page = Vec<(Place, Vec<u8>)>;
+type Done = Vec<Result<Decoded, StoreFault>>;
+
+/// Gives all entries to `take`, one by one in the order of their positions.
+///
+/// # Errors
+///
+/// When the file can't be read, a row is no entry, or `take` says so; the first of these ends it.
+pub fn each(
+    connection: &Connection,
+    take: &mut dyn FnMut(Decoded) -> Result<(), StoreFault>,
+) -> Result<(), StoreFault> {
+    let mut statement = connection.prepare("SELECT position, stream, seq, bytes FROM entries ORDER BY position")?;
+    let mut rows = statement.query([])?;
+    let workers = available_parallelism().map_or(1, usize::from).min(WORKERS_LIMIT);
+    std::thread::scope(|scope| {
+        // The workers end when the lanes to them are gone, however this ends.
+        let lanes: Vec<Lane> = (0..workers).map(|_| Lane::open(scope)).collect();
+        let mut under_way = VecDeque::new();
+        for lane in lanes.iter().cycle() {
+            let page = next_page(&mut rows)?;
+            if page.is_empty() {
+                break;
+            }
+            if under_way.len() == workers * PAGES_PER_WORKER {
+                under_way.pop_front().map_or(Ok(()), |oldest: &Lane| oldest.finish(take))?;
+            }
+            lane.pages.send(page).map_err(|_| ended())?;
+            under_way.push_back(lane);
+        }
+        under_way.into_iter().try_for_each(|lane| lane.finish(take))
+    })
+}
+
+/// The way to a worker and back.
+struct Lane {
+    pages: SyncSender<Page>,
+    done: Receiver<Done>,
+}
+
+impl Lane {
+    fn open<'scope>(scope: &'scope Scope<'scope, '_>) -> Self {
+        let (pages, waiting) = sync_channel::<Page>(PAGES_PER_WORKER);
+        let (finished, done) = sync_channel::<Done>(PAGES_PER_WORKER);
+        scope.spawn(move || {
+            for page in waiting {
+                if finished.send(page.into_iter().map(decode).collect()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { pages, done }
+    }
+
+    fn finish(&self, take: &mut dyn FnMut(Decoded) -> Result<(), StoreFault>) -> Result<(), StoreFault> {
+        let done = self.done.recv().map_err(|_| ended())?;
+        done.into_iter().try_for_each(|decoded| take(decoded?))
+    }
+}
+
+fn decode((place, bytes): (Place, Vec<u8>)) -> Result<Decoded, StoreFault> {
+    let entry = Entry::decode(&bytes);
+    let entry =
+        entry.map_err(|problem| StoreFault::Damaged(format!("entry {} of the journal: {problem}", place.position)))?;
+    Ok(Decoded { place, entry, digest: Digest::of(&bytes), leaf: merkle::leaf(&bytes) })
+}
+
+fn next_page(rows: &mut Rows<'_>) -> Result<Page, StoreFault> {
+    let mut page = Page::with_capacity(PAGE);
+    while page.len() < PAGE
+        && let Some(row) = rows.next()?
+    {
+        let place =
+            Place { position: from_sql(row.get(0)?), stream: from_sql(row.get(1)?), seq: from_sql(row.get(2)?) };
+        page.push((place, row.get(3)?));
+    }
+    Ok(page)
+}
+
+fn ended() -> StoreFault {
+    StoreFault::Failed("a thread that reads entries has ended".to_owned())
+}
