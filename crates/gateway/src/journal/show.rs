@@ -11,6 +11,7 @@ use crate::journal::engine::Stored;
 use crate::journal::fault::StoreFault;
 use crate::journal::files::{DataDirectory, VAULT_FILE};
 use crate::journal::sqlite::read;
+use crate::journal::sqlite::read::BY_STREAM;
 use crate::journal::sqlite::schema::{self, from_sql, to_sql};
 use crate::journal::vault::Vault;
 
@@ -132,10 +133,7 @@ impl Entries<'_> {
         let connection = &self.reader.connection;
         let from = to_sql(self.wanted.from);
         let page: rusqlite::Result<_> = if let Some(stream) = &self.wanted.stream {
-            let mut statement = connection.prepare_cached(
-                "SELECT position, seq, bytes FROM entries WHERE stream = (SELECT number FROM streams WHERE name = ?1)
-                 AND seq > ?2 AND position >= ?3 ORDER BY seq LIMIT ?4",
-            )?;
+            let mut statement = connection.prepare_cached(BY_STREAM)?;
             statement.query_map(params![stream.to_string(), to_sql(self.after), from, length], row)?.collect()
         } else {
             let mut statement = connection.prepare_cached(

@@ -26,7 +26,9 @@ pub fn verify(path: &Path) -> Result<Report, StoreFault> {
     let mut audit = Audit::new(directory.signer()?.verifier(), vault);
     // Everything below sees the journal as it was at this moment.
     let snapshot = connection.unchecked_transaction()?;
-    let read = read_streams(&snapshot, &mut audit).and_then(|()| read_entries(&snapshot, &mut audit));
+    let read = read_streams(&snapshot, &mut audit)
+        .and_then(|()| read_entries(&snapshot, &mut audit))
+        .and_then(|()| compare_places(&snapshot, &mut audit));
     match read {
         Ok(()) => {}
         Err(StoreFault::Damaged(problem)) => audit.problem(format!("the file can't be read any further: {problem}")),
@@ -71,6 +73,21 @@ fn read_entries(connection: &Connection, audit: &mut Audit) -> Result<(), StoreF
     strays(audit, &mut bodies, u64::MAX)?;
     while let Some((size, note)) = next_below(&mut checkpoints, u64::MAX)? {
         audit.checkpoint(size, &note);
+    }
+    Ok(())
+}
+
+/// What is read by stream must find every entry, and no other.
+fn compare_places(connection: &Connection, audit: &mut Audit) -> Result<(), StoreFault> {
+    let mut misfiled = connection.prepare(
+        "SELECT position FROM (
+            SELECT position, stream, seq FROM entries WHERE position <= (SELECT position FROM placed)
+            UNION ALL SELECT position, stream, seq FROM places
+         ) GROUP BY position, stream, seq HAVING count(*) <> 2 LIMIT 1",
+    )?;
+    let mut rows = misfiled.query([])?;
+    if let Some(row) = rows.next()? {
+        audit.problem(format!("entry {} can't be found by its stream", from_sql(row.get(0)?)));
     }
     Ok(())
 }

@@ -13,11 +13,20 @@ use crate::journal::sqlite::schema::{self, to_sql};
 
 /// After how many entries the write-ahead log is folded back into the file.
 const FOLD_AFTER_ENTRIES: usize = 4_096;
+/// After how many entries they are filed by stream: few enough that a reader looks through those that are not in no time.
+const FILE_AFTER_ENTRIES: usize = 512;
+
+const FILE: &str = "
+    INSERT INTO places (stream, seq, position)
+    SELECT stream, seq, position FROM entries WHERE position > (SELECT position FROM placed) ORDER BY stream, seq
+";
 
 /// The writing connection.
 pub struct SqliteDisk {
     connection: Connection,
     since_fold: usize,
+    /// How many entries are not yet filed by stream, those of an earlier process aside.
+    unfiled: usize,
     folder: Folder,
     /// Set by the folder when little of the log is left; taken back here.
     is_nearly_folded: Arc<AtomicBool>,
@@ -32,13 +41,15 @@ impl SqliteDisk {
     pub fn new(connection: Connection, path: PathBuf) -> Result<Self, StoreFault> {
         // If the last process ended because syncing the log failed, what we read of it may never have reached the disk, and
         // no later sync of the same pages would say so. Written to the file and synced there, it has.
-        schema::fold(&connection)?;
+        schema::fold_whole(&connection)?;
         let is_nearly_folded = Arc::new(AtomicBool::new(false));
         let folder = Folder::start(path, is_nearly_folded.clone())?;
-        Ok(Self { connection, since_fold: 0, folder, is_nearly_folded })
+        Ok(Self { connection, since_fold: 0, unfiled: 0, folder, is_nearly_folded })
     }
 
-    fn write(&self, batch: &Batch) -> Result<(), StoreFault> {
+    /// Writes the batch; with it goes what is not yet filed by stream, if there is much of it or nothing else to do.
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreFault> {
+        self.unfiled += batch.entries.len();
         let cached = |sql| self.connection.prepare_cached(sql);
         cached("BEGIN IMMEDIATE")?.execute([])?;
         for (number, id, salt) in &batch.streams {
@@ -55,6 +66,11 @@ impl SqliteDisk {
         }
         if let Some((size, note)) = &batch.checkpoint {
             cached("INSERT INTO checkpoints (size, note) VALUES (?1, ?2)")?.execute(params![to_sql(*size), note])?;
+        }
+        if self.unfiled >= FILE_AFTER_ENTRIES || batch.entries.is_empty() {
+            cached(FILE)?.execute([])?;
+            cached("UPDATE placed SET position = (SELECT coalesce(max(position), 0) FROM entries)")?.execute([])?;
+            self.unfiled = 0;
         }
         // A transaction that was left open by an error ends with the connection: after a failure nothing more is written.
         cached("COMMIT")?.execute([])?;

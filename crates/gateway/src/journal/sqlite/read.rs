@@ -11,6 +11,21 @@ use crate::journal::sequencer::BODIES_LIMIT;
 use crate::journal::sqlite::schema::{from_sql, to_sql};
 use crate::journal::vault::{Salt, Vault};
 
+/// The entries of the stream named ?1 after number ?2 and from position ?3 on, at most ?4 of them: those that are filed, and those that are not yet.
+/// In a stream, the order of positions is that of numbers.
+pub const BY_STREAM: &str = "
+    WITH wanted AS MATERIALIZED (SELECT number FROM streams WHERE name = ?1)
+    SELECT position, seq, bytes FROM entries WHERE position IN (
+        SELECT position FROM places
+        WHERE stream = (SELECT number FROM wanted) AND seq > ?2 AND position >= ?3 ORDER BY seq LIMIT ?4
+    )
+    UNION ALL
+    SELECT position, seq, bytes FROM entries
+    WHERE position > (SELECT position FROM placed) AND position >= ?3
+        AND stream = (SELECT number FROM wanted) AND seq > ?2
+    ORDER BY 1 LIMIT ?4
+";
+
 /// The entries of a stream after the one of that number, at most `limit`, in order.
 ///
 /// # Errors
@@ -22,13 +37,10 @@ pub fn entries(
     after: u64,
     limit: usize,
 ) -> Result<Vec<Stored>, StoreFault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT position, bytes FROM entries WHERE stream = (SELECT number FROM streams WHERE name = ?1) AND seq > ?2
-         ORDER BY seq LIMIT ?3",
-    )?;
+    let mut statement = connection.prepare_cached(BY_STREAM)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map(params![stream.to_string(), to_sql(after), limit], |row| {
-        Ok(Stored { position: from_sql(row.get(0)?), bytes: row.get(1)? })
+    let rows = statement.query_map(params![stream.to_string(), to_sql(after), 1, limit], |row| {
+        Ok(Stored { position: from_sql(row.get(0)?), bytes: row.get(2)? })
     })?;
     rows.collect::<Result<_, _>>().map_err(StoreFault::from)
 }

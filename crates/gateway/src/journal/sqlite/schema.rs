@@ -1,7 +1,9 @@
 //! The tables, and how the file is opened.
 //!
-//! Entries and bodies are numbered by position, so that writing is appending; what is read by stream goes through one narrow index. A body's number is its entry's position
-//! times [`BODIES_LIMIT`] plus its place in the entry.
+//! Entries and bodies are numbered by position, so that writing is appending. A body's number is its entry's position times [`BODIES_LIMIT`] plus its place in the entry.
+//!
+//! What is read by stream goes through the table `places`, which follows some hundred entries behind: calls of many sessions come in turns, so an index that was kept up
+//! with every batch would change a page for every entry. `placed` says how far it has come; whoever reads looks through the entries after that.
 //!
 //! [`BODIES_LIMIT`]: crate::journal::sequencer::BODIES_LIMIT
 
@@ -18,7 +20,7 @@ use crate::journal::fault::StoreFault;
 pub const FILE: &str = "journal.sqlite";
 
 /// The version of the tables, kept as SQLite's `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE streams (
@@ -28,11 +30,20 @@ const TABLES: &str = "
     ) STRICT;
     CREATE TABLE entries (
         position INTEGER PRIMARY KEY,
-        stream   INTEGER NOT NULL REFERENCES streams (number),
+        stream   INTEGER NOT NULL,
         seq      INTEGER NOT NULL,
         bytes    BLOB NOT NULL
     ) STRICT;
-    CREATE UNIQUE INDEX entries_by_stream ON entries (stream, seq);
+    CREATE TABLE places (
+        stream   INTEGER NOT NULL,
+        seq      INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        PRIMARY KEY (stream, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE placed (
+        position INTEGER NOT NULL     -- the last entry that is in `places`; one row
+    ) STRICT;
+    INSERT INTO placed (position) VALUES (0);
     CREATE TABLE bodies (
         number INTEGER PRIMARY KEY,
         sealed BLOB NOT NULL
@@ -43,6 +54,8 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
+/// To what size a log that had to grow beyond it is cut back when it begins anew.
+const LOG_LIMIT_BYTES: i64 = 32 << 20;
 /// How long another connection is waited for; only a log that is being recovered or emptied ever makes one wait.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -80,6 +93,7 @@ pub fn open_writer(path: &Path) -> Result<Connection, StoreFault> {
     // The log is folded back by another connection, so that no caller waits for it.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "cache_size", -2_048)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)?;
     Ok(connection)
 }
 
@@ -120,6 +134,15 @@ pub fn open_folder(path: &Path) -> Result<Connection, StoreFault> {
 pub fn fold(connection: &Connection) -> Result<(), StoreFault> {
     let mut statement = connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?;
     statement.query_row([], |_| Ok(())).map_err(StoreFault::from)
+}
+
+/// Folds all of the log back and empties it, while nobody writes or reads.
+///
+/// # Errors
+///
+/// As [`fold`].
+pub fn fold_whole(connection: &Connection) -> Result<(), StoreFault> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(StoreFault::from)
 }
 
 /// The version of the tables: the one that is known here, or 0 where there is nothing yet.

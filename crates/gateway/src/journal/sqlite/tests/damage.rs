@@ -193,6 +193,16 @@ async fn altered_bodies_are_found() {
 }
 
 #[tokio::test]
+async fn entries_that_are_filed_wrongly_are_found() {
+    let lost = "DELETE FROM places WHERE position = 6";
+    check_sql(lost, Said { opened: "", verified: "entry 6 can't be found by its stream" }).await;
+    let swapped = "UPDATE places SET seq = 99 WHERE position = 6";
+    check_sql(swapped, Said { opened: "", verified: "entry 6 can't be found by its stream" }).await;
+    let invented = "INSERT INTO places (stream, seq, position) VALUES (1, 99, 1)";
+    check_sql(invented, Said { opened: "", verified: "entry 1 can't be found by its stream" }).await;
+}
+
+#[tokio::test]
 async fn other_keys_are_refused() {
     let write =
         |name: &'static str, bytes: &'static [u8]| move |path: &Path| fs::write(path.join(name), bytes).unwrap();
@@ -212,8 +222,8 @@ async fn other_keys_are_refused() {
 #[tokio::test]
 async fn another_file_is_refused() {
     check_sql(
-        "PRAGMA user_version = 2",
-        Said { opened: "has version 2; this gateway reads version 1", verified: "has version 2" },
+        "PRAGMA user_version = 3",
+        Said { opened: "has version 3; this gateway reads version 2", verified: "has version 3" },
     )
     .await;
     let tables = "DROP TABLE entries; DROP TABLE bodies; PRAGMA user_version = 0";
