@@ -10,6 +10,7 @@ use crate::ids::{CallId, KeyId, SessionId};
 use crate::money::{Nanodollars, Tokens};
 use crate::policy::{Effect, Version};
 use crate::refusal::Code;
+use crate::session::Mark;
 use crate::{identity, ledger, policy, registry, session};
 
 /// What an entry says. Its type is written first, so that readers can tell at once.
@@ -49,6 +50,9 @@ pub enum Event {
     /// What became of an admitted call.
     #[serde(rename = "call.settled")]
     CallSettled(CallSettled),
+    /// A person has found out what became of a call.
+    #[serde(rename = "call.resolved")]
+    CallResolved(CallResolved),
 }
 
 /// A call was admitted in the session of the stream. The body is what is forwarded.
@@ -71,6 +75,12 @@ pub struct CallAdmitted {
     pub policy_version: Version,
     /// What it may cost; held on the accounts of the session's path.
     pub hold: Nanodollars,
+    /// What tells it apart, for calls that take effect at most once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<Mark>,
+    /// Earlier calls of the session whose answers have been handed to their callers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delivered: Vec<CallId>,
 }
 
 /// A call was refused. The body, where there is one, is what would have been forwarded.
@@ -115,6 +125,15 @@ pub struct CallSettled {
     /// The tool calls that the model wanted to make, and what policy said of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub judged: Vec<Judged>,
+}
+
+/// What became of a call whose outcome was unknown: completed or failed. The body, where there is one, is what it would have answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallResolved {
+    /// The call.
+    pub call: CallId,
+    /// How it ended.
+    pub outcome: Outcome,
 }
 
 fn is_zero(amount: &Nanodollars) -> bool {

@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 /// The members of an object in their order.
 pub type Members<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
+/// How deep objects and arrays may lie within one another.
+pub const DEPTH_LIMIT: usize = 64;
 /// How many members of an object are compared one by one before a set of their names is kept.
 const FEW_MEMBERS: usize = 32;
 
@@ -90,6 +92,40 @@ pub fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Name<'_>>(raw.get()).ok().map(|name| name.0)
 }
 
+/// The same JSON with the members of every object in the order of their names, and without spaces between. Numbers and texts stay as they were written.
+///
+/// # Errors
+///
+/// A sentence on what is wrong: no JSON, a member that stands twice, or deeper than [`DEPTH_LIMIT`].
+pub fn canonical(raw: &str) -> Result<String, String> {
+    canonical_at(raw, 0)
+}
+
+fn canonical_at(raw: &str, depth: usize) -> Result<String, String> {
+    if depth > DEPTH_LIMIT {
+        return Err(format!("it is deeper than {DEPTH_LIMIT} levels"));
+    }
+    let raw = raw.trim_matches([' ', '\n', '\r', '\t']);
+    match raw.as_bytes().first() {
+        Some(b'{') => {
+            let mut members = members(raw)?;
+            members.sort_by(|(name, _), (other, _)| name.cmp(other));
+            let members = members.iter().map(|(name, value)| {
+                let name = serde_json::to_string(name).map_err(|error| error.to_string())?;
+                Ok::<_, String>(format!("{name}:{}", canonical_at(value.get(), depth + 1)?))
+            });
+            Ok(format!("{{{}}}", members.collect::<Result<Vec<_>, _>>()?.join(",")))
+        }
+        Some(b'[') => {
+            let items = items(raw)?.into_iter().map(|item| canonical_at(item.get(), depth + 1));
+            Ok(format!("[{}]", items.collect::<Result<Vec<_>, _>>()?.join(",")))
+        }
+        _ => serde_json::from_str::<&RawValue>(raw)
+            .map(|value| value.get().to_owned())
+            .map_err(|error| error.to_string()),
+    }
+}
+
 /// Text that is borrowed where it has no escapes.
 #[derive(serde::Deserialize)]
 #[serde(transparent)]
@@ -113,6 +149,17 @@ mod tests {
         let shown: Vec<_> = read.iter().map(|(name, value)| (name.as_ref(), value.get())).collect();
         assert_eq!(shown, [("a", "1.50e0"), ("b", "[ 1 ]")]);
         assert_eq!(member(&read, "b").map(RawValue::get), Some("[ 1 ]"));
+    }
+
+    #[test]
+    fn the_canonical_form_has_an_order_and_no_spaces() {
+        let raw = " { \"b\" : [ 1.0 , { \"d\":null,\"c\":\" x\" } ],\n\"\\u0061\":-0 }";
+        assert_eq!(canonical(raw).unwrap(), r#"{"a":-0,"b":[1.0,{"c":" x","d":null}]}"#);
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(canonical(&nested(DEPTH_LIMIT)), Ok(nested(DEPTH_LIMIT)));
+        for wrong in ["", "{", r#"{"a":1,"a":1}"#, "[1,]", "nul", &nested(100_000)] {
+            assert!(canonical(wrong).is_err(), "{}", &wrong[..wrong.len().min(20)]);
+        }
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub enum Code {
     NotFound,
     /// What is there already differs from what the caller expected.
     Conflict,
+    /// The idempotency key was given to another call.
+    IdempotencyKeyReused,
+    /// The call was made before, and nobody knows whether it took effect.
+    OutcomeUnknown,
     /// The estimated cost is more than what is left on an account.
     BudgetExhausted,
     /// What the call costs is not known, and an account on its path has a limit.
@@ -102,6 +106,8 @@ impl Code {
             Self::CapabilityNotFound => ("capability_not_found", 404, Fault::Caller, false),
             Self::NotFound => ("not_found", 404, Fault::Caller, false),
             Self::Conflict => ("conflict", 412, Fault::Caller, false),
+            Self::IdempotencyKeyReused => ("idempotency_key_reused", 422, Fault::Caller, false),
+            Self::OutcomeUnknown => ("outcome_unknown", 409, Fault::Upstream, false),
             Self::BudgetExhausted => ("budget_exhausted", 402, Fault::Rules, false),
             Self::PriceUnknown => ("price_unknown", 402, Fault::Rules, false),
             Self::TooLarge => ("too_large", 413, Fault::Caller, false),

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Capability;
-use crate::event::{CallAdmitted, CallRefused, CallSettled, Event};
+use crate::digest::Digest;
+use crate::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
 use crate::identity::Keys;
 use crate::ids::{CallId, SessionId};
 use crate::journal::{Entry, StreamId};
@@ -15,6 +16,7 @@ use crate::ledger::Book;
 use crate::policy::{Active, Effect};
 use crate::registry::Observed;
 use crate::session::Sessions;
+use crate::time::Timestamp;
 
 /// A call that was admitted and not yet settled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,9 @@ pub struct OpenCall {
     pub session: SessionId,
     /// What it is aimed at.
     pub capability: Capability,
+    /// What tells it apart, for calls that take effect at most once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<Digest>,
 }
 
 /// The state of everything.
@@ -64,7 +69,8 @@ impl World {
             | Event::SessionClosed(_)
             | Event::StatePut(_)
             | Event::CallAdmitted(_)
-            | Event::CallSettled(_) => {}
+            | Event::CallSettled(_)
+            | Event::CallResolved(_) => {}
         }
     }
 
@@ -76,9 +82,10 @@ impl World {
             }
             Event::SessionClosed(_) => self.session.closed(session),
             Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq),
-            Event::CallAdmitted(event) => self.admitted(session, event),
+            Event::CallAdmitted(event) => self.admitted(session, event, entry.at),
             Event::CallRefused(CallRefused { .. }) => self.session.counted(session, 0, 1),
-            Event::CallSettled(event) => self.settled(session, event),
+            Event::CallSettled(event) => self.settled(session, event, entry),
+            Event::CallResolved(event) => self.resolved(session, event, entry),
             Event::Granted(event) => self.ledger.granted(event),
             // These are written to the control stream only.
             Event::KeyCreated(_) | Event::KeyRevoked(_) | Event::PolicyActivated(_) | Event::ToolsObserved(_) => {}
@@ -86,17 +93,43 @@ impl World {
         self.session.touched(session, entry.at);
     }
 
-    fn admitted(&mut self, session: &SessionId, event: &CallAdmitted) {
+    fn admitted(&mut self, session: &SessionId, event: &CallAdmitted, at: Timestamp) {
         self.session.counted(session, 1, 0);
         self.ledger.held(event.call, session, event.hold);
-        let open = OpenCall { session: session.clone(), capability: event.capability.clone() };
+        if let Some(once) = self.session.once(session) {
+            event.delivered.iter().for_each(|call| once.delivered(*call));
+            if let Some(mark) = event.once {
+                once.admitted(mark, event.call, at);
+            }
+        }
+        let open = OpenCall {
+            session: session.clone(),
+            capability: event.capability.clone(),
+            once: event.once.map(|mark| mark.id),
+        };
         self.open_calls.insert(event.call, open);
     }
 
-    fn settled(&mut self, session: &SessionId, event: &CallSettled) {
+    fn settled(&mut self, session: &SessionId, event: &CallSettled, entry: &Entry<Event>) {
         let denied = event.judged.iter().filter(|judged| judged.effect == Effect::Deny).count();
         self.session.counted(session, 0, u64::try_from(denied).unwrap_or(u64::MAX));
         self.ledger.settled(event.call, event.charged);
-        self.open_calls.remove(&event.call);
+        let mark = self.open_calls.remove(&event.call).and_then(|open| open.once);
+        if let (Some(mark), Some(once)) = (mark, self.session.once(session)) {
+            match event.outcome {
+                Outcome::Completed => once.done(mark, entry.seq, entry.at),
+                Outcome::Failed => once.undone(mark),
+                Outcome::Aborted | Outcome::Unknown => once.lost(mark, entry.at),
+            }
+        }
+    }
+
+    fn resolved(&mut self, session: &SessionId, event: &CallResolved, entry: &Entry<Event>) {
+        let Some(once) = self.session.once(session) else { return };
+        let Some(mark) = once.unknown(event.call) else { return };
+        match event.outcome {
+            Outcome::Completed => once.done(mark, entry.seq, entry.at),
+            Outcome::Failed | Outcome::Aborted | Outcome::Unknown => once.undone(mark),
+        }
     }
 }

@@ -27,6 +27,7 @@ use crate::observe;
 use crate::policy::load;
 use crate::registry::table::ToolServerTable;
 use crate::registry::{Catalogue, Tool};
+use crate::repetition::Repetitions;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 use crate::upstreams::Egress;
@@ -106,6 +107,7 @@ impl Assembly {
             journal,
             snapshot: ArcSwap::from_pointee(empty().map_err(StartFault::Config)?),
             egress: Egress::new(HttpClient::new()),
+            repetitions: Repetitions::default(),
             metrics: Metrics::new(),
         };
         let mut assembly = Self {

@@ -19,6 +19,7 @@ pub mod life;
 pub mod observe;
 pub mod policy;
 pub mod registry;
+pub mod repetition;
 pub mod reply;
 pub mod server;
 pub mod snapshot;

@@ -8,22 +8,24 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use portcullis_domain::admission::admit::denied;
-use portcullis_domain::admission::{Admit, Admitted, Receipt, Settle};
+use portcullis_domain::admission::{Admit, Admitted, Passed, Receipt, Settle};
 use portcullis_domain::call::Place;
 use portcullis_domain::event::{Judged, Outcome};
 use portcullis_domain::ids::CallId;
-use portcullis_domain::journal::Body;
+use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::Effect;
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::once::Done;
+use portcullis_domain::session::{Earlier, Mark, Repetition};
 use portcullis_interop::llm::chat::{ChatRequest, Round};
-use tokio::sync::oneshot;
 
 use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::journal::Journal;
 
 pub use crate::registry::{Model, Tool};
+use crate::repetition::{Gone, Patience, Repetitions, UnderWay};
 use crate::reply::{ModelAnswer, ToolAnswer, UpstreamFault};
 use crate::snapshot::{Known, Snapshot};
 use crate::telemetry::Metrics;
@@ -32,6 +34,8 @@ use crate::upstreams::model::ModelEndpoint;
 
 /// How often a decision is made anew because the policies changed in between, before the caller is told to come back.
 const STALE_LIMIT: usize = 40;
+/// How often a call that is under way on another gateway is looked at.
+const ELSEWHERE_PAUSE: Duration = Duration::from_millis(50);
 /// How long the new policies are waited for each time.
 const STALE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -43,6 +47,8 @@ pub struct Gate {
     pub snapshot: ArcSwap<Snapshot>,
     /// The way out.
     pub egress: Egress,
+    /// Tool calls that come twice.
+    pub repetitions: Repetitions,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -59,11 +65,27 @@ pub struct Asked {
     pub answer: ModelAnswer,
 }
 
-/// Resolves when the caller has left. It never does for those whose leaving means nothing.
-pub type Gone = oneshot::Receiver<()>;
+/// A tool's answer.
+#[derive(Debug)]
+pub struct Called {
+    /// The call that it is the answer of.
+    pub call: CallId,
+    /// What the tool said.
+    pub answer: ToolAnswer,
+    /// Whether it was said before, to an earlier request for the same call.
+    pub is_replay: bool,
+    /// Whether the rules must hear of it when the caller has got it.
+    pub must_be_told: bool,
+}
+
+/// What became of the wish to call a tool: it may be forwarded, or was answered before.
+enum Entered {
+    New(Admitted, Option<UnderWay>),
+    Recorded(Called),
+}
 
 impl Gate {
-    /// A call of a tool, from reading to answer.
+    /// A call of a tool, from reading to answer. The same call is made once: who asks for it again gets what it came to.
     ///
     /// # Errors
     ///
@@ -73,22 +95,98 @@ impl Gate {
         asking: &Asking,
         tool: &Arc<Tool>,
         arguments: Bytes,
-        gone: &mut Gone,
-    ) -> Result<ToolAnswer, Refusal> {
+        mut patience: Patience,
+    ) -> Result<Called, Refusal> {
         let payload = Body::new(arguments);
+        let mark = self.mark(asking, tool, &payload, patience.key.as_deref());
+        let (admitted, under_way) = match self.enter_tool(asking, tool, &payload, mark, &mut patience).await? {
+            Entered::New(admitted, under_way) => (admitted, under_way),
+            Entered::Recorded(called) => return Ok(called),
+        };
+        let answer = tokio::select! {
+            answer = self.egress.call_tool(&admitted, &tool.server, &tool.name, &tool.input_schema) => answer,
+            _ = &mut patience.gone => return Err(self.left(&admitted).await),
+        };
+        self.settle(of_tool(&admitted, &answer)).await?;
+        drop(under_way);
+        let answer = answer.map_err(|fault| fault.refusal(&tool.capability.name))?;
+        Ok(Called { call: admitted.call(), answer, is_replay: false, must_be_told: must_be_told(mark) })
+    }
+
+    /// What tells the call apart, if it is to take effect at most once: with a key always, without one where it may have effects and nobody is waiting
+    /// for another one like it.
+    fn mark(&self, asking: &Asking, tool: &Tool, payload: &Body, key: Option<&str>) -> Option<Mark> {
+        if key.is_none() && tool.hints.is_harmless() {
+            return None;
+        }
+        let arguments = std::str::from_utf8(payload.bytes()).unwrap_or_default();
+        let mark = Mark::of(&tool.capability, arguments, key);
+        let is_another = key.is_none() && self.repetitions.is_awaited(&asking.session, mark.content);
+        (!is_another).then_some(mark)
+    }
+
+    /// May the tool be called, or was it called before? While the same call is under way it is waited for.
+    async fn enter_tool(
+        &self,
+        asking: &Asking,
+        tool: &Arc<Tool>,
+        payload: &Body,
+        mark: Option<Mark>,
+        patience: &mut Patience,
+    ) -> Result<Entered, Refusal> {
         let know = |snapshot: &Snapshot| {
             let raw = std::str::from_utf8(payload.bytes()).unwrap_or_default();
             // The tool as it is declared now; without it there is nothing to judge by.
             let current = snapshot.catalogue.all_tools().get(&*tool.capability.name).unwrap_or(tool);
             snapshot.know_tool(asking, Place::Request, current, raw)
         };
-        let (admitted, _) = self.admit(asking, None, &payload, know).await?;
-        let answer = tokio::select! {
-            answer = self.egress.call_tool(&admitted, &tool.server, &tool.name, &tool.input_schema) => answer,
-            _ = &mut *gone => return Err(self.left(&admitted).await),
+        loop {
+            let delivered = self.repetitions.deliveries(&asking.session);
+            let repetition = Repetition { mark, is_harmless: tool.hints.is_harmless(), delivered: delivered.clone() };
+            let (passed, _) = self.admit(asking, None, payload, repetition, know).await?;
+            let open = match passed {
+                Passed::New(admitted) => {
+                    self.repetitions.journaled(&asking.session, &delivered);
+                    let begin = |mark| self.repetitions.begin(admitted.call(), &asking.session, mark, patience);
+                    let under_way = mark.map(begin);
+                    return Ok(Entered::New(admitted, under_way));
+                }
+                Passed::Again(Earlier::Done(done)) => return self.recorded(asking, done, mark).await,
+                Passed::Again(Earlier::Open(open)) => open,
+            };
+            tokio::select! {
+                () = self.end_of(open) => {}
+                _ = &mut patience.gone => return Err(Refusal::new(Code::UpstreamFailed, "the caller has left")),
+            }
+        }
+    }
+
+    /// Waits for the end of a call, here or on another gateway.
+    async fn end_of(&self, call: CallId) {
+        match self.repetitions.wait_for(call) {
+            Some(wait) => wait.over().await,
+            None => tokio::time::sleep(ELSEWHERE_PAUSE).await,
+        }
+    }
+
+    /// What a call came to that was made before.
+    async fn recorded(&self, asking: &Asking, done: Done, mark: Option<Mark>) -> Result<Entered, Refusal> {
+        let stream = StreamId::Session(asking.session.clone());
+        let entry = self.journal.entries(&stream, done.seq.saturating_sub(1), 1).await?.pop();
+        let body = match entry {
+            Some(placed) => self.journal.body(&stream, placed.position, 0).await?,
+            None => None,
         };
-        self.settle(of_tool(&admitted, &answer)).await?;
-        answer.map_err(|fault| fault.refusal(&tool.capability.name))
+        let answer = body.and_then(|body| String::from_utf8(body.into()).ok()).ok_or_else(|| {
+            let message = format!("this call was made before as {}, and its answer is not kept any more", done.call);
+            Refusal::new(Code::NotFound, message)
+        })?;
+        Ok(Entered::Recorded(Called {
+            call: done.call,
+            answer: ToolAnswer::Result(answer),
+            is_replay: true,
+            must_be_told: must_be_told(mark),
+        }))
     }
 
     /// One round of a chat completion, from reading to the beginning of the answer. Whoever gets it settles it.
@@ -109,8 +207,11 @@ impl Gate {
         let upstream_name = model.as_ref().map_or("", |model| &model.upstream_name);
         let payload = Body::new(request.ask_again(upstream_name, rounds));
         let know = |snapshot: &Snapshot| snapshot.know_chat(asking, model.as_deref(), request);
-        let (admitted, snapshot) = self.admit(asking, parent, &payload, know).await?;
-        let Some(model) = model else { return Err(Refusal::new(Code::CapabilityNotFound, "there is no such model")) };
+        let (passed, snapshot) = self.admit(asking, parent, &payload, Repetition::default(), know).await?;
+        // Without a mark no call is another one; without a model none is admitted.
+        let (Passed::New(admitted), Some(model)) = (passed, model) else {
+            return Err(Refusal::new(Code::CapabilityNotFound, "there is no such model"));
+        };
         let endpoint = ModelEndpoint {
             uri: &model.chat_uri,
             authorization: model.authorization.as_ref(),
@@ -136,8 +237,9 @@ impl Gate {
         asking: &Asking,
         parent: Option<CallId>,
         payload: &Body,
+        repetition: Repetition,
         know: impl Fn(&Snapshot) -> Known,
-    ) -> Result<(Admitted, Arc<Snapshot>), Refusal> {
+    ) -> Result<(Passed, Arc<Snapshot>), Refusal> {
         let call = new_call()?;
         let mut attempt = 0;
         loop {
@@ -155,6 +257,7 @@ impl Gate {
                 payload: known.obstacle.map_or_else(|| Ok(payload.clone()), Err),
                 decision: known.decision,
                 estimate: known.estimate,
+                repetition: repetition.clone(),
             };
             match self.journal.execute(command).await? {
                 Err(refusal) if refusal.code == Code::StaleDecision && attempt < STALE_LIMIT => {
@@ -165,9 +268,12 @@ impl Gate {
                     self.metrics.refused(asking.door, refusal.code);
                     return Err(refusal);
                 }
-                Ok(admitted) => {
-                    self.metrics.admitted(asking.door, admitted.capability().kind);
-                    return Ok((admitted, snapshot));
+                Ok(passed) => {
+                    match &passed {
+                        Passed::New(admitted) => self.metrics.admitted(asking.door, admitted.capability().kind),
+                        Passed::Again(_) => self.metrics.repeated(asking.door),
+                    }
+                    return Ok((passed, snapshot));
                 }
             }
         }
@@ -223,6 +329,11 @@ impl Gate {
             Err(refusal) => refusal,
         }
     }
+}
+
+/// Without a key a call is known by its content until its answer is delivered.
+fn must_be_told(mark: Option<Mark>) -> bool {
+    mark.is_some_and(|mark| !mark.has_key())
 }
 
 fn of_tool(admitted: &Admitted, answer: &Result<ToolAnswer, UpstreamFault>) -> Settle {

@@ -83,7 +83,7 @@ const GATEWAY: Border = Border {
     groups: &[
         Group {
             name: "a common word",
-            members: &["clock", "entropy", "amount", "credential", "asking", "server", "reply"],
+            members: &["clock", "entropy", "amount", "credential", "asking", "server", "reply", "repetition"],
             may: &["a common word"],
             instead: "a common word knows nothing of what is said with it",
         },

@@ -11,7 +11,7 @@ use crate::journal::{Body, Draft, StreamId};
 use crate::money::Nanodollars;
 use crate::policy::{Decision, Effect};
 use crate::refusal::{Code, Refusal};
-use crate::session::Origin;
+use crate::session::{Earlier, Origin, Repetition, Session};
 use crate::time::Timestamp;
 use crate::world::World;
 
@@ -44,6 +44,17 @@ pub struct Admit {
     pub decision: Decision,
     /// What it may cost; none when its price is not known.
     pub estimate: Option<Nanodollars>,
+    /// Whether it may have been made before.
+    pub repetition: Repetition,
+}
+
+/// A call that met with no "no".
+#[derive(Debug)]
+pub enum Passed {
+    /// It may be forwarded.
+    New(Admitted),
+    /// It is an earlier call once more: it gets that one's answer.
+    Again(Earlier),
 }
 
 /// A call that may be forwarded. Only [`Admit::decide`] makes one, and it is the only thing that egress takes.
@@ -82,7 +93,7 @@ impl Admitted {
 }
 
 impl Command for Admit {
-    type Answer = Result<Admitted, Refusal>;
+    type Answer = Result<Passed, Refusal>;
 
     fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
         // Admitted once more, it would hold twice, be settled once, and run twice.
@@ -91,7 +102,9 @@ impl Command for Admit {
             return Verdict::unchanged(Err(refusal));
         }
         match self.ask(world, at) {
-            Ok(payload) => self.admitted(world, payload),
+            Ok(Asked::New(payload)) => self.admitted(world, payload),
+            // What it came to was decided when it was made, and is written there.
+            Ok(Asked::Again(earlier)) => Verdict::unchanged(Ok(Passed::Again(earlier))),
             // Nothing is wrong with the call: the shell asks policy again and comes back.
             Err(refusal) if refusal.code == Code::StaleDecision => Verdict::unchanged(Err(refusal)),
             Err(refusal) => self.refused(world, refusal),
@@ -99,15 +112,24 @@ impl Command for Admit {
     }
 }
 
+/// What the questions came to, if none was answered with "no".
+enum Asked<'a> {
+    New(&'a Body),
+    Again(Earlier),
+}
+
 impl Admit {
     /// The questions, in order. The first "no" ends it.
-    fn ask(&self, world: &World, at: Timestamp) -> Result<&Body, Refusal> {
+    fn ask(&self, world: &World, at: Timestamp) -> Result<Asked<'_>, Refusal> {
         self.is_known(world, at)?;
-        world.session.enter(&self.session, self.origin)?;
+        let session = world.session.enter(&self.session, self.origin)?;
         let payload = self.payload.as_ref().map_err(Clone::clone)?;
         self.is_allowed(world)?;
+        if let Some(earlier) = self.is_repetition(session, at)? {
+            return Ok(Asked::Again(earlier));
+        }
         self.is_affordable(world)?;
-        Ok(payload)
+        Ok(Asked::New(payload))
     }
 
     /// The door has recognised the key already, from a copy; here is the truth.
@@ -124,6 +146,15 @@ impl Admit {
             Effect::Allow => Ok(()),
             Effect::Deny => Err(denied(&self.decision)),
         }
+    }
+
+    fn is_repetition(&self, session: Option<&Session>, at: Timestamp) -> Result<Option<Earlier>, Refusal> {
+        let Repetition { mark: Some(mark), is_harmless, delivered } = &self.repetition else { return Ok(None) };
+        let Some(session) = session else { return Ok(None) };
+        let earlier = session.once.find(*mark, *is_harmless, at)?;
+        // The entry that says so is the one of this call, if it becomes one.
+        let is_delivered = matches!(earlier, Some(Earlier::Done(done)) if delivered.contains(&done.call));
+        Ok(earlier.filter(|_| mark.has_key() || !is_delivered))
     }
 
     fn is_affordable(&self, world: &World) -> Result<(), Refusal> {
@@ -146,7 +177,7 @@ impl Admit {
         })
     }
 
-    fn admitted(&self, world: &World, payload: &Body) -> Verdict<Result<Admitted, Refusal>> {
+    fn admitted(&self, world: &World, payload: &Body) -> Verdict<Result<Passed, Refusal>> {
         let event = CallAdmitted {
             call: self.call,
             parent: self.parent,
@@ -156,6 +187,8 @@ impl Admit {
             policies: self.decision.policies.clone(),
             policy_version: self.decision.version,
             hold: self.estimate.unwrap_or_default(),
+            once: self.repetition.mark,
+            delivered: self.repetition.delivered.clone(),
         };
         let admitted = Admitted {
             call: self.call,
@@ -169,11 +202,11 @@ impl Admit {
             Event::CallAdmitted(event),
             vec![payload.clone()],
         ));
-        Verdict { answer: Ok(admitted), drafts }
+        Verdict { answer: Ok(Passed::New(admitted)), drafts }
     }
 
     /// A refusal is written to the session that the caller may enter; where there is none, to the control stream.
-    fn refused(&self, world: &World, refusal: Refusal) -> Verdict<Result<Admitted, Refusal>> {
+    fn refused(&self, world: &World, refusal: Refusal) -> Verdict<Result<Passed, Refusal>> {
         let is_inside =
             refusal.code != Code::Unauthenticated && world.session.enter(&self.session, self.origin).is_ok();
         let (stream, session) = if is_inside {

@@ -14,9 +14,10 @@ pub mod observe_tools;
 pub mod open_session;
 pub mod put_state;
 pub mod recover;
+pub mod resolve_call;
 pub mod settle;
 
-pub use admit::{Admit, Admitted};
+pub use admit::{Admit, Admitted, Passed};
 pub use close_session::CloseSession;
 pub use command::{Command, Verdict};
 pub use configure::Configure;
@@ -25,4 +26,5 @@ pub use observe_tools::ObserveTools;
 pub use open_session::OpenSession;
 pub use put_state::PutState;
 pub use recover::Recover;
+pub use resolve_call::ResolveCall;
 pub use settle::{Receipt, Settle};

@@ -3,13 +3,15 @@
 //! Owns which sessions there are, whether they are open, and their versioned scratchpad. The history is the session's stream itself; the
 //! values of the scratchpad are bodies of its entries. So what stays in memory for a session is small.
 //!
-//! Start with [`state`]; [`scratchpad`] has the rules for its values, [`history`] those for messages that repeat.
+//! Start with [`state`]; [`scratchpad`] has the rules for its values, [`history`] those for messages that repeat, [`once`] those for calls that do.
 
 pub mod event;
 pub mod history;
+pub mod once;
 pub mod scratchpad;
 pub mod state;
 
 pub use event::StateKey;
+pub use once::{Earlier, Mark, Repetition};
 pub use scratchpad::Expected;
 pub use state::{Origin, Session, Sessions, Status};

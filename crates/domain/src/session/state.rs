@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{SessionId, SessionName};
 use crate::refusal::{Code, Refusal};
 use crate::session::event::StatePut;
+use crate::session::once::Once;
 use crate::session::scratchpad::Scratchpad;
 use crate::time::Timestamp;
 
@@ -47,6 +48,9 @@ pub struct Session {
     pub refused: u64,
     /// Its versioned values.
     pub scratchpad: Scratchpad,
+    /// Its calls that take effect at most once.
+    #[serde(default)]
+    pub once: Once,
 }
 
 /// All sessions.
@@ -94,6 +98,7 @@ impl Sessions {
             calls: 0,
             refused: 0,
             scratchpad: Scratchpad::default(),
+            once: Once::default(),
         };
         self.sessions.insert(id.clone(), session);
     }
@@ -110,6 +115,11 @@ impl Sessions {
         if let Some(session) = self.sessions.get_mut(id) {
             session.scratchpad.was_put(event, seq);
         }
+    }
+
+    /// The calls of a session that take effect at most once, for taking in what became of them.
+    pub fn once(&mut self, id: &SessionId) -> Option<&mut Once> {
+        self.sessions.get_mut(id).map(|session| &mut session.once)
     }
 
     /// Takes in that so many calls were admitted to or refused within the session.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use portcullis_domain::admission::Command;
 use portcullis_domain::digest::Digest;
-use portcullis_domain::event::{CallAdmitted, CallSettled, Event};
+use portcullis_domain::event::{CallAdmitted, CallSettled, Event, Outcome};
 use portcullis_domain::ids::{Actor, CallId, PrincipalName, SessionId};
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::ledger::{Account, Charge};
@@ -12,7 +12,7 @@ use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::Effect;
 use portcullis_domain::refusal::Code;
 use portcullis_domain::session::state::MINTED_PREFIX;
-use portcullis_domain::session::{Origin, Status};
+use portcullis_domain::session::{Earlier, Mark, Origin, Status};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 use proptest::prelude::*;
@@ -302,7 +302,11 @@ fn acting(moment: &Moment<'_>) -> Option<PrincipalName> {
         Step::Settle { call: number, .. } => {
             moment.before.open_calls.get(&aimed(moment.before, *number)).map(|open| open.session.owner.clone())
         }
-        Step::Open { owner, .. } | Step::Put { owner, .. } | Step::Close { owner, .. } => Some(principal(*owner)),
+        // An administrator resolves in the name of nobody else than the owner.
+        Step::Open { owner, .. }
+        | Step::Put { owner, .. }
+        | Step::Close { owner, .. }
+        | Step::Resolve { owner, .. } => Some(principal(*owner)),
         Step::CreateKey { .. }
         | Step::RevokeKey { .. }
         | Step::Configure { .. }
@@ -320,7 +324,79 @@ fn a_closed_session_takes_nothing_but_settlements() {
             let StreamId::Session(session) = &entry.stream else { continue };
             let was_closed =
                 moment.before.session.find(session).is_some_and(|session| session.status == Status::Closed);
-            assert!(!was_closed || matches!(entry.event, Event::CallSettled(_)), "{session}: {:?}", entry.event);
+            let is_aftermath = matches!(entry.event, Event::CallSettled(_) | Event::CallResolved(_));
+            assert!(!was_closed || is_aftermath, "{session}: {:?}", entry.event);
+        }
+    });
+}
+
+/// What the journal says of the last call of that mark, told without the state that the rules keep.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum LastOfMark {
+    Open,
+    Done { seq: u64, is_delivered: bool },
+    Failed,
+    Unknown,
+}
+
+fn last_of_mark(moment: &Moment<'_>, session: &SessionId, mark: Mark) -> Option<(CallId, LastOfMark)> {
+    let mut last = None;
+    // What this step wrote is not yet known to it.
+    let known = moment.engine.written.len() - moment.written.len();
+    for Written { entry, .. } in moment.engine.written.iter().take(known) {
+        if entry.stream != StreamId::Session(session.clone()) {
+            continue;
+        }
+        let ended = |outcome| match outcome {
+            Outcome::Completed => LastOfMark::Done { seq: entry.seq, is_delivered: false },
+            Outcome::Failed => LastOfMark::Failed,
+            Outcome::Aborted | Outcome::Unknown => LastOfMark::Unknown,
+        };
+        match (&entry.event, &mut last) {
+            (Event::CallAdmitted(event), last) => {
+                if let Some((call, LastOfMark::Done { is_delivered, .. })) = last {
+                    *is_delivered |= event.delivered.contains(call);
+                }
+                if event.once.is_some_and(|once| once.id == mark.id) {
+                    *last = Some((event.call, LastOfMark::Open));
+                }
+            }
+            (Event::CallSettled(event), Some((call, state))) if event.call == *call && *state == LastOfMark::Open => {
+                *state = ended(event.outcome);
+            }
+            (Event::CallResolved(event), Some((call, state))) if event.call == *call => *state = ended(event.outcome),
+            _ => {}
+        }
+    }
+    last
+}
+
+#[test]
+fn a_marked_call_is_not_made_again_while_the_first_one_may_have_taken_effect() {
+    check(|moment| {
+        let Step::Admit(Ask { marked: Some(marked), owner, name, delivered, .. }) = moment.step else { return };
+        let last = last_of_mark(moment, &session(*owner, *name), marked.mark());
+        match moment.done {
+            Done::Admitted(_) => {
+                let may_be_made = match last {
+                    None | Some((_, LastOfMark::Failed)) => true,
+                    Some((_, LastOfMark::Open)) => false,
+                    Some((_, LastOfMark::Unknown)) => marked.is_harmless,
+                    Some((earlier, LastOfMark::Done { is_delivered, .. })) => {
+                        !marked.has_key && (is_delivered || delivered.iter().any(|number| call(*number) == earlier))
+                    }
+                };
+                assert!(may_be_made, "{marked:?} was made again after {last:?}");
+            }
+            Done::Again(Earlier::Open(earlier)) => assert_eq!(last, Some((*earlier, LastOfMark::Open))),
+            Done::Again(Earlier::Done(done)) => assert!(
+                matches!(last, Some((earlier, LastOfMark::Done { seq, .. })) if (earlier, seq) == (done.call, done.seq)),
+                "{done:?} for {last:?}"
+            ),
+            Done::Refused(Code::OutcomeUnknown) => {
+                assert!(matches!(last, Some((_, LastOfMark::Unknown))) && !marked.is_harmless, "{last:?}");
+            }
+            Done::Refused(_) | Done::Settled(_) | Done::Put(_) | Done::Else => {}
         }
     });
 }
@@ -354,6 +430,8 @@ fn the_stories_reach_every_corner() {
         match (moment.step, moment.done) {
             (Step::Admit(_), Done::Refused(code)) => count(code.to_string()),
             (Step::Admit(_), Done::Admitted(_)) => count("admitted".to_owned()),
+            (_, Done::Again(Earlier::Open(_))) => count("again while open".to_owned()),
+            (_, Done::Again(Earlier::Done(_))) => count("again when done".to_owned()),
             (Step::Settle { .. }, Done::Settled(_)) => count("settled".to_owned()),
             (Step::Crash { is_batch_lost: true }, _) => count("lost a batch".to_owned()),
             _ => {}
@@ -375,6 +453,9 @@ fn the_stories_reach_every_corner() {
         "overrun",
         "recovered",
         "denied",
+        "again while open",
+        "again when done",
+        "outcome_unknown",
         "stale_decision",
         "unauthenticated",
         "session_not_found",

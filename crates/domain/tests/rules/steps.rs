@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use portcullis_domain::admission::{
-    Admit, Admitted, CloseSession, Configure, CreateKey, ObserveTools, OpenSession, PutState, Receipt, RevokeKey,
-    Settle,
+    Admit, Admitted, CloseSession, Configure, CreateKey, ObserveTools, OpenSession, Passed, PutState, Receipt,
+    ResolveCall, RevokeKey, Settle,
 };
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::digest::Digest;
@@ -17,7 +17,7 @@ use portcullis_domain::ledger::Account;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::{Decision, Effect};
 use portcullis_domain::refusal::{Code, Refusal};
-use portcullis_domain::session::{Expected, Origin};
+use portcullis_domain::session::{Earlier, Expected, Mark, Origin, Repetition};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 use proptest::collection::vec;
@@ -32,6 +32,7 @@ const GRANTS: [u64; 2] = [400, 120];
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Admit(Ask),
+    Resolve { owner: u8, name: u8, call: u8, is_done: bool },
     Settle { call: u8, outcome: Outcome, cost: Option<u64> },
     Open { owner: u8, name: u8, origin: Origin, budget: Option<u64> },
     Put { owner: u8, name: u8, expected: Expected },
@@ -58,11 +59,30 @@ pub(super) struct Ask {
     pub(super) effect: Effect,
     pub(super) is_stale: bool,
     pub(super) has_payload: bool,
+    /// The mark that it has, if any.
+    pub(super) marked: Option<Marked>,
+    /// The calls whose answers were delivered.
+    pub(super) delivered: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Marked {
+    pub(super) number: u8,
+    pub(super) has_key: bool,
+    pub(super) is_harmless: bool,
+}
+
+impl Marked {
+    pub(super) fn mark(self) -> Mark {
+        let content = Digest::of(&[self.number]);
+        Mark { id: if self.has_key { Digest::of(&[self.number, 0]) } else { content }, content }
+    }
 }
 
 /// What came of a step.
 pub(super) enum Done {
     Admitted(Admitted),
+    Again(Earlier),
     Settled(Receipt),
     Put(u64),
     Refused(Code),
@@ -83,6 +103,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => ask().prop_map(Step::Admit),
         10 => (0..24_u8, outcome(), amount()).prop_map(|(call, outcome, cost)| Step::Settle { call, outcome, cost }),
+        2 => (0..3_u8, name(), 0..12_u8, any::<bool>())
+            .prop_map(|(owner, name, call, is_done)| Step::Resolve { owner, name, call, is_done }),
         1 => (0..3_u8, name(), origin(), amount())
             .prop_map(|(owner, name, origin, budget)| Step::Open { owner, name, origin, budget }),
         2 => (0..3_u8, name(), expected()).prop_map(|(owner, name, expected)| Step::Put { owner, name, expected }),
@@ -103,13 +125,39 @@ fn ask() -> impl Strategy<Value = Ask> {
     let who = (0..3_u8, name(), prop::bool::weighted(0.06), origin());
     let money = (amount(), amount());
     let judged = (prop::bool::weighted(0.15), prop::bool::weighted(0.1), prop::bool::weighted(0.9));
-    (0..12_u8, prop::option::of(0..12_u8), who, money, judged).prop_map(|(call, parent, who, money, judged)| {
-        let (owner, name, is_forged, origin) = who;
-        let (budget, estimate) = money;
-        let (is_denied, is_stale, has_payload) = judged;
-        let key = if is_forged { (owner + 1) % 6 } else { owner };
-        let effect = if is_denied { Effect::Deny } else { Effect::Allow };
-        Ask { call, parent, key, owner, name, origin, budget, estimate, effect, is_stale, has_payload }
+    let once = (prop::option::weighted(0.8, marked()), vec(0..12_u8, 0..4));
+    (0..12_u8, prop::option::of(0..12_u8), who, money, judged, once).prop_map(
+        |(call, parent, who, money, judged, once)| {
+            let (marked, delivered) = once;
+            let (owner, name, is_forged, origin) = who;
+            let (budget, estimate) = money;
+            let (is_denied, is_stale, has_payload) = judged;
+            let key = if is_forged { (owner + 1) % 6 } else { owner };
+            let effect = if is_denied { Effect::Deny } else { Effect::Allow };
+            Ask {
+                call,
+                parent,
+                key,
+                owner,
+                name,
+                origin,
+                budget,
+                estimate,
+                effect,
+                is_stale,
+                has_payload,
+                marked,
+                delivered,
+            }
+        },
+    )
+}
+
+fn marked() -> impl Strategy<Value = Marked> {
+    (0..2_u8, any::<bool>(), any::<bool>()).prop_map(|(number, has_key, is_harmless)| Marked {
+        number,
+        has_key,
+        is_harmless,
     })
 }
 
@@ -155,7 +203,14 @@ pub(super) fn started() -> Engine {
 /// Lets the step happen.
 pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
     match step {
-        Step::Admit(ask) => done(engine.run(&admit(engine, ask)), Done::Admitted),
+        Step::Admit(ask) => done(engine.run(&admit(engine, ask)), |passed| match passed {
+            Passed::New(admitted) => Done::Admitted(admitted),
+            Passed::Again(earlier) => Done::Again(earlier),
+        }),
+        Step::Resolve { owner, name, call: number, is_done } => {
+            let (session, result) = (session(*owner, *name), is_done.then(|| body("result")));
+            done(engine.run(&ResolveCall { session, call: call(*number), by: principal(2), result }), |()| Done::Else)
+        }
         Step::Settle { call: number, outcome, cost } => {
             let (call, cost) = (aimed(&engine.world, *number), cost.map(Nanodollars::new));
             let settle =
@@ -225,6 +280,11 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
         payload: if ask.has_payload { Ok(payload(ask.call)) } else { Err(unread) },
         decision: Decision { effect: ask.effect, policies: vec![], message: None, errors: vec![], version },
         estimate: ask.estimate.map(Nanodollars::new),
+        repetition: Repetition {
+            mark: ask.marked.map(Marked::mark),
+            is_harmless: ask.marked.is_some_and(|marked| marked.is_harmless),
+            delivered: ask.delivered.iter().copied().map(call).collect(),
+        },
     }
 }
 

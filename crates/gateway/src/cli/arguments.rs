@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 /// What stands below every help.
@@ -201,6 +201,22 @@ pub enum Session {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Say what became of a call whose outcome is unknown, so that it may be answered or made again
+    Resolve {
+        /// `owner:name`, or a name of one's own
+        id: String,
+        /// The call, as `session show` lists it
+        call: String,
+        /// Whether it took effect
+        #[arg(value_enum)]
+        outcome: Resolution,
+        /// A file with the result of `tools/call` that the caller is to get
+        #[arg(long)]
+        result: Option<PathBuf>,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Show one session: its state, its account and its conversation
     Show {
         /// `owner:name`, or a name of one's own
@@ -209,6 +225,15 @@ pub enum Session {
         #[command(flatten)]
         remote: Remote,
     },
+}
+
+/// What a person has found out about a call.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Resolution {
+    /// It took effect
+    Completed,
+    /// It had no effect, and may be made again
+    Failed,
 }
 
 /// Commands on the record.

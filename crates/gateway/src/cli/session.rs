@@ -1,9 +1,11 @@
-//! `portcullis session list|show`.
+//! `portcullis session list|show|resolve`.
+
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::cli::api::{Api, text};
-use crate::cli::arguments::{Common, Session};
+use crate::cli::arguments::{Common, Resolution, Session};
 use crate::cli::exit::Exit;
 use crate::cli::print;
 
@@ -11,7 +13,34 @@ pub(super) async fn run(common: &Common, command: Session) -> Result<(), Exit> {
     match command {
         Session::List { remote } => list(common, &Api::open(common, &remote)?).await,
         Session::Show { id, remote } => show(common, &Api::open(common, &remote)?, &id).await,
+        Session::Resolve { id, call, outcome, result, remote } => {
+            let body = resolution(outcome, result.as_deref())?;
+            resolve(common, &Api::open(common, &remote)?, (&id, &call), &body).await
+        }
     }
+}
+
+async fn resolve(common: &Common, api: &Api, (id, call): (&str, &str), body: &Value) -> Result<(), Exit> {
+    api.post(&format!("/api/v1/sessions/{id}/calls/{call}/resolve"), body).await?;
+    if common.json {
+        print::json(&json!({"call": call, "resolved": true}));
+    } else {
+        print::line(&format!("call {call} is resolved"));
+    }
+    Ok(())
+}
+
+fn resolution(outcome: Resolution, result: Option<&Path>) -> Result<Value, Exit> {
+    let outcome = match outcome {
+        Resolution::Completed => "completed",
+        Resolution::Failed => "failed",
+    };
+    let Some(path) = result else { return Ok(json!({"outcome": outcome})) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Exit::io(format!("`{}` can't be read: {error}", path.display())))?;
+    let result: Value = serde_json::from_str(&text)
+        .map_err(|error| Exit::config(format!("`{}` is no JSON: {error}", path.display())))?;
+    Ok(json!({"outcome": outcome, "result": result}))
 }
 
 async fn list(common: &Common, api: &Api) -> Result<(), Exit> {
@@ -61,6 +90,9 @@ async fn show(common: &Common, api: &Api, id: &str) -> Result<(), Exit> {
     ));
     for value in state.get("values").and_then(Value::as_array).into_iter().flatten() {
         print::line(&format!("state {} at version {}", text(value, "/key"), text(value, "/version")));
+    }
+    for call in session.get("unknown_calls").and_then(Value::as_array).into_iter().flatten() {
+        print::line(&format!("call {} may or may not have taken effect", call.as_str().unwrap_or_default()));
     }
     print::line("");
     for message in history.get("messages").and_then(Value::as_array).into_iter().flatten() {

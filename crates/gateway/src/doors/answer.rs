@@ -18,6 +18,9 @@ pub const SESSION: HeaderName = HeaderName::from_static("portcullis-session");
 /// The header that tells the id of the call in the journal.
 pub const CALL: HeaderName = HeaderName::from_static("portcullis-call");
 
+/// The header that tells that the answer is the one of an earlier request for the same call.
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
 /// How many pieces of a stream may wait for a slow reader before the upstream waits too.
 pub const PIECES_LIMIT: usize = 32;
 

@@ -6,6 +6,7 @@ use portcullis_domain::identity::{Keys, Presented};
 use portcullis_domain::ids::{KeyId, PrincipalName, SessionId, SessionName};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
+use portcullis_domain::session::once::KEY_LIMIT_BYTES;
 use portcullis_domain::session::state::MINTED_PREFIX;
 use portcullis_domain::time::Timestamp;
 
@@ -115,6 +116,41 @@ pub fn session_or_minted(caller: &Caller, named: Option<SessionId>) -> Result<(S
     let name = name.parse().map_err(|problem: String| Refusal::new(Code::StoreUnavailable, problem))?;
     Ok((SessionId { owner: caller.principal.clone(), name }, Origin::Minted))
 }
+
+/// The key in `Idempotency-Key`, of which the quotes are left out that the draft asks for and few clients write.
+///
+/// # Errors
+///
+/// [`Code::InvalidRequest`] when it is given twice or is no key.
+pub fn header_idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => check_idempotency_key(value.to_str().unwrap_or_default()).map(Some),
+        (Some(_), Some(_)) => Err(invalid_key("it is given twice")),
+    }
+}
+
+/// The same key, if it is one.
+///
+/// # Errors
+///
+/// [`Code::InvalidRequest`].
+pub fn check_idempotency_key(key: &str) -> Result<String, Refusal> {
+    let key = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
+    if key.is_empty() || key.len() > KEY_LIMIT_BYTES || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    {
+        return Err(invalid_key(&format!("it must have 1 to {KEY_LIMIT_BYTES} visible ASCII characters")));
+    }
+    Ok(key.to_owned())
+}
+
+fn invalid_key(problem: &str) -> Refusal {
+    Refusal::new(Code::InvalidRequest, format!("the idempotency key can't be used: {problem}")).about("Idempotency-Key")
+}
+
+/// The header that says which call it is (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Headers whose value is text; the last one where a header is repeated.
 #[must_use]

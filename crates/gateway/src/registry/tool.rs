@@ -48,6 +48,14 @@ pub struct Hints {
     pub idempotent: Option<bool>,
 }
 
+impl Hints {
+    /// Whether calling it twice does no more than calling it once.
+    #[must_use]
+    pub fn is_harmless(&self) -> bool {
+        self.read_only == Some(true) || self.idempotent == Some(true)
+    }
+}
+
 impl Tool {
     /// Reads one item of a server's list of tools.
     ///

@@ -17,6 +17,7 @@ type Labels = Vec<(&'static str, &'static str)>;
 pub struct Metrics {
     registry: Registry,
     admitted: Family<Labels, Counter>,
+    repeated: Family<Labels, Counter>,
     refused: Family<Labels, Counter>,
     settled: Family<Labels, Counter>,
     judged: Family<Labels, Counter>,
@@ -34,20 +35,26 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("portcullis");
-        let (admitted, refused, settled, judged) =
-            (Family::default(), Family::default(), Family::default(), Family::default());
+        let (admitted, repeated, refused, settled, judged) =
+            (Family::default(), Family::default(), Family::default(), Family::default(), Family::default());
         let charged = Counter::default();
         registry.register("calls_admitted", "Calls that were admitted", admitted.clone());
+        registry.register("calls_repeated", "Calls that were an earlier one once more", repeated.clone());
         registry.register("calls_refused", "Calls that were refused", refused.clone());
         registry.register("calls_settled", "Calls that were settled", settled.clone());
         registry.register("policy_judged", "Tool calls inside model answers that were judged", judged.clone());
         registry.register("ledger_charged_nanodollars", "What calls have cost", charged.clone());
-        Self { registry, admitted, refused, settled, judged, charged }
+        Self { registry, admitted, repeated, refused, settled, judged, charged }
     }
 
     /// A call was admitted.
     pub fn admitted(&self, door: Door, kind: Kind) {
         self.admitted.get_or_create(&vec![("door", door.as_str()), ("kind", kind.as_str())]).inc();
+    }
+
+    /// A call was an earlier one once more, and got that one's answer.
+    pub fn repeated(&self, door: Door) {
+        self.repeated.get_or_create(&vec![("door", door.as_str())]).inc();
     }
 
     /// A call was refused.

@@ -28,4 +28,5 @@ mod identity;
 mod interception;
 mod mcp;
 mod money;
+mod once;
 mod sessions;

@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use portcullis_domain::digest::Digest;
-use portcullis_domain::event::{CallAdmitted, CallRefused, CallSettled, Event, Outcome};
+use portcullis_domain::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
 use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
 use portcullis_domain::ids::{Actor, CallId, SessionId};
 use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::Code;
-use portcullis_domain::session::Status;
 use portcullis_domain::session::event::StatePut;
+use portcullis_domain::session::once::Done;
+use portcullis_domain::session::{Earlier, Status};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 
@@ -84,18 +85,20 @@ impl Laws {
             | Event::SessionClosed(_)
             | Event::StatePut(_)
             | Event::CallAdmitted(_)
-            | Event::CallSettled(_) => self.problems.push("it belongs to a session and stands outside".to_owned()),
+            | Event::CallSettled(_)
+            | Event::CallResolved(_) => self.problems.push("it belongs to a session and stands outside".to_owned()),
         }
     }
 
     fn judge_session(&mut self, session: &SessionId, entry: &Entry<Event>) {
         let status = self.world.session.find(session).map(|session| session.status);
         let is_opening = matches!(entry.event, Event::SessionOpened(_));
-        let is_aftermath = matches!(entry.event, Event::CallSettled(_) | Event::CallRefused(_));
+        let is_aftermath =
+            matches!(entry.event, Event::CallSettled(_) | Event::CallRefused(_) | Event::CallResolved(_));
         self.must(is_opening || status.is_some(), || "the session was never opened".to_owned());
         self.must(is_aftermath || status != Some(Status::Closed), || "the session was closed before".to_owned());
         let is_owner = entry.actor == Actor::Principal(session.owner.clone());
-        let may_be_another = matches!(entry.event, Event::SessionClosed(_))
+        let may_be_another = matches!(entry.event, Event::SessionClosed(_) | Event::CallResolved(_))
             || (matches!(entry.event, Event::CallSettled(_) | Event::Granted(_)) && entry.actor == Actor::Gateway);
         self.must(is_owner || may_be_another, || {
             let actor = match &entry.actor {
@@ -114,6 +117,7 @@ impl Laws {
                 self.call_refused(event);
             }
             Event::CallSettled(event) => self.call_settled(session, event, entry),
+            Event::CallResolved(event) => self.call_resolved(session, event, entry),
             Event::Granted(event) => {
                 let is_here = event.account == Account::Session(session.clone());
                 self.must(is_here, || format!("`{}` is granted in a session", event.account));
@@ -165,6 +169,7 @@ impl Laws {
             let is_here = of_session == Some(session);
             self.must(is_here, || format!("call {call} has parent {parent}, which was not admitted in this session"));
         }
+        self.call_is_first(session, event, entry.at);
         self.has_body(entry, None);
         let hold = event.hold.nanos();
         for account in Account::path(session) {
@@ -180,6 +185,34 @@ impl Laws {
         let used = self.sessions.entry(session.clone()).or_default();
         used.held += hold;
         used.calls += 1;
+    }
+
+    /// A call that takes effect at most once is not admitted while an earlier one of its mark may have taken effect. What its rules allow it to
+    /// do again is told by its entry alone where it was delivered; the rest is the journal's word.
+    fn call_is_first(&mut self, session: &SessionId, event: &CallAdmitted, at: Timestamp) {
+        let Some(mark) = event.once else { return };
+        let Some(session) = self.world.session.find(session) else { return };
+        match session.once.find(mark, true, at) {
+            Ok(None) => {}
+            Ok(Some(Earlier::Done(done))) if !mark.has_key() && event.delivered.contains(&done.call) => {}
+            Ok(Some(Earlier::Done(Done { call, .. }) | Earlier::Open(call))) => {
+                self.problems.push(format!("call {} is {call} once more", event.call));
+            }
+            Err(refusal) => self.problems.push(format!("call {}: {}", event.call, refusal.message)),
+        }
+    }
+
+    fn call_resolved(&mut self, session: &SessionId, event: &CallResolved, entry: &Entry<Event>) {
+        let of_session = self.calls.get(&event.call).and_then(Fate::session);
+        let is_unknown =
+            self.world.session.find(session).and_then(|session| session.once.unknown(event.call)).is_some();
+        let is_here = of_session == Some(session) && is_unknown;
+        self.must(is_here, || format!("call {} was resolved, and its outcome was not unknown here", event.call));
+        let bodies = match event.outcome {
+            Outcome::Completed => 1,
+            Outcome::Failed | Outcome::Aborted | Outcome::Unknown => 0,
+        };
+        self.must(entry.bodies.len() == bodies, || format!("it has {} bodies", entry.bodies.len()));
     }
 
     fn call_refused(&mut self, event: &CallRefused) {
@@ -312,6 +345,7 @@ fn accounts(entry: &Entry<Event>) -> Vec<Account> {
             Event::CallAdmitted(_)
             | Event::CallSettled(_)
             | Event::CallRefused(_)
+            | Event::CallResolved(_)
             | Event::KeyCreated(_)
             | Event::KeyRevoked(_)
             | Event::PolicyActivated(_)

@@ -15,7 +15,7 @@ use portcullis_domain::policy::event::Activated;
 use portcullis_domain::policy::{Decision, Effect};
 use portcullis_domain::registry::event::ToolsObserved;
 use portcullis_domain::session::event::{Closed, Opened, StatePut};
-use portcullis_domain::session::{Expected, Origin};
+use portcullis_domain::session::{Expected, Origin, Repetition};
 use portcullis_domain::time::Timestamp;
 
 use portcullis_domain::event::{CallAdmitted, CallRefused, CallSettled, Event};
@@ -149,6 +149,7 @@ fn admit(number: u8, session: &str, estimate: u64) -> Admit {
         payload: Ok(body("{}")),
         decision,
         estimate: Some(Nanodollars::new(estimate)),
+        repetition: Repetition::default(),
     }
 }
 
@@ -168,6 +169,8 @@ fn admitted(number: u8) -> CallAdmitted {
         policies: vec![],
         policy_version: version(),
         hold: Nanodollars::new(10),
+        once: None,
+        delivered: Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use portcullis_domain::refusal::{Code, Refusal};
 
-use crate::doors::admin::{health, history, identity, ledger, session, state};
+use crate::doors::admin::{health, history, identity, ledger, resolve, session, state};
 use crate::doors::answer::Answer;
 use crate::doors::arrived::{Arrived, Doors};
 
@@ -23,6 +23,9 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::POST, ["api", "v1", "sessions"]) => session::open(gate, &arrived).await,
         (&Method::GET, ["api", "v1", "sessions", id]) => session::show(gate, &arrived.caller, id).await,
         (&Method::DELETE, ["api", "v1", "sessions", id]) => session::close(gate, &arrived.caller, id).await,
+        (&Method::POST, ["api", "v1", "sessions", id, "calls", call, "resolve"]) => {
+            resolve::call(gate, &arrived, id, call).await
+        }
         (&Method::GET, ["api", "v1", "sessions", id, "history"]) => history::show(gate, &arrived.caller, id).await,
         (&Method::GET, ["api", "v1", "sessions", id, "entries"]) => session::entries(gate, &arrived, id).await,
         (&Method::GET, ["api", "v1", "sessions", id, "state"]) => state::list(gate, &arrived.caller, id).await,

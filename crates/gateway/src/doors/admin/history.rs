@@ -84,6 +84,7 @@ impl History {
             }
             Event::CallAdmitted(_)
             | Event::CallRefused(_)
+            | Event::CallResolved(_)
             | Event::SessionOpened(_)
             | Event::SessionClosed(_)
             | Event::StatePut(_)

@@ -8,6 +8,7 @@ pub mod health;
 pub mod history;
 pub mod identity;
 pub mod ledger;
+pub mod resolve;
 pub mod session;
 pub mod state;
 

@@ -30,6 +30,9 @@ struct Shown {
     calls: u64,
     refused: u64,
     account: ShownBalance,
+    /// Calls of which nobody knows whether they took effect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown_calls: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -63,6 +66,7 @@ fn shown(world: &World, id: &SessionId, session: &Session) -> Shown {
         calls: session.calls,
         refused: session.refused,
         account: ShownBalance::of(&account, &world.ledger.balance(&account)),
+        unknown_calls: session.once.all_unknown().map(|call| call.to_string()).collect(),
     }
 }
 

@@ -12,7 +12,7 @@ use portcullis_interop::refuse;
 use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::caller::session_or_minted;
+use crate::doors::caller::{check_idempotency_key, header_idempotency_key, session_or_minted};
 use crate::doors::mcp::server::SERVER;
 use crate::doors::mcp::transport::{TRANSPORT, Transport};
 use crate::doors::mcp::{call, list, transport};
@@ -50,11 +50,13 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
         }
         Incoming::CallTool(ref call) => {
             let id = call.id.clone();
-            match asking(&arrived, transport, &received) {
-                Ok(asking) => {
+            let known =
+                idempotency_key(&arrived, &received).and_then(|key| Ok((asking(&arrived, transport, &received)?, key)));
+            match known {
+                Ok((asking, key)) => {
                     let name = asking.session.name.to_string();
-                    let answered =
-                        call::answer(&doors.gate, asking, call, received.version.era(), toolset.as_deref()).await;
+                    let place = (received.version.era(), toolset.as_deref());
+                    let answered = call::answer(&doors.gate, asking, call, key, place).await;
                     answer::with_header(answered, SESSION, &name)
                 }
                 Err(refusal) => of_wire(refuse::jsonrpc(&refusal, Some(&id))),
@@ -92,6 +94,16 @@ fn asking(arrived: &Arrived, transport: Option<Transport>, received: &Received<'
     Ok(Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Mcp })
 }
 
+/// The idempotency key that the caller gave in the header or in `_meta`.
+fn idempotency_key(arrived: &Arrived, received: &Received<'_>) -> Result<Option<String>, Refusal> {
+    match received.meta_text(META_KEY) {
+        Some(key) => check_idempotency_key(&key).map(Some),
+        None => header_idempotency_key(&arrived.headers),
+    }
+}
+
+/// The member of `_meta` by which a client gives a call its idempotency key.
+const META_KEY: &str = "portcullis/idempotency-key";
 /// The member of `_meta` by which a modern client names its session.
 const META_SESSION: &str = "portcullis/session";
 

@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, CALL};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
-use crate::life::{Asked, Gate, Gone};
+use crate::life::{Asked, Gate};
+use crate::repetition::Gone;
 use crate::reply::ModelAnswer;
 
 /// Answers the request. The work goes on in a task of its own, so that it is settled even when the caller leaves; leaving cancels the upstream call.

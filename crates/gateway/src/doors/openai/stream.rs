@@ -21,7 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, CALL, PIECES_LIMIT};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
-use crate::life::{Asked, Gate, Gone};
+use crate::life::{Asked, Gate};
+use crate::repetition::Gone;
 use crate::reply::{ModelAnswer, ModelStream, UpstreamFault};
 
 /// Begins the answer. Whatever is refused before the first piece gets its own status; from then on a task pumps, and settles also when the caller leaves.
