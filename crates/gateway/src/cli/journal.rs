@@ -15,8 +15,8 @@ use crate::journal::show::{Reader, Selection};
 use crate::journal::verify::verify;
 
 pub(super) fn run(common: &Common, command: Journal) -> Result<(), Exit> {
-    let loaded = read::read_file(&common.config).map_err(|problem| Exit::config(problem.to_string()))?;
-    let directory = data_directory(&loaded);
+    let place = read::find(&common.config).map_err(|problem| Exit::config(problem.to_string()))?;
+    let directory = data_directory(&place);
     match command {
         Journal::Verify => check(common, &directory),
         Journal::Show { stream, after, limit, bodies } => {

@@ -313,6 +313,32 @@ async fn exit_codes_say_what_kind_of_no_it_is() {
 }
 
 #[tokio::test]
+async fn commands_beside_a_gateway_need_none_of_its_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, tools) = (
+        Upstream::model(&["scripted"]).await,
+        Upstream::tools(Setup::default().era, folder.path().join("effects")).await,
+    );
+    let config = Setup::default().config(&model.url, &tools.url).replace(MODEL_KEY, "${UPSTREAM_KEY}");
+    let gateway = Gateway::start_with(&config, &[("rules.cedar", RULES)], &[("UPSTREAM_KEY", MODEL_KEY)]).await;
+    gateway.keep_secret(MODEL_KEY);
+    let (beside, limit) = (gateway.file(""), ["--limit", "1"]);
+    for command in [
+        &["identity", "key", "create", "ann"][..],
+        &["identity", "key", "list"],
+        &["session", "list"],
+        &["journal", "verify"],
+        &[&["journal", "show"], &limit[..]].concat(),
+    ] {
+        let output = run(&beside, command).await;
+        assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
+    }
+    let unset = run(&beside, &["check", "--offline"]).await;
+    assert!(!unset.status.success() && text(&unset.stderr).contains("UPSTREAM_KEY"), "{}", text(&unset.stderr));
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn sessions_are_shown_to_people_and_to_programs() {
     let scene = Scene::start().await;
     let client = scene.client("ann").await;
