@@ -70,7 +70,7 @@ fn shown(world: &World, id: &SessionId, session: &Session) -> Shown {
 pub(super) async fn list(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
     let all = gate.snapshot.load().is_administrator(&arrived.caller.principal);
     let own = arrived.caller.principal.clone();
-    let after: Option<SessionId> = parameter(arrived, "after").and_then(|id| id.parse().ok());
+    let after: Option<SessionId> = parameter(arrived, "after")?.and_then(|id| id.parse().ok());
     let page = gate.journal.read(move |world| {
         let visible = world
             .session
@@ -112,7 +112,7 @@ pub(super) async fn close(gate: &Gate, caller: &Caller, id: &str) -> Result<Answ
 /// `GET /api/v1/sessions/{id}/entries?after=N`: what the journal says of the session, without bodies.
 pub(super) async fn entries(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
     let id = existing(gate, &arrived.caller, id).await?;
-    let after = parameter(arrived, "after").and_then(|number| number.parse().ok()).unwrap_or(0);
+    let after = parameter(arrived, "after")?.and_then(|number| number.parse().ok()).unwrap_or(0);
     let entries = gate.journal.entries(&StreamId::Session(id), after, PAGE_LIMIT).await?;
     let entries: Vec<_> = entries.into_iter().map(|placed| placed.entry).collect();
     json(200, &serde_json::json!({"entries": entries}))
