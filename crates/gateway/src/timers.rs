@@ -70,6 +70,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 async fn look(assembly: &mut Assembly, looks: u32) {
     let is_due = assembly.has_changed()
+        || assembly.has_news()
         || looks.is_multiple_of(REFRESH_EVERY)
         || (assembly.has_unreached() && looks.is_multiple_of(RETRY_EVERY));
     if is_due {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::fake_mcp::{FakeMcp, stdio, tool};
 use crate::gateway::{Gateway, LIMIT, free_port, runs, signal};
-use crate::raw_upstream::{RawUpstream, whole};
+use crate::raw_upstream::{RawUpstream, SILENCE, whole};
 use crate::scene::{Scene, Setup, TOOLS_TOKEN, Upstream, tools_client};
 
 const BOTH: (&str, &str) = ("accept", "application/json, text/event-stream");
@@ -642,6 +642,48 @@ async fn a_server_that_is_not_there_yet_joins_when_it_is() {
         tools_client(&client, "/mcp", None).call_tool("late__echo", r#"{"text":"a"}"#, None).await.unwrap().text,
         "a"
     );
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn servers_that_do_not_answer_hold_up_neither_a_start_nor_a_reload() {
+    const GIVEN_UP: &str = "did not list its tools within";
+    let folder = tempfile::tempdir().unwrap();
+    let (server, go) = (stdio(folder.path()), folder.path().join("go"));
+    // One that is a server only once a file is there, and two that never answer.
+    let slow = format!("while [ ! -e '{}' ]; do sleep 0.05; done; exec sh '{}'", go.display(), server.display());
+    let script = folder.path().join("slow.sh");
+    std::fs::write(&script, slow).unwrap();
+    let silent = RawUpstream::start(|_| vec![SILENCE.to_vec()]).await;
+    let quick = FakeMcp::start(&format!("[{}]", tool("one")), |_| r#""result":{"content":[]}"#.to_owned()).await;
+    let mut gateway = with_servers(
+        &format!(
+            "{{ slow: {{ command: [sh, '{}'] }}, mute: {{ command: [sleep, '1000'] }}, silent: {{ url: '{}' }}, quick: {{ url: '{}' }} }}",
+            script.display(), silent.url, quick.upstream.url
+        ),
+        ALL,
+    )
+    .await;
+    assert!(!gateway.log().contains(GIVEN_UP), "it was waited for: {}", gateway.log());
+    let client = gateway.client("ann").await;
+    let listed = async || tools_client(&client, "/mcp", None).list_tools().await.unwrap().len();
+    assert_eq!(listed().await, 1);
+    let called = tools_client(&client, "/mcp", None).call_tool("quick__one", "{}", None).await.unwrap();
+    assert!(!called.is_error, "{called:?}");
+    gateway.reload().await;
+    assert!(!gateway.log().contains(GIVEN_UP), "it was waited for: {}", gateway.log());
+    std::fs::write(&go, "").unwrap();
+    let is_there = || async { listed().await == 7 };
+    wait_until("its tools are listed", LIMIT, is_there).await.unwrap();
+    assert_eq!(tools_client(&client, "/mcp", None).call_tool("slow__say", "{}", None).await.unwrap().text, "said");
+
+    // From then on its tools are known at a start, whether it answers or not.
+    std::fs::remove_file(&go).unwrap();
+    gateway.kill();
+    let before = gateway.log().matches(GIVEN_UP).count();
+    gateway.restart().await;
+    assert_eq!(gateway.log().matches(GIVEN_UP).count(), before, "it was waited for: {}", gateway.log());
+    assert_eq!(listed().await, 7);
     gateway.finish().await;
 }
 
