@@ -74,6 +74,8 @@ pub struct Assembly {
     listings: Listings,
     /// Whether a server could not be asked last time.
     has_unreached: bool,
+    /// The files of rules that the configuration named when it was read last. One that is not there yet is waited for.
+    wanted_policies: Vec<PathBuf>,
     /// The file with the administrator's key, if this start has made it.
     pub new_admin_key: Option<PathBuf>,
 }
@@ -116,6 +118,7 @@ impl Assembly {
             connections: BTreeMap::new(),
             listings: Listings::default(),
             has_unreached: false,
+            wanted_policies: Vec::new(),
             new_admin_key,
         };
         assembly.take_in(loaded.config).await.map_err(StartFault::Config)?;
@@ -129,6 +132,7 @@ impl Assembly {
     /// What is wrong.
     pub async fn reload(&mut self) -> Result<(), Vec<Problem>> {
         let loaded = read::read_file(&self.path).map_err(|problem| vec![problem])?;
+        self.wanted_policies.clone_from(&loaded.config.policy.files);
         let current = self.gate.snapshot.load_full();
         let fixed = |config: &Config| (config.server.listen, config.journal.store.clone());
         if fixed(&loaded.config) != fixed(&current.config) {
@@ -166,13 +170,16 @@ impl Assembly {
         self.has_unreached
     }
 
-    /// The files that the configuration consists of.
+    /// The files that the configuration consists of: the one that is in force, and the one that was read last, although it may not have been taken.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let snapshot = self.gate.snapshot.load();
         let base = read::directory(&self.path);
-        let policies = snapshot.config.policy.files.iter().map(|file| base.join(file));
-        std::iter::once(self.path.clone()).chain(policies).collect()
+        let policies = snapshot.config.policy.files.iter().chain(&self.wanted_policies).map(|file| base.join(file));
+        let mut files: Vec<PathBuf> = std::iter::once(self.path.clone()).chain(policies).collect();
+        files.sort();
+        files.dedup();
+        files
     }
 
     /// Ends all connections and child processes, and closes the store.
