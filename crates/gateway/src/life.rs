@@ -23,6 +23,8 @@ use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::journal::Journal;
 
+mod unknown;
+
 pub use crate::registry::{Model, Tool};
 use crate::reply::{ModelAnswer, ToolAnswer, UpstreamFault};
 use crate::snapshot::{Known, Snapshot};

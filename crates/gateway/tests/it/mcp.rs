@@ -164,8 +164,38 @@ async fn tools_that_no_rule_would_ever_allow_are_not_shown() {
     let listed = async |client: &Client| tools_client(client, "/mcp/tools", None).list_tools().await.unwrap().len();
     assert_eq!((listed(&ann).await, listed(&bob).await), (6, 5));
     let mut tools = tools_client(&bob, "/mcp", None);
-    assert!(tools.call_tool("tools__record", r#"{"id":"x","value":1}"#, None).await.unwrap().is_error);
     assert!(tools.call_tool("tools__add", r#"{"a":9,"b":1}"#, None).await.unwrap().is_error);
+    // One that is hidden is called by name: nothing tells it from one that there is not.
+    for (path, hidden, missing) in [("/mcp", "tools__record", "tools__reford"), ("/mcp/tools", "record", "reford")] {
+        for arguments in [r#"{"id":"x","value":1}"#, "{}", r#"{"value":"odd"}"#] {
+            for (name, session) in [(hidden, "hidden"), (missing, "missing")] {
+                let error = tools_client(&bob, path, Some(session)).call_tool(name, arguments, None).await.unwrap_err();
+                assert!(error.to_string().contains(&format!("Unknown tool: {name}")), "{error}");
+            }
+        }
+    }
+    let seen = async |client: &Client, session: &str| {
+        let paths = [format!("/api/v1/sessions/bob:{session}"), format!("/api/v1/sessions/bob:{session}/entries")];
+        let mut text = String::new();
+        for path in paths {
+            text.push_str(&client.get(&path).await.unwrap().text());
+        }
+        let text = text.replace("reford", "record").replace("missing", "hidden");
+        // Times, ids and digests are others each time.
+        let numbers = ["_at\"", "at_us", "\"call\"", "prev", "\"at\"", "key"];
+        let lines = text.replace(',', "\n");
+        lines.lines().filter(|line| !numbers.iter().any(|name| line.contains(name))).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(seen(&bob, "hidden").await, seen(&bob, "missing").await);
+    let admin = scene.gateway.admin();
+    assert!(
+        seen(&admin, "hidden").await.contains("hidden from"),
+        "operators learn why: {}",
+        seen(&admin, "hidden").await
+    );
+    let refused = scene.gateway.refused();
+    let why: Vec<&str> = refused.iter().flat_map(|refused| &refused.reasons).map(String::as_str).collect();
+    assert!(why.contains(&"`tool/tools__record` is hidden from `bob`: forbidden by `rules.cedar:3`"), "{why:?}");
     assert!(scene.recorded().is_empty());
     scene.finish().await;
 }
