@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{PolicySet, Schema, ValidationMode, Validator};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, nearest};
 use crate::reads::Reads;
-use crate::schema::{CALL_TOOL, Declared};
+use crate::schema::{CALL_TOOL, Declared, ENTITY_TYPES};
 use crate::scope::Scope;
 use crate::source::Statement;
 
@@ -27,7 +27,7 @@ pub(crate) fn check(
             };
             smaller.entry(tools).or_insert_with_key(make).as_ref()
         });
-        problems.extend(found(statement, validator.unwrap_or(&whole), declared.unseen));
+        problems.extend(found(statement, validator.unwrap_or(&whole), declared));
     }
 }
 
@@ -57,7 +57,7 @@ fn tools_that_matter(statement: &Statement<'_>, declared: &Declared<'_>) -> Opti
 }
 
 /// One sentence for a place: Cedar validates a statement once for every action that it may be about.
-fn found(statement: &Statement<'_>, validator: &Validator, unseen: &BTreeSet<String>) -> Vec<Problem> {
+fn found(statement: &Statement<'_>, validator: &Validator, declared: &Declared<'_>) -> Vec<Problem> {
     let set = match PolicySet::from_policies([statement.policy.clone()]) {
         Ok(set) => set,
         Err(error) => return vec![statement.problem("", error.to_string())],
@@ -66,10 +66,12 @@ fn found(statement: &Statement<'_>, validator: &Validator, unseen: &BTreeSet<Str
     let problem = |error| Problem::of_cedar(statement.source, statement.start, &error);
     let mut problems: Vec<Problem> =
         result.validation_errors().map(|error| problem(DetailedError::from(error))).collect();
+    problems.iter_mut().for_each(|problem| suggest(problem, declared));
     if !names_tools(statement) {
         problems.iter_mut().for_each(about_one_tool);
     }
-    let names_unseen = || statement.policy.entity_literals().iter().any(|uid| unseen.contains(uid.id().unescaped()));
+    let literals = statement.policy.entity_literals();
+    let names_unseen = || literals.iter().any(|uid| declared.unseen.contains(uid.id().unescaped()));
     if problems.is_empty() && !names_unseen() {
         problems
             .extend(result.validation_warnings().map(|warning| problem(DetailedError::from(warning)).into_warning()));
@@ -86,6 +88,18 @@ fn names_tools(statement: &Statement<'_>) -> bool {
     let scope = Scope::of(&statement.policy);
     let actions = scope.named_actions();
     !actions.is_empty() && !actions.iter().any(|uid| uid.id().unescaped() == CALL_TOOL)
+}
+
+/// What was meant by an action or a type that there is not: of several that are as near, Cedar suggests one at random.
+fn suggest(problem: &mut Problem, declared: &Declared<'_>) {
+    let unrecognized = problem.message.strip_prefix("unrecognized ").and_then(|rest| rest.strip_suffix('`'));
+    let Some((kind, name)) = unrecognized.and_then(|rest| rest.split_once(" `")) else { return };
+    let action = name.strip_prefix("Action::\"").and_then(|name| name.strip_suffix('"'));
+    problem.suggestion = match (kind, action) {
+        ("action", Some(name)) => nearest(name, declared.actions()).map(|name| format!("Action::\"{name}\"")),
+        ("entity type", _) => nearest(name, ENTITY_TYPES).map(str::to_owned),
+        _ => return,
+    };
 }
 
 /// Arguments have types only where it is known which tool's they are, which Cedar's sentence leaves to be guessed.
@@ -149,6 +163,32 @@ mod tests {
         check_policy(
             "permit(principal is Princpal, action, resource);",
             &["1:21: unrecognized entity type `Princpal`; did you mean `Principal`?"],
+        );
+    }
+
+    #[test]
+    fn of_several_actions_that_are_as_near_always_the_first_is_suggested() {
+        let mut facts = fixture::claims();
+        let names = ["hold_b", "hold_a", "hold_d", "hold_c", "hold_f", "hold_e", "told_x", "hold_xyz"];
+        facts.tools.extend(names.map(|name| fixture::tool("claims", name, &serde_json::json!({}))));
+        for (misspelt, expected) in [
+            ("claims__hold_x", "claims__hold_a"),
+            ("claims__hold_xy", "claims__hold_xyz"),
+            ("call_modle", "call_model"),
+        ] {
+            let rule = format!("permit(principal, action == Action::\"{misspelt}\", resource);");
+            // Each time in another order, as that of a hash map is.
+            for _ in 0..8 {
+                let found = fixture::problems(&rule, &facts);
+                let expected = format!(
+                    "claims.cedar:1:29: unrecognized action `Action::\"{misspelt}\"`; did you mean `Action::\"{expected}\"`?"
+                );
+                assert_eq!(found, [expected]);
+            }
+        }
+        check_policy(
+            "permit(principal is Rolle, action, resource);",
+            &["1:21: unrecognized entity type `Rolle`; did you mean `Role`?"],
         );
     }
 
@@ -242,7 +282,7 @@ mod tests {
                 let statement = crate::source::read(&[&source], &mut Vec::new()).remove(0);
                 let mut problems = Vec::new();
                 super::check(std::slice::from_ref(&statement), &declared, whole.schema(), &mut problems);
-                assert_eq!(problems, found(&statement, &whole, &unseen), "{}", source.text);
+                assert_eq!(problems, found(&statement, &whole, &declared), "{}", source.text);
                 let tools = tools_that_matter(&statement, &declared).map(|tools| tools.len());
                 assert!(condition != "true" || tools == expected, "{}: {tools:?}", source.text);
             }

@@ -152,6 +152,45 @@ mod tests {
     }
 
     #[test]
+    fn what_no_question_could_be_allowed_is_hidden_and_nothing_else() {
+        let rules = r#"
+            permit(principal in Role::"adjuster", action in Action::"call_tool", resource in Server::"claims");
+            forbid(principal in Role::"junior", action == Action::"claims__list", resource);
+            forbid(principal in Role::"junior", action == Action::"claims__approve_payment", resource)
+            when { context.arguments.amount.greaterThan(decimal("10000.0")) };
+            permit(principal in Role::"manager", action == Action::"call_model", resource == Model::"small")
+            when { context.door == "mcp" };
+            permit(principal, action == Action::"call_model", resource == Model::"gpt-4o")
+            when { principal has region && principal.region == "north" };
+        "#;
+        let engine = claims(rules);
+        let check = |principal: &str, kind: Kind, name: &str, expected: bool| {
+            let asked = Asked::new(principal, kind, name);
+            let found = engine.may_allow(&asked.principal, &asked.capability);
+            assert_eq!(found, expected, "{principal} {}", asked.capability);
+        };
+        // Permitted, with a condition on the arguments that some questions meet.
+        check("ann", Kind::Tool, "claims__approve_payment", true);
+        check("mia", Kind::Tool, "claims__approve_payment", true);
+        // Forbidden whatever the question is.
+        check("ann", Kind::Tool, "claims__list", false);
+        check("mia", Kind::Tool, "claims__list", true);
+        // No rule permits it.
+        check("mia", Kind::Tool, "mail__send", false);
+        // Permitted in some questions, to some.
+        check("ann", Kind::Model, "small", false);
+        check("mia", Kind::Model, "small", true);
+        // Settled by what the principal is.
+        check("ann", Kind::Model, "gpt-4o", false);
+        check("mia", Kind::Model, "gpt-4o", true);
+        // Nobody knows them.
+        check("eve", Kind::Tool, "claims__list", false);
+        check("mia", Kind::Tool, "claims__none", false);
+        check("mia", Kind::Model, "none", false);
+        check("ann", Kind::Function, "get_weather", false);
+    }
+
+    #[test]
     fn forbid_beats_permit_and_the_first_message_is_told() {
         let engine = claims(
             r#"

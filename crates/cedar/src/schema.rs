@@ -15,6 +15,8 @@ pub(crate) const CALL_TOOL: &str = "call_tool";
 pub(crate) const CALL_MODEL: &str = "call_model";
 /// The action on a function that the registry does not know.
 pub(crate) const CALL_FUNCTION: &str = "call_function";
+/// All types of entities that a rule may name.
+pub(crate) const ENTITY_TYPES: [&str; 7] = ["Action", "Function", "Model", "Principal", "Role", "Server", "Tool"];
 
 /// The schema in the two forms that are needed.
 pub(crate) struct Generated {
@@ -45,6 +47,12 @@ impl<'a> Declared<'a> {
         [CALL_TOOL, CALL_MODEL, CALL_FUNCTION].contains(&action) || self.unseen.contains(action)
     }
 
+    /// All actions that a rule may name.
+    pub(crate) fn actions(&self) -> impl Iterator<Item = &str> {
+        let tools = self.tools.keys().chain(self.unseen).map(String::as_str);
+        tools.chain([CALL_TOOL, CALL_MODEL, CALL_FUNCTION])
+    }
+
     /// The schema of everything.
     pub(crate) fn generate(&self) -> Result<Generated, Problem> {
         self.generate_of(self.tools.keys())
@@ -60,7 +68,7 @@ impl<'a> Declared<'a> {
                 "Principal": {"memberOfTypes": ["Role"], "shape": shape(self.principal)},
                 "Tool": {"memberOfTypes": ["Server"], "shape": shape(&tool_attributes())},
             },
-            "actions": self.actions(tools),
+            "actions": self.schema_of_actions(tools),
         }});
         let fragment = SchemaFragment::from_json_value(schema).map_err(|error| unusable(&error))?;
         let text = fragment.to_cedarschema().map_err(|error| unusable(&error))?;
@@ -68,7 +76,7 @@ impl<'a> Declared<'a> {
         Ok(Generated { schema, text })
     }
 
-    fn actions<'n>(&self, tools: impl Iterator<Item = &'n String>) -> Json {
+    fn schema_of_actions<'n>(&self, tools: impl Iterator<Item = &'n String>) -> Json {
         let mut actions = Map::new();
         actions.insert(CALL_MODEL.to_owned(), json!({"appliesTo": applies_to("Model", None)}));
         actions.insert(CALL_FUNCTION.to_owned(), json!({"appliesTo": applies_to("Function", None)}));

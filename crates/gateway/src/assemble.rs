@@ -11,7 +11,6 @@ use portcullis_domain::admission::{Configure, Recover};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::{Actor, ServerName};
 use portcullis_domain::journal::Body;
-use tokio::task::JoinSet;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
@@ -23,7 +22,7 @@ use crate::journal::sqlite::SqliteEngine;
 use crate::journal::table::Store;
 use crate::journal::{Journal, StoreFault};
 use crate::life::Gate;
-use crate::observe;
+use crate::listings::Listings;
 use crate::policy::load;
 use crate::registry::table::ToolServerTable;
 use crate::registry::{Catalogue, Tool};
@@ -39,8 +38,6 @@ use crate::upstreams::tool::stdio::{Program, StdioToolServer};
 /// The connections with the tables that they were made of.
 type Connections = BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>;
 
-/// How long a server may take to say which tools it has.
-const LIST_TIMEOUT: Duration = Duration::from_secs(15);
 /// The file with the administrator's key.
 pub const ADMIN_KEY_FILE: &str = "admin.key";
 /// What the secret that transport sessions are sealed under is derived for.
@@ -74,8 +71,12 @@ pub struct Assembly {
     pub sealer: Option<Sealer>,
     /// The connections with the tables that they were made of.
     connections: Connections,
-    /// Whether a server did not answer when it was asked last.
+    /// The servers that have not answered yet.
+    listings: Listings,
+    /// Whether a server could not be asked last time.
     has_unreached: bool,
+    /// The files of rules that the configuration named when it was read last. One that is not there yet is waited for.
+    wanted_policies: Vec<PathBuf>,
     /// The file with the administrator's key, if this start has made it.
     pub new_admin_key: Option<PathBuf>,
 }
@@ -117,7 +118,9 @@ impl Assembly {
             clock,
             sealer: Some(Sealer::new(&secret).map_err(StartFault::System)?),
             connections: BTreeMap::new(),
+            listings: Listings::default(),
             has_unreached: false,
+            wanted_policies: Vec::new(),
             new_admin_key,
         };
         assembly.take_in(loaded.config).await.map_err(StartFault::Config)?;
@@ -131,6 +134,7 @@ impl Assembly {
     /// What is wrong.
     pub async fn reload(&mut self) -> Result<(), Vec<Problem>> {
         let loaded = read::read_file(&self.path).map_err(|problem| vec![problem])?;
+        self.wanted_policies.clone_from(&loaded.config.policy.files);
         let current = self.gate.snapshot.load_full();
         let fixed = |config: &Config| (config.server.listen, config.journal.store.clone());
         if fixed(&loaded.config) != fixed(&current.config) {
@@ -156,23 +160,33 @@ impl Assembly {
         self.connections.values().any(|(_, connection)| connection.has_changed())
     }
 
-    /// Whether a server did not answer when it was asked last.
+    /// Whether a server has answered that was not waited for.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.listings.has_news()
+    }
+
+    /// Whether a server could not be asked last time.
     #[must_use]
     pub fn has_unreached(&self) -> bool {
         self.has_unreached
     }
 
-    /// The files that the configuration consists of.
+    /// The files that the configuration consists of: the one that is in force, and the one that was read last, although it may not have been taken.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let snapshot = self.gate.snapshot.load();
         let base = read::directory(&self.path);
-        let policies = snapshot.config.policy.files.iter().map(|file| base.join(file));
-        std::iter::once(self.path.clone()).chain(policies).collect()
+        let policies = snapshot.config.policy.files.iter().chain(&self.wanted_policies).map(|file| base.join(file));
+        let mut files: Vec<PathBuf> = std::iter::once(self.path.clone()).chain(policies).collect();
+        files.sort();
+        files.dedup();
+        files
     }
 
     /// Ends all connections and child processes, and closes the store.
     pub async fn stop(self) {
+        drop(self.listings);
         for (_, connection) in self.connections.values() {
             connection.stop().await;
         }
@@ -183,7 +197,8 @@ impl Assembly {
     async fn take_in(&mut self, config: Config) -> Result<(), Vec<Problem>> {
         let base = read::directory(&self.path).to_owned();
         let connections = self.connect(&config, &base)?;
-        let observed = self.observe(&connections).await;
+        let asked = connections.iter().map(|(name, (_, connection))| (name, connection));
+        let observed = self.listings.observe(&self.gate.journal, asked).await;
         self.has_unreached = observed.has_unreached;
         let parts = Parts { config, path: &self.path, tools: observed.tools, unreachable: observed.unreachable };
         let snapshot = match parts.build() {
@@ -233,74 +248,16 @@ impl Assembly {
         if problems.is_empty() { Ok(connections) } else { Err(problems) }
     }
 
-    /// Asks all servers at once. One that does not answer has the tools that it had before.
-    async fn observe(&self, connections: &Connections) -> Observed {
-        let mut asked = JoinSet::new();
-        for (name, (_, connection)) in connections {
-            let (name, connection, journal) = (name.clone(), connection.clone(), self.gate.journal.clone());
-            asked.spawn(async move {
-                let tools = ask(&journal, &name, connection.as_ref()).await;
-                (name, tools)
-            });
-        }
-        let mut observed = Observed::default();
-        while let Some(answer) = asked.join_next().await {
-            match answer {
-                Ok((name, asked)) => observed.add(name, asked),
-                Err(error) => tracing::error!(%error, "asking a server for its tools failed"),
-            }
-        }
-        observed
-    }
-
     /// Ends the connections that were made for a configuration that is not taken.
-    async fn drop_new(&self, connections: &Connections) {
+    async fn drop_new(&mut self, connections: &Connections) {
         for (name, (_, connection)) in connections {
             if !self.connections.get(name).is_some_and(|(_, kept)| Arc::ptr_eq(kept, connection)) {
+                // It may have taken the place of one that was still to answer, which is then to be asked anew.
+                self.has_unreached |= self.listings.forget(connection);
                 connection.stop().await;
             }
         }
     }
-}
-
-/// What servers say, and which were never reached.
-#[derive(Default)]
-struct Observed {
-    tools: Vec<Arc<Tool>>,
-    /// Servers that were never seen, so that nothing is known of their tools.
-    unreachable: Vec<ServerName>,
-    has_unreached: bool,
-}
-
-impl Observed {
-    fn add(&mut self, name: ServerName, asked: Asked) {
-        self.has_unreached |= !asked.is_reached;
-        match asked.tools {
-            Some(tools) => self.tools.extend(tools),
-            None => self.unreachable.push(name),
-        }
-    }
-}
-
-/// What is known of a server's tools.
-struct Asked {
-    is_reached: bool,
-    tools: Option<Vec<Arc<Tool>>>,
-}
-
-/// A server's tools: as it says now, or else as it said last.
-async fn ask(journal: &Journal, name: &ServerName, connection: &dyn ToolServer) -> Asked {
-    let listed = tokio::time::timeout(LIST_TIMEOUT, connection.list()).await;
-    let problem = match listed {
-        Ok(Ok(list)) => match observe::take(journal, name, list).await {
-            Ok(tools) => return Asked { is_reached: true, tools: Some(tools) },
-            Err(problem) => problem,
-        },
-        Ok(Err(fault)) => fault.to_string(),
-        Err(_) => format!("did not list its tools within {} s", LIST_TIMEOUT.as_secs()),
-    };
-    tracing::warn!(server = %name, %problem, "the server's tools can't be listed now");
-    Asked { is_reached: false, tools: observe::recall(journal, name).await.ok().flatten() }
 }
 
 /// Everything that a snapshot is made of.

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod journal;
 pub mod ledger;
 pub mod life;
+pub mod listings;
 pub mod observe;
 pub mod policy;
 pub mod registry;

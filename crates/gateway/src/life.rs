@@ -24,6 +24,8 @@ use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::journal::Journal;
 
+mod unknown;
+
 pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Patience, Repetitions, UnderWay};
 use crate::reply::{ModelAnswer, ToolAnswer, UpstreamFault};

@@ -77,13 +77,19 @@ impl Snapshot {
     pub fn tools(&self, principal: &PrincipalName, toolset: Option<&str>) -> impl Iterator<Item = &Arc<Tool>> {
         let selected = toolset.map_or(Some(self.catalogue.all_tools()), |name| self.catalogue.toolset(name));
         let all = selected.into_iter().flat_map(|tools| tools.values());
-        all.filter(move |tool| self.policy.may_allow(principal, &tool.capability))
+        all.filter(move |tool| self.shows_tool(principal, tool))
     }
 
     /// Whether there is a model of that name that the principal may be allowed.
     #[must_use]
     pub fn has_model(&self, principal: &PrincipalName, name: &str) -> bool {
         self.catalogue.model(name).is_some_and(|model| self.policy.may_allow(principal, &model.capability))
+    }
+
+    /// Whether the principal may learn that there is such a tool: it may be allowed in some call.
+    #[must_use]
+    pub fn shows_tool(&self, principal: &PrincipalName, tool: &Tool) -> bool {
+        self.policy.may_allow(principal, &tool.capability)
     }
 
     /// The tool that a toolset calls by that name; without a toolset, the one of that full name.
@@ -121,6 +127,17 @@ impl Snapshot {
         Known { capability: tool.capability.clone(), obstacle: read.err(), decision, estimate: Some(Nanodollars::ZERO) }
     }
 
+    /// What is known of a call of a tool that there is not, or that is `hidden` from the caller, by the name and with the arguments that the caller gives.
+    #[must_use]
+    pub fn know_no_tool(&self, asking: &Asking, name: &str, hidden: Option<(&Tool, &str)>) -> Known {
+        let mut refusal = no_tool(name);
+        if let Some((tool, raw)) = hidden {
+            let known = self.know_tool(asking, Place::Request, tool, raw);
+            refusal = refusal.because(hidden_from(asking, &known.capability, &known.decision));
+        }
+        self.unknown(Capability::new(Kind::Tool, name), refusal)
+    }
+
     /// What is known of a function that the registry does not have.
     #[must_use]
     pub fn know_function(&self, asking: &Asking, place: Place, name: &str) -> Known {
@@ -134,13 +151,13 @@ impl Snapshot {
     pub fn know_chat(&self, asking: &Asking, model: Option<&Model>, request: &ChatRequest) -> Known {
         let place = Place::Request;
         let Some(model) = model else {
-            let capability = Capability::new(Kind::Model, request.model());
-            let refusal = Refusal::new(Code::CapabilityNotFound, format!("there is no model `{}`", request.model()))
-                .about("model");
-            let decision = self.unjudged(&refusal);
-            return Known { capability, obstacle: Some(refusal), decision, estimate: None };
+            return self.unknown(Capability::new(Kind::Model, request.model()), no_model(request.model()));
         };
         let own = self.ask(asking, place, &model.capability);
+        if !self.policy.may_allow(&asking.session.owner, &model.capability) {
+            let refusal = no_model(request.model()).because(hidden_from(asking, &model.capability, &own));
+            return self.unknown(model.capability.clone(), refusal);
+        }
         let inner = request.provider_tools().iter().map(|name| self.ask(asking, place, &Catalogue::function(name)));
         let decision =
             std::iter::once(own).chain(inner).reduce(first_denial).unwrap_or_else(|| self.unjudged(&no_question()));
@@ -161,6 +178,12 @@ impl Snapshot {
             Refusal::new(Code::InvalidRequest, message).about("max_completion_tokens")
         });
         Known { capability: model.capability.clone(), obstacle, decision, estimate }
+    }
+
+    /// What is known of a call that is refused because, as far as the caller may know, there is nothing of that name.
+    fn unknown(&self, capability: Capability, refusal: Refusal) -> Known {
+        let decision = self.unjudged(&refusal);
+        Known { capability, obstacle: Some(refusal), decision, estimate: None }
     }
 
     fn ask(&self, asking: &Asking, place: Place, capability: &Capability) -> Decision {
@@ -185,6 +208,27 @@ impl Snapshot {
             version: self.policy.version(),
         }
     }
+}
+
+/// The refusal of a model that there is not, as far as the caller may know.
+#[must_use]
+pub fn no_model(name: &str) -> Refusal {
+    Refusal::new(Code::CapabilityNotFound, format!("there is no model `{name}`")).about("model")
+}
+
+/// The refusal of a tool that there is not, as far as the caller may know.
+#[must_use]
+pub fn no_tool(name: &str) -> Refusal {
+    Refusal::new(Code::CapabilityNotFound, format!("Unknown tool: {name}")).about("name")
+}
+
+/// What the operator reads of a call of something hidden.
+fn hidden_from(asking: &Asking, capability: &Capability, decision: &Decision) -> String {
+    let rules = match decision.policies.join("`, `") {
+        rules if rules.is_empty() => "no rule permits it".to_owned(),
+        rules => format!("forbidden by `{rules}`"),
+    };
+    format!("`{capability}` is hidden from `{}`: {rules}", asking.session.owner)
 }
 
 fn first_denial(first: Decision, second: Decision) -> Decision {

@@ -1,6 +1,7 @@
 //! What happens by itself: reloads when files change or the process is told to, and servers that are asked again.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
@@ -23,7 +24,8 @@ const RETRY_EVERY: u32 = 6;
 pub async fn run(mut assembly: Assembly, mut hangup: Signal, mut stop: watch::Receiver<bool>) -> Assembly {
     let (changed, mut changes) = mpsc::channel::<()>(1);
     // Held to the end: dropping it ends the watch.
-    let mut watcher = watch_files(&assembly, changed.clone());
+    let mut places = Places::of(&assembly);
+    let mut watcher = watch_files(&places, changed.clone());
     let mut looks = 0_u32;
     loop {
         let due = tokio::select! {
@@ -38,10 +40,10 @@ pub async fn run(mut assembly: Assembly, mut hangup: Signal, mut stop: watch::Re
                     tokio::time::sleep(SETTLE).await;
                     while changes.try_recv().is_ok() {}
                 }
-                let files = assembly.files();
                 reload(&mut assembly).await;
-                if assembly.files() != files {
-                    watcher = watch_files(&assembly, changed.clone());
+                while places != Places::of(&assembly) {
+                    places = Places::of(&assembly);
+                    watcher = watch_files(&places, changed.clone());
                     // What was changed before the new files were watched, nobody has told.
                     reload(&mut assembly).await;
                 }
@@ -70,6 +72,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 async fn look(assembly: &mut Assembly, looks: u32) {
     let is_due = assembly.has_changed()
+        || assembly.has_news()
         || looks.is_multiple_of(REFRESH_EVERY)
         || (assembly.has_unreached() && looks.is_multiple_of(RETRY_EVERY));
     if is_due {
@@ -98,11 +101,15 @@ fn report(outcome: Result<(), Vec<Problem>>, message: &str) {
 }
 
 /// Watches the directories of the configuration and of its policies: editors replace files, which a watch of the file itself would not see.
-fn watch_files(assembly: &Assembly, changed: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
-    let files = assembly.files();
-    let watched = files.clone();
+fn watch_files(places: &Places, changed: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+    // As the events name them.
+    let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    let watched: Vec<PathBuf> = places.files.iter().map(absolute).collect();
     let on_event = move |event: notify::Result<notify::Event>| {
-        let is_ours = |path: &PathBuf| watched.iter().any(|file| file.file_name() == path.file_name());
+        // A folder on the way to a file counts as the file: it may be that which was missing.
+        let is_ours = |path: &PathBuf| {
+            watched.iter().any(|file| file.file_name() == path.file_name() || (path.is_dir() && file.starts_with(path)))
+        };
         if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(is_ours)) {
             // One notice that waits is enough.
             let _ = changed.try_send(());
@@ -111,14 +118,29 @@ fn watch_files(assembly: &Assembly, changed: mpsc::Sender<()>) -> Option<notify:
     let mut watcher = notify::recommended_watcher(on_event)
         .inspect_err(|error| tracing::warn!(%error, "files are not watched; send SIGHUP after a change"))
         .ok()?;
-    let mut directories: Vec<PathBuf> = files.iter().filter_map(|file| file.parent().map(PathBuf::from)).collect();
-    directories.sort();
-    directories.dedup();
-    for directory in directories {
-        let directory = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
-        if let Err(error) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
+    for directory in &places.directories {
+        if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
             tracing::warn!(%error, directory = %directory.display(), "a directory is not watched; send SIGHUP after a change");
         }
     }
     Some(watcher)
+}
+
+/// What is watched.
+#[derive(PartialEq)]
+struct Places {
+    files: Vec<PathBuf>,
+    /// The directories that the files lie in; for one that is not there, the nearest above it that is.
+    directories: BTreeSet<PathBuf>,
+}
+
+impl Places {
+    fn of(assembly: &Assembly) -> Self {
+        let files = assembly.files();
+        let named =
+            |directory: &Path| if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory.to_owned() };
+        let there = |file: &PathBuf| file.ancestors().skip(1).map(named).find(|directory| directory.is_dir());
+        let directories = files.iter().filter_map(there).collect();
+        Self { files, directories }
+    }
 }

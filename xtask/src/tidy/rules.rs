@@ -117,7 +117,7 @@ const GATEWAY: Border = Border {
         },
         Group {
             name: "a meeting place",
-            members: &["life", "snapshot", "observe", "timers", "assemble", "cli"],
+            members: &["life", "snapshot", "observe", "listings", "timers", "assemble", "cli"],
             may: &["a common word", "a folder of the shell", "the configuration", "a meeting place"],
             instead: "",
         },

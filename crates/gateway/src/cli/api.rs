@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::assemble::ADMIN_KEY_FILE;
 use crate::cli::arguments::{Common, Remote};
 use crate::cli::exit::Exit;
-use crate::config::read::{self, Loaded};
+use crate::config::read::{self, Whereabouts};
 use crate::journal::table::Store;
 
 /// How long the gateway may take to answer.
@@ -32,14 +32,14 @@ impl Api {
     ///
     /// When the configuration or the key can't be read.
     pub fn open(common: &Common, remote: &Remote) -> Result<Self, Exit> {
-        let loaded = || read::read_file(&common.config).map_err(|problem| Exit::config(problem.to_string()));
+        let place = || read::find(&common.config).map_err(|problem| Exit::config(problem.to_string()));
         let url = match &remote.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{}", loaded()?.config.server.listen),
+            None => format!("http://{}", place()?.listen),
         };
         let key_file = match &remote.key_file {
             Some(file) => file.clone(),
-            None => data_directory(&loaded()?).join(ADMIN_KEY_FILE),
+            None => data_directory(&place()?).join(ADMIN_KEY_FILE),
         };
         let key = std::fs::read_to_string(&key_file);
         let key =
@@ -107,9 +107,9 @@ impl Api {
 
 /// The data directory of the embedded store.
 #[must_use]
-pub fn data_directory(loaded: &Loaded) -> std::path::PathBuf {
-    let Store::Sqlite(directory) = &loaded.config.journal.store;
-    loaded.resolve(directory)
+pub fn data_directory(place: &Whereabouts) -> std::path::PathBuf {
+    let Store::Sqlite(directory) = &place.store;
+    read::directory(&place.path).join(directory)
 }
 
 /// The text of a member; `-` where there is none.

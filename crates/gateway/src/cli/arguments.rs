@@ -240,7 +240,13 @@ pub enum Resolution {
 #[derive(Debug, Subcommand)]
 pub enum Journal {
     /// Check every chain, every signature and every body, offline
-    Verify,
+    Verify {
+        /// A signed head that was kept elsewhere, as a file or as its text: the journal must contain all that it covers
+        #[arg(long, value_name = "FILE|TEXT")]
+        head: Option<String>,
+    },
+    /// Print the newest signed head, to be kept where nobody who can write the journal can reach it
+    Head,
     /// Show entries in the order in which they were written
     Show {
         /// Only this stream: `control`, or `session/owner:name`

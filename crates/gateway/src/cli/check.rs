@@ -11,7 +11,7 @@ use crate::cli::arguments::{Check, Common};
 use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::config::read::{self, Loaded};
-use crate::config::{Problem, schema};
+use crate::config::{Config, Problem, schema};
 use crate::registry::Tool;
 use crate::registry::tool::read_list;
 use crate::upstreams::client::HttpClient;
@@ -78,17 +78,35 @@ async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>)
             }
         }
     }
+    let warning = |message| Problem { is_warning: true, ..Problem::of_file(&file, message) };
+    let unlimited: Vec<Problem> = unlimited(&loaded.config).into_iter().map(warning).collect();
     let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable };
-    match parts.build() {
+    let (policies, schema) = match parts.build() {
         Ok(snapshot) => {
             problems.extend(snapshot.policy.warnings().iter().map(crate::assemble::of_rule));
-            (snapshot.policy.policies(), snapshot.policy.schema_text().to_owned(), problems)
+            (snapshot.policy.policies(), snapshot.policy.schema_text().to_owned())
         }
         Err(found) => {
             problems.extend(found);
-            (0, String::new(), problems)
+            (0, String::new())
         }
+    };
+    problems.extend(unlimited);
+    (policies, schema, problems)
+}
+
+/// Principals whose calls cost money and have no limit: nobody may have meant that.
+fn unlimited(config: &Config) -> Vec<String> {
+    if config.registry.models.values().all(|model| model.price.is_none()) {
+        return Vec::new();
     }
+    let names = config.identity.principals.keys().filter(|name| !config.ledger.budgets.contains_key(*name));
+    let say = |name| {
+        format!(
+            "ledger.budgets has no line for `{name}`: all its sessions together may spend without limit on models that have a price"
+        )
+    };
+    names.map(say).collect()
 }
 
 async fn list(
@@ -99,4 +117,31 @@ async fn list(
     let list = listed.map_err(|_| "did not list its tools in time".to_owned())?.map_err(|fault| fault.to_string())?;
     let text = std::str::from_utf8(&list).map_err(|_| "wrote a list that is not UTF-8".to_owned())?;
     read_list(name, text).map(|(tools, _)| tools)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn principals_who_may_spend_without_limit_are_named() {
+        let check = |text: &str, expected: &[&str]| {
+            let config = read::read_text("c.yaml", text, std::collections::HashMap::new()).unwrap();
+            let found = unlimited(&config);
+            assert_eq!(found.len(), expected.len(), "{text}: {found:?}");
+            for (said, name) in found.iter().zip(expected) {
+                assert!(said.contains(&format!("no line for `{name}`")), "{said}");
+            }
+        };
+        let people = "identity: {principals: {ann: {}, bob: {}}}\n";
+        let priced = format!(
+            "{people}registry: {{models: {{m: {{base_url: 'http://x', price: {{input: 1, output: 2}}}}, n: {{base_url: 'http://x'}}}}}}\n"
+        );
+        check(&priced, &["ann", "bob"]);
+        check(&format!("{priced}ledger: {{session: {{usd: 1}}}}"), &["ann", "bob"]);
+        check(&format!("{priced}ledger: {{budgets: {{ann: {{usd: 1}}}}}}"), &["bob"]);
+        check(&format!("{priced}ledger: {{budgets: {{ann: {{usd: 1}}, bob: {{usd: 0}}}}}}"), &[]);
+        check(&format!("{people}registry: {{models: {{m: {{base_url: 'http://x'}}}}}}"), &[]);
+        check(people, &[]);
+    }
 }

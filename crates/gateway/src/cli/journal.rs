@@ -1,4 +1,4 @@
-//! `portcullis journal verify|show`: they read the store itself, so that nobody has to believe a running gateway.
+//! `portcullis journal verify|head|show`: they read the store itself, so that nobody has to believe a running gateway.
 
 use std::path::Path;
 
@@ -12,13 +12,14 @@ use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::config::read;
 use crate::journal::show::{Reader, Selection};
-use crate::journal::verify::verify;
+use crate::journal::verify_against;
 
 pub(super) fn run(common: &Common, command: Journal) -> Result<(), Exit> {
-    let loaded = read::read_file(&common.config).map_err(|problem| Exit::config(problem.to_string()))?;
-    let directory = data_directory(&loaded);
+    let place = read::find(&common.config).map_err(|problem| Exit::config(problem.to_string()))?;
+    let directory = data_directory(&place);
     match command {
-        Journal::Verify => check(common, &directory),
+        Journal::Verify { head } => check(common, &directory, head.as_deref().map(read_head).transpose()?.as_deref()),
+        Journal::Head => print_head(common, &directory),
         Journal::Show { stream, after, limit, bodies } => {
             let stream: Option<StreamId> = stream.map(|stream| stream.parse()).transpose().map_err(Exit::negative)?;
             show(common, &directory, Selection { stream, from: after.saturating_add(1), limit }, bodies)
@@ -26,8 +27,29 @@ pub(super) fn run(common: &Common, command: Journal) -> Result<(), Exit> {
     }
 }
 
-fn check(common: &Common, directory: &Path) -> Result<(), Exit> {
-    let report = verify(directory)?;
+/// The note in a file, or the note itself. A shell takes the last line break away.
+fn read_head(head: &str) -> Result<String, Exit> {
+    let text = if head.contains('\n') {
+        head.to_owned()
+    } else {
+        std::fs::read_to_string(head).map_err(|error| Exit::io(format!("the head `{head}` can't be read: {error}")))?
+    };
+    Ok(format!("{}\n", text.trim_end()))
+}
+
+fn print_head(common: &Common, directory: &Path) -> Result<(), Exit> {
+    let notes = Reader::open(directory)?.checkpoints(1)?;
+    let note = notes.last().ok_or_else(|| Exit::negative("no head is signed yet"))?;
+    if common.json {
+        print::json(&json!({"head": note}));
+    } else {
+        print::line(note.trim_end());
+    }
+    Ok(())
+}
+
+fn check(common: &Common, directory: &Path, head: Option<&str>) -> Result<(), Exit> {
+    let report = verify_against(directory, head)?;
     if common.json {
         print::json(&serde_json::to_value(&report).unwrap_or_default());
     } else {
@@ -37,6 +59,9 @@ fn check(common: &Common, directory: &Path) -> Result<(), Exit> {
         ));
         print::line(&format!("root {}", report.root));
         print::line(&format!("verifier {}", report.verifier));
+        if let Some(size) = report.head {
+            print::line(&format!("the given head of {size} entries is contained"));
+        }
         for note in &report.notes {
             print::line(&format!("note: {note}"));
         }

@@ -1,12 +1,17 @@
 //! Reading the file.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_saphyr::{DuplicateKeyPolicy, Error, Options, PropertySyntax};
 
-use crate::config::variables::required;
+use crate::config::variables::Written;
 use crate::config::{Config, Problem};
+use crate::journal::table::{JournalTable, Store};
+use crate::server::ServerTable;
 
 /// The largest configuration file, in bytes.
 const FILE_LIMIT_BYTES: u64 = 4 << 20;
@@ -40,12 +45,7 @@ pub fn directory(file: &Path) -> &Path {
 ///
 /// What is wrong with the file, with its place.
 pub fn read_file(path: &Path) -> Result<Loaded, Problem> {
-    let name = path.display().to_string();
-    let problem = |error: std::io::Error| Problem::of_file(&name, format!("can't be read: {error}"));
-    if std::fs::metadata(path).map_err(problem)?.len() > FILE_LIMIT_BYTES {
-        return Err(Problem::of_file(&name, format!("is larger than {FILE_LIMIT_BYTES} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(problem)?;
+    let (name, text) = text_of(path)?;
     Ok(Loaded { path: path.to_owned(), config: read_text(&name, &text, environment())? })
 }
 
@@ -55,15 +55,79 @@ pub fn read_file(path: &Path) -> Result<Loaded, Problem> {
 ///
 /// What is wrong with it, with its place.
 pub fn read_text(name: &str, text: &str, variables: HashMap<String, String>) -> Result<Config, Problem> {
-    if text.trim().is_empty() {
-        return Ok(Config::default());
+    parse(name, &Written::required(text), variables)
+}
+
+/// Where a gateway is: all that commands beside it need to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Whereabouts {
+    /// The configuration file, as it was named.
+    pub path: PathBuf,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where its record is kept.
+    pub store: Store,
+}
+
+/// Reads from the file at `path` where its gateway is. Nothing else needs to be in order: the credentials that only the gateway has need not be set.
+///
+/// # Errors
+///
+/// What is wrong with what is needed, with its place.
+pub fn find(path: &Path) -> Result<Whereabouts, Problem> {
+    let (name, text) = text_of(path)?;
+    let Place { server, journal, .. } = place_of(&name, &text, environment())?;
+    Ok(Whereabouts { path: path.to_owned(), listen: server.listen, store: journal.store })
+}
+
+/// [`Config`] with only the tables that say where a gateway is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+// What is not needed here is still no unknown key.
+struct Place {
+    server: ServerTable,
+    journal: JournalTable,
+    identity: IgnoredAny,
+    registry: IgnoredAny,
+    policy: IgnoredAny,
+    ledger: IgnoredAny,
+}
+
+fn place_of(name: &str, text: &str, variables: HashMap<String, String>) -> Result<Place, Problem> {
+    let written = Written::lenient(text, |variable| variables.contains_key(variable));
+    let place: Place = parse(name, &written, variables)?;
+    let Store::Sqlite(directory) = &place.journal.store;
+    if directory.to_string_lossy().contains("${") {
+        let message = format!("`journal.store` has a variable that is not set: `{}`", directory.display());
+        return Err(Problem::of_file(name, message));
+    }
+    Ok(place)
+}
+
+fn text_of(path: &Path) -> Result<(String, String), Problem> {
+    let name = path.display().to_string();
+    let problem = |error: std::io::Error| Problem::of_file(&name, format!("can't be read: {error}"));
+    if std::fs::metadata(path).map_err(problem)?.len() > FILE_LIMIT_BYTES {
+        return Err(Problem::of_file(&name, format!("is larger than {FILE_LIMIT_BYTES} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(problem)?;
+    Ok((name, text))
+}
+
+fn parse<T: DeserializeOwned + Default>(
+    name: &str,
+    written: &Written,
+    variables: HashMap<String, String>,
+) -> Result<T, Problem> {
+    if written.text.trim().is_empty() {
+        return Ok(T::default());
     }
     let mut options = Options::default().with_properties(variables);
     options.property_syntax = PropertySyntax::DockerCompose;
     options.duplicate_keys = DuplicateKeyPolicy::Error;
     options.with_snippet = false;
     options.strict_booleans = true;
-    serde_saphyr::from_str_with_options(&required(text), options).map_err(|error| explain(name, &error))
+    serde_saphyr::from_str_with_options(&written.text, options).map_err(|error| explain(name, written, &error))
 }
 
 #[expect(clippy::disallowed_methods, reason = "configuration is the one part that reads the environment")]
@@ -90,11 +154,13 @@ pub fn inherited() -> BTreeMap<String, String> {
     clippy::wildcard_enum_match_arm,
     reason = "the reader's errors are many, and all others are shown as they are"
 )]
-fn explain(name: &str, error: &Error) -> Problem {
+fn explain(name: &str, written: &Written, error: &Error) -> Problem {
     let error = error.without_snippet();
-    let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+    let place = error.location().map(|at| (at.line(), written.column_in_file(at.line(), at.column())));
+    let (line, column) = place.unwrap_or((0, 0));
     let (message, suggestion) = match error {
         Error::SerdeUnknownField { field, expected, .. } => {
+            let field = error.location().and_then(|at| written.key_at(at.line(), at.column())).unwrap_or(field);
             (format!("unknown key `{field}`"), suggest(field, expected))
         }
         Error::SerdeUnknownVariant { variant, expected, .. } => {
@@ -156,6 +222,67 @@ mod tests {
             Err(problem) => problem.to_string(),
         };
         assert!(shown.contains(expected), "{text}\n{shown}");
+    }
+
+    #[test]
+    fn a_place_is_that_of_the_file_whatever_variables_stand_before_it() {
+        let here = |text: &str, wrong: &str, expected: &str| {
+            let (before, _) = text.split_once(wrong).unwrap();
+            let line = before.rsplit('\n').next().unwrap();
+            let (number, column) = (before.matches('\n').count() + 1, line.chars().count() + 1);
+            check(text, &format!("c.yaml:{number}:{column}: error: {expected}"));
+        };
+        let unknown = "unknown key `api_kye`; did you mean `api_key`?";
+        for value in ["'${KEY}'", "\"${KEY}${KEY}\"", "'${KEY:-y}'", "'$${KEY}'", "'ä $5 $KEY'", "x"] {
+            here(&format!("registry: {{models: {{m: {{base_url: {value}, api_kye: x}}}}}}"), "api_kye", unknown);
+            here(
+                &format!("# {value}\nregistry:\n  models:\n    ä: {{base_url: {value}, api_kye: x}}"),
+                "api_kye",
+                unknown,
+            );
+            here(&format!("policy: {{text: {value}, rounds: many}}"), "many", "");
+            here(&format!("policy:\n  text: {value}\n  rounds: many\n"), "many", "");
+            here(
+                &format!("registry: {{models: {{m: {{base_url: {value}, api_key: '${{NO_SUCH}}'}}}}}}"),
+                "'${NO_SUCH}",
+                "",
+            );
+        }
+        here("policy:\n  text: |\n    ${KEY}\n    ${KEY}\n  rounds: many\n", "many", "");
+        here("policy:\n  text: |\r\n    ${KEY}\r\n  files: ['${KEY}', {}]\r\n", "{}", "");
+        here("policy: {text: '${KEY}', files: [a}", "[", "");
+    }
+
+    #[test]
+    fn where_a_gateway_is_needs_no_credential() {
+        let check = |text: &str, expected: Result<(&str, &str), &str>| {
+            let variables = [("PORT".to_owned(), "99".to_owned())].into();
+            let found = place_of("c.yaml", text, variables);
+            let found = found.map(|place| (place.server.listen.to_string(), place.journal.store));
+            match (found, expected) {
+                (Ok((listen, store)), Ok(expected)) => {
+                    assert_eq!((listen.as_str(), store), (expected.0, Store::Sqlite(expected.1.into())), "{text}");
+                }
+                (Err(problem), Err(expected)) => assert!(problem.to_string().contains(expected), "{text}\n{problem}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+        };
+        let default = ("127.0.0.1:4040", "portcullis-data");
+        check("", Ok(default));
+        check("registry: {models: {m: {base_url: x, api_key: '${KEY}'}}}", Ok(default));
+        check("registry: {models: {m: {api_key: '${KEY:?set it}'}}}\nledger: {session: {usd: '${USD}'}}", Ok(default));
+        check("server: {listen: '127.0.0.1:${PORT}'}\njournal: {store: 'sqlite:d'}", Ok(("127.0.0.1:99", "d")));
+        check("server: {listen: '127.0.0.1:${NO_SUCH}'}", Err("c.yaml:1:18: error"));
+        check("journal: {store: 'sqlite:${NO_SUCH}/d'}", Err("a variable that is not set: `${NO_SUCH}/d`"));
+        check("sever: {}", Err("did you mean `server`?"));
+    }
+
+    #[test]
+    fn every_table_is_known_where_only_some_are_needed() {
+        let schema: serde_json::Value = serde_json::from_str(&crate::config::schema::json_schema()).unwrap();
+        for table in schema["properties"].as_object().unwrap().keys() {
+            assert!(place_of("c.yaml", &format!("{table}: {{}}"), HashMap::new()).is_ok(), "{table}");
+        }
     }
 
     #[test]

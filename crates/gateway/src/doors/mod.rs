@@ -11,6 +11,7 @@ pub mod arrived;
 pub mod caller;
 pub mod mcp;
 pub mod openai;
+pub mod path;
 pub mod router;
 pub mod sealed;
 pub mod serve;

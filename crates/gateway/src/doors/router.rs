@@ -12,7 +12,7 @@ use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::{admin, caller, mcp, openai};
+use crate::doors::{admin, caller, mcp, openai, path};
 
 /// What OpenAI's clients look at before they try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -46,6 +46,7 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
             return Err(Refusal::new(Code::Unauthenticated, "the key is not valid")
                 .because("its principal is not configured any more"));
         }
+        let session = session.as_deref().map(path::decoded).transpose()?;
         let session = caller::named_session(&caller, session.as_deref(), &head.headers)?;
         let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
         let query = head.uri.query().map(str::to_owned);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Event;
-use portcullis_domain::journal::checkpoint::Verifier;
+use portcullis_domain::journal::checkpoint::{Checkpoint, Verifier};
 use portcullis_domain::journal::merkle::{self, Tree};
 use portcullis_domain::journal::{Entry, Head, StreamId, chain};
 use portcullis_domain::world::World;
@@ -38,6 +38,8 @@ pub struct Report {
     pub unsealed: u64,
     /// The root of the tree over all entries, in hexadecimal.
     pub root: String,
+    /// How many entries the head covers that somebody else has kept, if one was given and all of them are here.
+    pub head: Option<u64>,
     /// What outsiders verify checkpoints with, as `name+hash+key`.
     pub verifier: String,
     /// What could not be checked, and why.
@@ -67,6 +69,8 @@ pub struct Audit {
     world: World,
     sealed: u64,
     untold: u64,
+    /// The head that somebody else has kept, until as many entries were seen.
+    expected: Option<Checkpoint>,
     /// Once the tree differs from what was signed, it differs from everything that was signed later.
     differs: bool,
 }
@@ -92,7 +96,27 @@ impl Audit {
             world: World::default(),
             sealed: 0,
             untold: 0,
+            expected: None,
             differs: false,
+        }
+    }
+
+    /// Takes in a head that somebody else has kept: the journal must contain all that it was signed over.
+    pub fn expect(&mut self, note: &str) {
+        match self.verifier.open(note) {
+            Ok(checkpoint) => self.expected = Some(checkpoint),
+            Err(problem) => self.problem(format!("the given head: {problem}")),
+        }
+        self.compare();
+    }
+
+    /// Compares the tree with the head, once it is as large as that.
+    fn compare(&mut self) {
+        let Some(head) = self.expected.take_if(|head| head.size == self.tree.size()) else { return };
+        if head.root == self.tree.root() {
+            self.report.head = Some(head.size);
+        } else {
+            self.problem(format!("the first {} entries are not those that the given head was signed over", head.size));
         }
     }
 
@@ -118,6 +142,7 @@ impl Audit {
         }
         self.report.entries += 1;
         self.tree.push(merkle::leaf(bytes));
+        self.compare();
         let Some(stream) = self.streams.get_mut(&place.stream) else {
             self.problem(format!("entry {position} belongs to no stream"));
             return None;
@@ -190,6 +215,13 @@ impl Audit {
     /// What was found.
     #[must_use]
     pub fn finish(mut self) -> Report {
+        if let Some(head) = self.expected.take() {
+            let there = self.report.entries;
+            self.problem(format!(
+                "the given head was signed over {} entries, and {there} are there: the rest was cut off",
+                head.size
+            ));
+        }
         self.report.sessions = u64::try_from(self.world.session.all().count()).unwrap_or(u64::MAX);
         self.report.unsealed = self.report.entries.saturating_sub(self.sealed);
         self.report.root = self.tree.root().to_string();
@@ -197,5 +229,31 @@ impl Audit {
             self.report.problems.push(format!("and {} more", self.untold));
         }
         self.report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_domain::journal::checkpoint::Signer;
+
+    use super::*;
+
+    #[test]
+    fn a_head_over_other_entries_is_found() {
+        let signer = Signer::new("portcullis", &[7; 32]).unwrap();
+        let check = |size: u64, root: Digest, expected: &str| {
+            let mut audit = Audit::new(signer.verifier(), Err(StoreFault::Unusable("no key".to_owned())));
+            audit.expect(&signer.sign(&Checkpoint { size, root }));
+            // It belongs to no stream, which is another problem, and it is an entry all the same.
+            audit.entry(Place { position: 1, stream: 1, seq: 1 }, b"an entry");
+            let report = audit.finish();
+            assert_eq!(report.head.is_some(), expected.is_empty(), "{report:?}");
+            assert!(report.problems.join("; ").contains(expected), "{report:?}");
+        };
+        check(0, Digest::of(b""), "");
+        check(1, merkle::leaf(b"an entry"), "");
+        check(0, Digest::of(b"x"), "the first 0 entries are not those that the given head was signed over");
+        check(1, merkle::leaf(b"another"), "the first 1 entries are not those that the given head was signed over");
+        check(2, Digest::of(b""), "was signed over 2 entries, and 1 are there: the rest was cut off");
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use portcullis_domain::journal::checkpoint::Signer;
 
@@ -16,6 +17,10 @@ pub const VAULT_FILE: &str = "vault.key";
 pub const SIGNER_FILE: &str = "journal.key";
 /// The name that checkpoints are signed under.
 const ORIGIN: &str = "portcullis";
+/// How long another process may hold the directory before it counts as in use: the system takes a moment to end one that was killed.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait between two attempts to lock it.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The data directory of an embedded store. While it is open for writing no other process can open it so.
 #[derive(Debug)]
@@ -26,7 +31,7 @@ pub struct DataDirectory {
 }
 
 impl DataDirectory {
-    /// Opens the directory for the one writer, and makes it, for its owner only, where there is none.
+    /// Opens the directory for the one writer, and makes it, for its owner only, where there is none. Waits a moment for a process that is ending.
     ///
     /// # Errors
     ///
@@ -37,7 +42,7 @@ impl DataDirectory {
         make(path).map_err(|error| unusable("can't make", &error))?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"));
         let lock = lock.map_err(|error| unusable("can't open", &error))?;
-        match lock.try_lock() {
+        match patiently(|| lock.try_lock()) {
             Ok(()) => Ok(Self { path: path.to_owned(), lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => {
                 Err(StoreFault::Unusable(format!("`{}` is in use by another gateway", path.display())))
@@ -110,10 +115,55 @@ impl DataDirectory {
     }
 }
 
+/// Tries to lock until nobody else holds the lock, or has held it for too long.
+#[expect(clippy::disallowed_methods, reason = "a start waits for a process that is ending, and nothing else runs yet")]
+fn patiently(mut try_lock: impl FnMut() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match try_lock() {
+            Err(TryLockError::WouldBlock) if waited < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PAUSE);
+                waited += LOCK_PAUSE;
+            }
+            tried => return tried,
+        }
+    }
+}
+
 /// Makes a directory, for its owner only, that is still there after the power failed.
 fn make(path: &Path) -> std::io::Result<()> {
     let path = std::path::absolute(path)?;
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
     missing.into_iter().filter_map(Path::parent).try_for_each(|parent| File::open(parent)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_ending_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ending = Some(DataDirectory::open(folder.path()).unwrap());
+        let lock = File::open(folder.path().join("lock")).unwrap();
+        let mut attempts = 0;
+        let locked = patiently(|| {
+            attempts += 1;
+            // It holds the lock twice as long as one look takes, and is then gone.
+            if attempts == 3 {
+                ending.take();
+            }
+            lock.try_lock()
+        });
+        assert!(locked.is_ok() && attempts == 3, "{locked:?} after {attempts} attempts");
+    }
+
+    #[test]
+    fn a_directory_that_stays_in_use_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let _holder = DataDirectory::open(folder.path()).unwrap();
+        let refused = DataDirectory::open(folder.path()).unwrap_err();
+        assert!(refused.to_string().contains("in use by another gateway"), "{refused}");
+    }
 }

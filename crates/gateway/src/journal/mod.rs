@@ -31,4 +31,4 @@ pub use audit::Report;
 pub use engine::{Engine, Job, Stored};
 pub use fault::StoreFault;
 pub use handle::{Journal, Placed};
-pub use verify::verify;
+pub use verify::{verify, verify_against};

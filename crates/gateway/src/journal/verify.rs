@@ -20,10 +20,23 @@ use crate::journal::vault::Vault;
 ///
 /// When there is no journal, or it can't be read at all. What is wrong with what can be read stands in the report.
 pub fn verify(path: &Path) -> Result<Report, StoreFault> {
+    verify_against(path, None)
+}
+
+/// The same, and that the journal contains all that `head` was signed over: a checkpoint, as a note, that somebody else has kept. A journal whose end was cut off together with its
+/// checkpoints is whole in itself; only this finds it.
+///
+/// # Errors
+///
+/// As for [`verify`].
+pub fn verify_against(path: &Path, head: Option<&str>) -> Result<Report, StoreFault> {
     let directory = DataDirectory::look(path);
     let connection = schema::open_reader(&directory.file(schema::FILE))?;
     let vault = directory.secret(VAULT_FILE).map(|secret| Vault::new(&secret));
     let mut audit = Audit::new(directory.signer()?.verifier(), vault);
+    if let Some(note) = head {
+        audit.expect(note);
+    }
     // Everything below sees the journal as it was at this moment.
     let snapshot = connection.unchecked_transaction()?;
     let read = read_streams(&snapshot, &mut audit)

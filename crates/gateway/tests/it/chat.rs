@@ -458,8 +458,13 @@ async fn models_that_the_caller_may_not_call_are_not_shown() {
     let hidden = bob.get("/v1/models/secret").await.unwrap();
     let missing = bob.get("/v1/models/nothing").await.unwrap();
     assert_eq!((hidden.status, hidden.text()), (404, missing.text().replace("nothing", "secret")));
-    let denied = ask(&bob, COMPLETIONS, &with(saying("hi"), "model", json!("secret"))).await;
-    assert_eq!((denied.status, &denied.json()["error"]["code"]), (403, &json!("denied")));
+    for request in [saying("hi"), streaming("hi")] {
+        let called = async |name: &str| ask(&bob, COMPLETIONS, &with(request.clone(), "model", json!(name))).await;
+        let (hidden, missing) = (called("secret").await, called("nothing").await);
+        assert_eq!((hidden.status, hidden.text()), (404, missing.text().replace("nothing", "secret")));
+    }
+    let why: Vec<String> = scene.gateway.refused().into_iter().flat_map(|refused| refused.reasons).collect();
+    assert_eq!(why, ["`model/secret` is hidden from `bob`: forbidden by `rules.cedar:3`"; 2]);
     assert_eq!(scene.model.requests().await.len(), 0);
     scene.finish().await;
 }

@@ -164,13 +164,37 @@ async fn what_is_new_in_the_configuration_is_there_after_a_reload() {
     // A new file of rules is watched from then on.
     scene.gateway.replace(
         "more.cedar",
-        r#"@message("Not today.") forbid (principal, action == Action::"call_model", resource);"#,
+        r#"@message("Not today.") forbid (principal, action == Action::"call_model", resource) when { context.door == "openai" };"#,
     );
     scene.gateway.configure(&config.replace("[rules.cedar]", "[rules.cedar, more.cedar]"));
     wait_for(403).await;
     assert_eq!(ask(&client, COMPLETIONS, &second).await.json()["error"]["message"], json!("Not today."));
     scene.gateway.replace("more.cedar", "// Nothing.\n");
     wait_for(200).await;
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn a_file_of_rules_that_is_not_there_yet_is_taken_in_when_it_is() {
+    let scene = Scene::start().await;
+    let client = scene.client("ann").await;
+    let good = Setup::default().config(&scene.model.url, &scene.tools.url);
+    let rule = r#"@message("Not today.") forbid (principal, action == Action::"call_model", resource) when { context.door == "openai" };"#;
+    // In the same folder, and in one that is not there either.
+    for name in ["later.cedar", "rules.d/deep/later.cedar"] {
+        scene.gateway.configure(&good.replace("[rules.cedar]", &format!("[rules.cedar, {name}]")));
+        scene.gateway.wait_for_log(&format!("ERROR {name}: error: can't be read"), 1).await;
+        assert_eq!(ask(&client, COMPLETIONS, &saying("SAY hi")).await.status, 200);
+        std::fs::create_dir_all(scene.gateway.file(name).parent().unwrap()).unwrap();
+        scene.gateway.replace(name, rule);
+        let status = |expected: u16| {
+            let client = &client;
+            move || async move { ask(client, COMPLETIONS, &saying("SAY hi")).await.status == expected }
+        };
+        wait_until("the new rules are in force", LIMIT, status(403)).await.unwrap();
+        scene.gateway.configure(&good);
+        wait_until("the old rules are in force", LIMIT, status(200)).await.unwrap();
+    }
     scene.finish().await;
 }
 
@@ -310,6 +334,32 @@ async fn exit_codes_say_what_kind_of_no_it_is() {
     let wrong = scene.gateway.command(&["session", "list", "--key-file", "wrong.key"]).await;
     assert_eq!(wrong.status.code(), Some(1), "a refusal: {}", text(&wrong.stderr));
     scene.finish().await;
+}
+
+#[tokio::test]
+async fn commands_beside_a_gateway_need_none_of_its_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, tools) = (
+        Upstream::model(&["scripted"]).await,
+        Upstream::tools(Setup::default().era, folder.path().join("effects")).await,
+    );
+    let config = Setup::default().config(&model.url, &tools.url).replace(MODEL_KEY, "${UPSTREAM_KEY}");
+    let gateway = Gateway::start_with(&config, &[("rules.cedar", RULES)], &[("UPSTREAM_KEY", MODEL_KEY)]).await;
+    gateway.keep_secret(MODEL_KEY);
+    let (beside, limit) = (gateway.file(""), ["--limit", "1"]);
+    for command in [
+        &["identity", "key", "create", "ann"][..],
+        &["identity", "key", "list"],
+        &["session", "list"],
+        &["journal", "verify"],
+        &[&["journal", "show"], &limit[..]].concat(),
+    ] {
+        let output = run(&beside, command).await;
+        assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
+    }
+    let unset = run(&beside, &["check", "--offline"]).await;
+    assert!(!unset.status.success() && text(&unset.stderr).contains("UPSTREAM_KEY"), "{}", text(&unset.stderr));
+    gateway.finish().await;
 }
 
 #[tokio::test]

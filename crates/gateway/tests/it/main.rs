@@ -26,6 +26,7 @@ mod crash;
 mod demo;
 mod identity;
 mod interception;
+mod journal;
 mod mcp;
 mod money;
 mod once;

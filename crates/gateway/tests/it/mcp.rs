@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::fake_mcp::{FakeMcp, stdio, tool};
 use crate::gateway::{Gateway, LIMIT, free_port, runs, signal};
-use crate::raw_upstream::{RawUpstream, whole};
+use crate::raw_upstream::{RawUpstream, SILENCE, whole};
 use crate::scene::{Scene, Setup, TOOLS_TOKEN, Upstream, tools_client};
 
 const BOTH: (&str, &str) = ("accept", "application/json, text/event-stream");
@@ -164,8 +164,38 @@ async fn tools_that_no_rule_would_ever_allow_are_not_shown() {
     let listed = async |client: &Client| tools_client(client, "/mcp/tools", None).list_tools().await.unwrap().len();
     assert_eq!((listed(&ann).await, listed(&bob).await), (6, 5));
     let mut tools = tools_client(&bob, "/mcp", None);
-    assert!(tools.call_tool("tools__record", r#"{"id":"x","value":1}"#, None).await.unwrap().is_error);
     assert!(tools.call_tool("tools__add", r#"{"a":9,"b":1}"#, None).await.unwrap().is_error);
+    // One that is hidden is called by name: nothing tells it from one that there is not.
+    for (path, hidden, missing) in [("/mcp", "tools__record", "tools__reford"), ("/mcp/tools", "record", "reford")] {
+        for arguments in [r#"{"id":"x","value":1}"#, "{}", r#"{"value":"odd"}"#] {
+            for (name, session) in [(hidden, "hidden"), (missing, "missing")] {
+                let error = tools_client(&bob, path, Some(session)).call_tool(name, arguments, None).await.unwrap_err();
+                assert!(error.to_string().contains(&format!("Unknown tool: {name}")), "{error}");
+            }
+        }
+    }
+    let seen = async |client: &Client, session: &str| {
+        let paths = [format!("/api/v1/sessions/bob:{session}"), format!("/api/v1/sessions/bob:{session}/entries")];
+        let mut text = String::new();
+        for path in paths {
+            text.push_str(&client.get(&path).await.unwrap().text());
+        }
+        let text = text.replace("reford", "record").replace("missing", "hidden");
+        // Times, ids and digests are others each time.
+        let numbers = ["_at\"", "at_us", "\"call\"", "prev", "\"at\"", "key"];
+        let lines = text.replace(',', "\n");
+        lines.lines().filter(|line| !numbers.iter().any(|name| line.contains(name))).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(seen(&bob, "hidden").await, seen(&bob, "missing").await);
+    let admin = scene.gateway.admin();
+    assert!(
+        seen(&admin, "hidden").await.contains("hidden from"),
+        "operators learn why: {}",
+        seen(&admin, "hidden").await
+    );
+    let refused = scene.gateway.refused();
+    let why: Vec<&str> = refused.iter().flat_map(|refused| &refused.reasons).map(String::as_str).collect();
+    assert!(why.contains(&"`tool/tools__record` is hidden from `bob`: forbidden by `rules.cedar:3`"), "{why:?}");
     assert!(scene.recorded().is_empty());
     scene.finish().await;
 }
@@ -642,6 +672,48 @@ async fn a_server_that_is_not_there_yet_joins_when_it_is() {
         tools_client(&client, "/mcp", None).call_tool("late__echo", r#"{"text":"a"}"#, None).await.unwrap().text,
         "a"
     );
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn servers_that_do_not_answer_hold_up_neither_a_start_nor_a_reload() {
+    const GIVEN_UP: &str = "did not list its tools within";
+    let folder = tempfile::tempdir().unwrap();
+    let (server, go) = (stdio(folder.path()), folder.path().join("go"));
+    // One that is a server only once a file is there, and two that never answer.
+    let slow = format!("while [ ! -e '{}' ]; do sleep 0.05; done; exec sh '{}'", go.display(), server.display());
+    let script = folder.path().join("slow.sh");
+    std::fs::write(&script, slow).unwrap();
+    let silent = RawUpstream::start(|_| vec![SILENCE.to_vec()]).await;
+    let quick = FakeMcp::start(&format!("[{}]", tool("one")), |_| r#""result":{"content":[]}"#.to_owned()).await;
+    let mut gateway = with_servers(
+        &format!(
+            "{{ slow: {{ command: [sh, '{}'] }}, mute: {{ command: [sleep, '1000'] }}, silent: {{ url: '{}' }}, quick: {{ url: '{}' }} }}",
+            script.display(), silent.url, quick.upstream.url
+        ),
+        ALL,
+    )
+    .await;
+    assert!(!gateway.log().contains(GIVEN_UP), "it was waited for: {}", gateway.log());
+    let client = gateway.client("ann").await;
+    let listed = async || tools_client(&client, "/mcp", None).list_tools().await.unwrap().len();
+    assert_eq!(listed().await, 1);
+    let called = tools_client(&client, "/mcp", None).call_tool("quick__one", "{}", None).await.unwrap();
+    assert!(!called.is_error, "{called:?}");
+    gateway.reload().await;
+    assert!(!gateway.log().contains(GIVEN_UP), "it was waited for: {}", gateway.log());
+    std::fs::write(&go, "").unwrap();
+    let is_there = || async { listed().await == 7 };
+    wait_until("its tools are listed", LIMIT, is_there).await.unwrap();
+    assert_eq!(tools_client(&client, "/mcp", None).call_tool("slow__say", "{}", None).await.unwrap().text, "said");
+
+    // From then on its tools are known at a start, whether it answers or not.
+    std::fs::remove_file(&go).unwrap();
+    gateway.kill();
+    let before = gateway.log().matches(GIVEN_UP).count();
+    gateway.restart().await;
+    assert_eq!(gateway.log().matches(GIVEN_UP).count(), before, "it was waited for: {}", gateway.log());
+    assert_eq!(listed().await, 7);
     gateway.finish().await;
 }
 

@@ -157,6 +157,42 @@ async fn an_administrator_looks_at_every_session_and_writes_to_none() {
 }
 
 #[tokio::test]
+async fn paths_may_be_percent_encoded_and_are_decoded_once() {
+    let scene = Scene::start().await;
+    let (ann, admin) = (scene.client("ann").await, scene.gateway.admin());
+    let check = async |client: &Client, path: &str, status: u16| {
+        let answer = client.get(path).await.unwrap();
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        answer
+    };
+    assert_eq!(ask(&ann, "/s/claim%4099/v1/chat/completions", &saying("SAY hi")).await.status, 200);
+    for id in ["claim@99", "claim%4099", "ann:claim@99", "ann%3Aclaim%4099", "ann%3aclaim@9%39"] {
+        let shown = check(&ann, &format!("/api/v1/sessions/{id}"), 200).await;
+        assert_eq!(shown.json()["id"], json!("ann:claim@99"));
+        check(&admin, &format!("/api/v1/sessions/{id}/history"), if id.starts_with("ann") { 200 } else { 404 }).await;
+    }
+    assert_eq!(ann.put("/api/v1/sessions/claim%4099/state/a%40b", &json!(1)).await.unwrap().status, 201);
+    for key in ["a@b", "a%40b"] {
+        assert_eq!(check(&ann, &format!("/api/v1/sessions/claim%4099/state/{key}"), 200).await.text(), "1");
+    }
+    assert_eq!(check(&ann, "/v1/models/script%65d", 200).await.json()["id"], json!("scripted"));
+    let after = async |id: &str| check(&ann, &format!("/api/v1/sessions?after={id}"), 200).await.json();
+    assert_eq!(after("ann%3Aclaim").await["sessions"][0]["id"], json!("ann:claim@99"));
+    assert_eq!(after("ann%3Aclaim%4099").await["sessions"], json!([]));
+    // What is left after one decoding is not decoded again, and a slash that was encoded separates nothing.
+    for id in ["claim%254099", "claim@99%2Fstate", "%2E%2E", "claim@99%00", "%", "claim%4", "claim%zz99", "%FF", "%+1"]
+    {
+        let problem = check(&ann, &format!("/api/v1/sessions/{id}"), 400).await;
+        assert_eq!(problem.json()["code"], json!("invalid_request"), "{id}");
+    }
+    for path in ["/api/v1/sessions/claim@99/state/%", "/api/v1/sessions?after=%", "/s/%/v1/models", "/v1/models/%"] {
+        check(&ann, path, 400).await;
+    }
+    check(&ann, "/api/v1%2Fsessions", 404).await;
+    scene.finish().await;
+}
+
+#[tokio::test]
 async fn a_closed_session_takes_no_more_calls_and_keeps_its_record() {
     let scene = Scene::start().await;
     let client = scene.client("ann").await;

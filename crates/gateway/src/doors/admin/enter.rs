@@ -1,5 +1,6 @@
 //! Which request of the gateway's own API it is.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Method;
@@ -8,6 +9,7 @@ use portcullis_domain::refusal::{Code, Refusal};
 use crate::doors::admin::{health, history, identity, ledger, resolve, session, state};
 use crate::doors::answer::Answer;
 use crate::doors::arrived::{Arrived, Doors};
+use crate::doors::path::decoded;
 
 /// Answers a request that is for no other door.
 ///
@@ -16,7 +18,8 @@ use crate::doors::arrived::{Arrived, Doors};
 /// Why it can't be answered.
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
     let gate = &doors.gate;
-    let parts: Vec<&str> = arrived.path.split('/').skip(1).collect();
+    let parts: Vec<Cow<'_, str>> = arrived.path.split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
+    let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
     match (&arrived.method, parts.as_slice()) {
         (&Method::GET, ["metrics"]) => health::metrics(gate, &arrived.caller),
         (&Method::GET, ["api", "v1", "sessions"]) => session::list(gate, &arrived).await,

@@ -1,10 +1,13 @@
 //! The form of requests and answers.
 
+use std::borrow::Cow;
+
 use portcullis_domain::refusal::{Code, Refusal};
 use serde::Serialize;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
+use crate::doors::path::decoded;
 
 /// An answer in JSON. The types of the API have no maps but of text, so that writing them does not fail.
 pub(super) fn json(status: u16, body: &impl Serialize) -> Result<Answer, Refusal> {
@@ -21,8 +24,9 @@ pub(super) fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, R
         .map_err(|error| Refusal::new(Code::InvalidRequest, format!("the body can't be read: {error}")))
 }
 
-/// The value of a parameter of the query, not decoded: all that are read here are names or numbers.
-pub(super) fn parameter<'a>(arrived: &'a Arrived, name: &str) -> Option<&'a str> {
+/// The value of a parameter of the query. All that are read here are names or numbers, so that a `+` stands for itself.
+pub(super) fn parameter<'a>(arrived: &'a Arrived, name: &str) -> Result<Option<Cow<'a, str>>, Refusal> {
     let query = arrived.query.as_deref().unwrap_or_default();
-    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| decoded(value)).transpose()
 }

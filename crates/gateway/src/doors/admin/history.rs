@@ -38,20 +38,16 @@ pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str) -> Result<Answe
             history.take(gate, &stream, placed.position, &placed.entry.event).await?;
         }
     }
-    let messages: Vec<Value> = history.messages.into_iter().map(|message| message.value).collect();
-    answer_json(200, &json!({"messages": messages}))
-}
-
-struct Message {
-    value: Value,
-    digest: Digest,
-    /// Added by the gateway: the client never saw it.
-    is_added: bool,
+    answer_json(200, &json!({"messages": history.messages}))
 }
 
 #[derive(Default)]
 struct History {
-    messages: Vec<Message>,
+    messages: Vec<Value>,
+    /// The digests of all messages.
+    all: Vec<Digest>,
+    /// The digests of those that the client saw: not of what the gateway added.
+    seen: Vec<Digest>,
     /// What the client sent last, and whether it got an answer to it.
     last: Vec<Digest>,
     is_answered: bool,
@@ -99,19 +95,16 @@ impl History {
 
     fn add(&mut self, request: Request, settled: &CallSettled, answer: Option<Bytes>) {
         let digests: Vec<Digest> = request.messages.iter().map(digest).collect();
-        let all: Vec<Digest> = self.messages.iter().map(|message| message.digest).collect();
-        let seen: Vec<Digest> =
-            self.messages.iter().filter(|message| !message.is_added).map(|message| message.digest).collect();
         let known = if request.is_round {
             // A round is the request before it with what the gateway added behind it, of which only the last message is new.
             digests.len().saturating_sub(1)
         } else {
             let continued = self.continued(&request.messages, &digests);
             (self.last, self.is_answered) = (digests.clone(), false);
-            repeated(&all, &digests).max(repeated(&seen, &digests)).max(continued)
+            repeated(&self.all, &digests).max(repeated(&self.seen, &digests)).max(continued)
         };
         for (value, digest) in request.messages.into_iter().zip(digests).skip(known) {
-            self.messages.push(Message { value, digest, is_added: request.is_round });
+            self.push(value, digest, request.is_round);
         }
         let is_denied = |settled: &CallSettled| settled.judged.iter().any(|judged| judged.effect == Effect::Deny);
         let Some(value) =
@@ -127,8 +120,17 @@ impl History {
             return;
         }
         let digest = digest(&value);
-        self.messages.push(Message { value, digest, is_added: false });
+        self.push(value, digest, false);
         self.is_answered = true;
+    }
+
+    /// Adds a message; the client never saw one that the gateway added.
+    fn push(&mut self, value: Value, digest: Digest, is_added: bool) {
+        self.messages.push(value);
+        self.all.push(digest);
+        if !is_added {
+            self.seen.push(digest);
+        }
     }
 
     /// How much of a request is known because it begins with the request before it and the answer to that. The client has the answer in words of its own: of

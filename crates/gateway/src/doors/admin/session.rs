@@ -1,8 +1,9 @@
 //! Sessions: opened, looked at and closed by their owners, and by administrators.
 
 use portcullis_domain::admission::{CloseSession, OpenSession};
+use portcullis_domain::event::Event;
 use portcullis_domain::ids::{SessionId, SessionName};
-use portcullis_domain::journal::StreamId;
+use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::Account;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::state::{Session, Status, not_found};
@@ -74,7 +75,7 @@ fn shown(world: &World, id: &SessionId, session: &Session) -> Shown {
 pub(super) async fn list(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
     let all = gate.snapshot.load().is_administrator(&arrived.caller.principal);
     let own = arrived.caller.principal.clone();
-    let after: Option<SessionId> = parameter(arrived, "after").and_then(|id| id.parse().ok());
+    let after: Option<SessionId> = parameter(arrived, "after")?.and_then(|id| id.parse().ok());
     let page = gate.journal.read(move |world| {
         let visible = world
             .session
@@ -116,9 +117,20 @@ pub(super) async fn close(gate: &Gate, caller: &Caller, id: &str) -> Result<Answ
 /// `GET /api/v1/sessions/{id}/entries?after=N`: what the journal says of the session, without bodies.
 pub(super) async fn entries(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
     let id = existing(gate, &arrived.caller, id).await?;
-    let after = parameter(arrived, "after").and_then(|number| number.parse().ok()).unwrap_or(0);
+    let after = parameter(arrived, "after")?.and_then(|number| number.parse().ok()).unwrap_or(0);
     let entries = gate.journal.entries(&StreamId::Session(id), after, PAGE_LIMIT).await?;
-    let entries: Vec<_> = entries.into_iter().map(|placed| placed.entry).collect();
+    let is_operator = gate.snapshot.load().is_administrator(&arrived.caller.principal);
+    let shown = |mut entry: Entry<Event>| {
+        if let Event::CallRefused(refused) = &mut entry.event
+            && refused.code == Code::CapabilityNotFound
+            && !is_operator
+        {
+            // They would tell whether there is such a thing after all.
+            refused.reasons.clear();
+        }
+        entry
+    };
+    let entries: Vec<_> = entries.into_iter().map(|placed| shown(placed.entry)).collect();
     json(200, &serde_json::json!({"entries": entries}))
 }
 

@@ -24,12 +24,15 @@ pub async fn answer(
     key: Option<String>,
     (era, toolset): (Era, Option<&str>),
 ) -> Answer {
-    let Some(tool) = gate.snapshot.load().tool(toolset, &call.name) else {
+    let raw = call.arguments.map_or("{}", |raw| raw.get());
+    let snapshot = gate.snapshot.load_full();
+    let found = snapshot.tool(toolset, &call.name);
+    let Some(tool) = found.clone().filter(|tool| snapshot.shows_tool(&asking.session.owner, tool)) else {
         // Whether there is such a tool that others may call, nobody learns.
-        let error = ErrorObject::new(jsonrpc::INVALID_PARAMS, format!("Unknown tool: {}", call.name));
-        return answer::json(200, jsonrpc::error(Some(&call.id), &error));
+        let hidden = found.as_deref().map(|tool| (tool, raw));
+        return write(&call.id, era, Err(gate.refuse_tool(&asking, &call.name, hidden).await));
     };
-    let arguments = Bytes::copy_from_slice(call.arguments.map_or("{}", |raw| raw.get()).as_bytes());
+    let arguments = Bytes::copy_from_slice(raw.as_bytes());
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
     let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
@@ -79,6 +82,10 @@ fn write_plain(id: &Id<'_>, era: Era, answered: Result<ToolAnswer, Refusal>) -> 
         Err(refusal) => {
             if !refusal.reasons.is_empty() {
                 tracing::info!(code = %refusal.code, reasons = ?refusal.reasons, "refused");
+            }
+            if refusal.code == Code::CapabilityNotFound {
+                let error = ErrorObject::new(jsonrpc::INVALID_PARAMS, refusal.message);
+                return answer::json(200, jsonrpc::error(Some(id), &error));
             }
             refuse::mcp_tool_result(&refusal)
         }

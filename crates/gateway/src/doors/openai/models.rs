@@ -1,11 +1,13 @@
 //! `GET /v1/models`: the models that the caller may call. Others stay hidden.
 
-use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::refusal::Refusal;
 use serde_json::json;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::caller::Caller;
+use crate::doors::path::decoded;
 use crate::life::Gate;
+use crate::snapshot::no_model;
 
 /// All models that the caller may call.
 #[must_use]
@@ -21,13 +23,13 @@ pub fn list(gate: &Gate, caller: &Caller) -> Answer {
 ///
 /// # Errors
 ///
-/// [`Code::CapabilityNotFound`] for one that the caller may not call, as for one that is not there.
+/// When the name can't be read; and "not found" for one that the caller may not call, as for one that is not there.
 pub fn one(gate: &Gate, caller: &Caller, path: &str) -> Result<Answer, Refusal> {
-    let name = path.trim_start_matches("/v1/models/");
-    if gate.snapshot.load().has_model(&caller.principal, name) {
-        return Ok(answer::json(200, object(name).to_string()));
+    let name = decoded(path.strip_prefix("/v1/models/").unwrap_or_default())?;
+    if gate.snapshot.load().has_model(&caller.principal, &name) {
+        return Ok(answer::json(200, object(&name).to_string()));
     }
-    Err(Refusal::new(Code::CapabilityNotFound, format!("there is no model `{name}`")).about("model"))
+    Err(no_model(&name))
 }
 
 fn object(name: &str) -> serde_json::Value {
