@@ -23,6 +23,8 @@ pub struct Facts {
     pub tools: Vec<Tool>,
     /// The names of all models in the registry.
     pub models: Vec<String>,
+    /// The names of all agents in the registry.
+    pub agents: Vec<String>,
     /// Servers that could not be asked for all of their tools: a rule about a tool that they were never seen to have is no error.
     pub unreachable_servers: Vec<ServerName>,
 }

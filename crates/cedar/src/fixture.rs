@@ -43,6 +43,7 @@ pub(crate) fn claims() -> Facts {
             tool("mail", "send", &json!({})),
         ],
         models: vec!["gpt-4o".to_owned(), "small".to_owned()],
+        agents: vec!["adjuster".to_owned()],
         unreachable_servers: Vec::new(),
     }
 }

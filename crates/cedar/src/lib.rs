@@ -12,6 +12,7 @@
 //! Model, Function          a function is what the registry does not know: the client's own, or the provider's
 //!
 //! Action::"call_model"     on a Model
+//! Action::"call_agent"     on an Agent
 //! Action::"call_function"  on a Function
 //! Action::"call_tool"      the group of all tools; each is an action of its own, as in Action::"claims__approve_payment",
 //!                          so that `context.arguments` has the types of that tool's schema

@@ -6,7 +6,7 @@ use cedar_policy::EntityUid;
 
 use crate::facts::{Facts, Tool};
 use crate::problem::{Problem, nearest};
-use crate::schema::{CALL_FUNCTION, CALL_MODEL, CALL_TOOL};
+use crate::schema::{CALL_AGENT, CALL_FUNCTION, CALL_MODEL, CALL_TOOL};
 use crate::source::Statement;
 
 /// The actions that rules name of servers which could not be asked, and that were never seen.
@@ -19,7 +19,7 @@ pub(crate) fn unseen_actions(statements: &[Statement<'_>], facts: &Facts) -> BTr
 
 fn action_names(facts: &Facts) -> HashSet<String> {
     let tools = facts.tools.iter().map(Tool::capability_name);
-    tools.chain([CALL_TOOL, CALL_MODEL, CALL_FUNCTION].map(str::to_owned)).collect()
+    tools.chain([CALL_TOOL, CALL_MODEL, CALL_AGENT, CALL_FUNCTION].map(str::to_owned)).collect()
 }
 
 /// The server, among those that could not be asked, that a tool of this name would belong to.
@@ -54,6 +54,7 @@ impl Known {
         let servers = facts.tools.iter().map(|tool| &tool.server).chain(&facts.unreachable_servers);
         let servers = servers.map(ToString::to_string).collect();
         let models = facts.models.iter().cloned().collect();
+        let agents = facts.agents.iter().cloned().collect();
         let names = vec![
             ("Principal", principals),
             ("Role", roles),
@@ -61,6 +62,7 @@ impl Known {
             ("Action", action_names(facts)),
             ("Server", servers),
             ("Model", models),
+            ("Agent", agents),
         ];
         Self { names }
     }

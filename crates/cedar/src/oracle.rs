@@ -84,6 +84,7 @@ impl Oracle {
         let (action, resource) = match asked.capability.kind {
             Kind::Model => ("call_model", "Model"),
             Kind::Tool => (name, "Tool"),
+            Kind::Agent => ("call_agent", "Agent"),
             Kind::Function => ("call_function", "Function"),
         };
         let session = [("owner", asked.session.owner.as_str()), ("name", asked.session.name.as_str())];

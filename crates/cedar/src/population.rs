@@ -15,7 +15,7 @@ use portcullis_domain::policy::{Arguments, RecordType};
 use crate::entity::{Types, entity, uid};
 use crate::facts::{Facts, Principal};
 use crate::rule::Rule;
-use crate::schema::{CALL_FUNCTION, CALL_MODEL, CALL_TOOL};
+use crate::schema::{CALL_AGENT, CALL_FUNCTION, CALL_MODEL, CALL_TOOL};
 use crate::scope::Member;
 
 /// A class of principals.
@@ -31,7 +31,7 @@ pub(crate) struct Target {
     pub(crate) number: u32,
     pub(crate) action: Member,
     pub(crate) resource: Member,
-    /// The types of a tool's arguments; models and functions have none.
+    /// The types of a tool's arguments; models, agents and functions have none.
     pub(crate) arguments: Option<RecordType>,
     /// The positions of the rules that are for it, whoever asks; found when it is first asked for.
     pub(crate) rules: OnceLock<Vec<usize>>,
@@ -42,6 +42,7 @@ pub(crate) struct Target {
 pub(crate) struct Population {
     actors: HashMap<PrincipalName, Arc<Actor>>,
     models: HashMap<String, Arc<Target>>,
+    agents: HashMap<String, Arc<Target>>,
     tools: HashMap<String, Arc<Target>>,
     functions: HashMap<String, Arc<Target>>,
     other_function: Option<Arc<Target>>,
@@ -59,6 +60,7 @@ impl Population {
         let mut population = Self::default();
         population.add_principals(facts, rules, types)?;
         population.add_models(facts, types)?;
+        population.add_agents(facts, types)?;
         population.add_tools(facts, types)?;
         population.add_functions(rules, types)?;
         Ok(population)
@@ -74,6 +76,7 @@ impl Population {
         let name: &str = &capability.name;
         match capability.kind {
             Kind::Model => self.models.get(name),
+            Kind::Agent => self.agents.get(name),
             Kind::Tool => self.tools.get(name),
             Kind::Function => self.functions.get(name).or(self.other_function.as_ref()),
         }
@@ -116,6 +119,16 @@ impl Population {
             let resource = Member { uid: uid(&types.model, name), parents: Vec::new() };
             let target = self.new_target(action, resource, None)?;
             self.models.insert(name.clone(), target);
+        }
+        Ok(())
+    }
+
+    fn add_agents(&mut self, facts: &Facts, types: &Types) -> Result<(), String> {
+        for name in &facts.agents {
+            let action = Member { uid: uid(&types.action, CALL_AGENT), parents: Vec::new() };
+            let resource = Member { uid: uid(&types.agent, name), parents: Vec::new() };
+            let target = self.new_target(action, resource, None)?;
+            self.agents.insert(name.clone(), target);
         }
         Ok(())
     }

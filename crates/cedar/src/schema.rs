@@ -13,6 +13,8 @@ use crate::problem::Problem;
 pub(crate) const CALL_TOOL: &str = "call_tool";
 /// The action on a model.
 pub(crate) const CALL_MODEL: &str = "call_model";
+/// The action on an agent.
+pub(crate) const CALL_AGENT: &str = "call_agent";
 /// The action on a function that the registry does not know.
 pub(crate) const CALL_FUNCTION: &str = "call_function";
 /// All types of entities that a rule may name.
@@ -44,13 +46,13 @@ impl<'a> Declared<'a> {
 
     /// Whether the action is in every schema, whatever tools there are.
     pub(crate) fn is_no_tool(&self, action: &str) -> bool {
-        [CALL_TOOL, CALL_MODEL, CALL_FUNCTION].contains(&action) || self.unseen.contains(action)
+        [CALL_TOOL, CALL_MODEL, CALL_AGENT, CALL_FUNCTION].contains(&action) || self.unseen.contains(action)
     }
 
     /// All actions that a rule may name.
     pub(crate) fn actions(&self) -> impl Iterator<Item = &str> {
         let tools = self.tools.keys().chain(self.unseen).map(String::as_str);
-        tools.chain([CALL_TOOL, CALL_MODEL, CALL_FUNCTION])
+        tools.chain([CALL_TOOL, CALL_MODEL, CALL_AGENT, CALL_FUNCTION])
     }
 
     /// The schema of everything.
@@ -64,7 +66,7 @@ impl<'a> Declared<'a> {
         let schema = json!({"": {
             "commonTypes": {"Session": {"type": "Record", "attributes": session}},
             "entityTypes": {
-                "Role": {}, "Server": {}, "Model": {}, "Function": {},
+                "Role": {}, "Server": {}, "Model": {}, "Agent": {}, "Function": {},
                 "Principal": {"memberOfTypes": ["Role"], "shape": shape(self.principal)},
                 "Tool": {"memberOfTypes": ["Server"], "shape": shape(&tool_attributes())},
             },
@@ -79,6 +81,7 @@ impl<'a> Declared<'a> {
     fn schema_of_actions<'n>(&self, tools: impl Iterator<Item = &'n String>) -> Json {
         let mut actions = Map::new();
         actions.insert(CALL_MODEL.to_owned(), json!({"appliesTo": applies_to("Model", None)}));
+        actions.insert(CALL_AGENT.to_owned(), json!({"appliesTo": applies_to("Agent", None)}));
         actions.insert(CALL_FUNCTION.to_owned(), json!({"appliesTo": applies_to("Function", None)}));
         actions.insert(CALL_TOOL.to_owned(), json!({}));
         let group = json!([{"id": CALL_TOOL}]);

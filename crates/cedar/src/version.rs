@@ -24,11 +24,13 @@ pub(crate) fn version(sources: &[&Source], facts: &Facts) -> Digest {
     });
     canonical.set(&facts.principals, principal);
     canonical.set(&facts.tools, tool);
-    canonical.set(&facts.models, |name| {
-        let mut one = Canonical::default();
-        one.text(name);
-        one
-    });
+    for names in [&facts.models, &facts.agents] {
+        canonical.set(names, |name| {
+            let mut one = Canonical::default();
+            one.text(name);
+            one
+        });
+    }
     Digest::of(&canonical.0)
 }
 

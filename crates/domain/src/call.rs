@@ -16,6 +16,8 @@ pub enum Kind {
     Model,
     /// A tool of an MCP server in the registry.
     Tool,
+    /// An agent behind the gateway.
+    Agent,
     /// A function that the registry does not know: the client's own, or one that the model's provider runs itself.
     Function,
 }
@@ -27,12 +29,13 @@ impl Kind {
         match self {
             Self::Model => "model",
             Self::Tool => "tool",
+            Self::Agent => "agent",
             Self::Function => "function",
         }
     }
 }
 
-/// A model, tool or function that a call is aimed at. Written `model/gpt-4o`, `tool/claims__approve_payment`.
+/// A model, tool, agent or function that a call is aimed at. Written `model/gpt-4o`, `tool/claims__approve_payment`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Capability {
     /// What it is.
@@ -62,8 +65,9 @@ impl FromStr for Capability {
         let (kind, name) = match text.split_once('/') {
             Some(("model", name)) => (Kind::Model, name),
             Some(("tool", name)) => (Kind::Tool, name),
+            Some(("agent", name)) => (Kind::Agent, name),
             Some(("function", name)) => (Kind::Function, name),
-            Some(_) | None => return Err(format!("`{text}` is not `model/…`, `tool/…` or `function/…`")),
+            Some(_) | None => return Err(format!("`{text}` is not `model/…`, `tool/…`, `agent/…` or `function/…`")),
         };
         Ok(Self::new(kind, name))
     }
@@ -90,6 +94,10 @@ pub enum Door {
     Openai,
     /// The Model Context Protocol.
     Mcp,
+    /// The Agent2Agent protocol.
+    A2a,
+    /// Plain HTTP to an agent.
+    Http,
 }
 
 impl Door {
@@ -99,6 +107,8 @@ impl Door {
         match self {
             Self::Openai => "openai",
             Self::Mcp => "mcp",
+            Self::A2a => "a2a",
+            Self::Http => "http",
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::ids::{CallId, KeyId, SessionId};
 use crate::money::{Nanodollars, Tokens};
 use crate::policy::{Effect, Version};
 use crate::refusal::Code;
+use crate::registry::Placement;
 use crate::session::Mark;
 use crate::{identity, ledger, policy, registry, session};
 
@@ -78,6 +79,12 @@ pub struct CallAdmitted {
     /// What tells it apart, for calls that take effect at most once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub once: Option<Mark>,
+    /// The replica that it goes to, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Whether it is a turn of the session: turns with one agent come one after the other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_turn: bool,
     /// Earlier calls of the session whose answers have been handed to their callers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delivered: Vec<CallId>,

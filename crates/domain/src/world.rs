@@ -14,7 +14,7 @@ use crate::ids::{CallId, SessionId};
 use crate::journal::{Entry, StreamId};
 use crate::ledger::Book;
 use crate::policy::{Active, Effect};
-use crate::registry::Observed;
+use crate::registry::{Observed, Placements};
 use crate::session::Sessions;
 use crate::time::Timestamp;
 
@@ -43,6 +43,9 @@ pub struct World {
     pub policy: Active,
     /// The accounts.
     pub ledger: Book,
+    /// Which replica serves which session.
+    #[serde(default)]
+    pub placements: Placements,
     /// The calls in flight.
     pub open_calls: BTreeMap<CallId, OpenCall>,
 }
@@ -80,7 +83,10 @@ impl World {
                 self.session.opened(session, entry.at);
                 self.ledger.session_opened(session, event.budget);
             }
-            Event::SessionClosed(_) => self.session.closed(session),
+            Event::SessionClosed(_) => {
+                self.session.closed(session);
+                self.placements.ended(session);
+            }
             Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq),
             Event::CallAdmitted(event) => self.admitted(session, event, entry.at),
             Event::CallRefused(CallRefused { .. }) => self.session.counted(session, 0, 1),
@@ -102,6 +108,12 @@ impl World {
                 once.admitted(mark, event.call, at);
             }
         }
+        if let Some(placement) = &event.placement {
+            self.placements.placed(session, &event.capability, placement);
+        }
+        if event.is_turn {
+            self.session.turn_began(session, &event.capability, event.call);
+        }
         let open = OpenCall {
             session: session.clone(),
             capability: event.capability.clone(),
@@ -114,7 +126,11 @@ impl World {
         let denied = event.judged.iter().filter(|judged| judged.effect == Effect::Deny).count();
         self.session.counted(session, 0, u64::try_from(denied).unwrap_or(u64::MAX));
         self.ledger.settled(event.call, event.charged);
-        let mark = self.open_calls.remove(&event.call).and_then(|open| open.once);
+        let open = self.open_calls.remove(&event.call);
+        if let Some(open) = &open {
+            self.session.turn_ended(session, &open.capability, event.call);
+        }
+        let mark = open.and_then(|open| open.once);
         if let (Some(mark), Some(once)) = (mark, self.session.once(session)) {
             match event.outcome {
                 Outcome::Completed => once.done(mark, entry.seq, entry.at),

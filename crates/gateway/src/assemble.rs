@@ -298,6 +298,7 @@ impl Parts<'_> {
             }),
             tools: tools.collect(),
             models: self.config.registry.models.keys().cloned().collect(),
+            agents: self.config.registry.agents.keys().map(ToString::to_string).collect(),
             unreachable_servers: self.unreachable,
         };
         let catalogue = Catalogue::new(&self.config.registry, base, self.tools).unwrap_or_else(|found| {

@@ -11,7 +11,8 @@ use crate::journal::{Body, Draft, StreamId};
 use crate::money::Nanodollars;
 use crate::policy::{Decision, Effect};
 use crate::refusal::{Code, Refusal};
-use crate::session::{Earlier, Origin, Repetition, Session};
+use crate::registry::{Placement, Replica};
+use crate::session::{Earlier, Origin, Repetition, Session, Turn};
 use crate::time::Timestamp;
 use crate::world::World;
 
@@ -46,6 +47,10 @@ pub struct Admit {
     pub estimate: Option<Nanodollars>,
     /// Whether it may have been made before.
     pub repetition: Repetition,
+    /// The replicas that could serve it now, where there is a choice to make or to keep.
+    pub candidates: Option<Vec<Replica>>,
+    /// Whether it is a turn of the session.
+    pub turn: Turn,
 }
 
 /// A call that met with no "no".
@@ -64,6 +69,8 @@ pub struct Admitted {
     session: SessionId,
     capability: Capability,
     payload: Bytes,
+    placement: Option<Placement>,
+    is_moved: bool,
 }
 
 impl Admitted {
@@ -85,6 +92,18 @@ impl Admitted {
         &self.capability
     }
 
+    /// The replica that it goes to, where there are several.
+    #[must_use]
+    pub fn placement(&self) -> Option<&Placement> {
+        self.placement.as_ref()
+    }
+
+    /// Whether the session was not served by that replica before.
+    #[must_use]
+    pub fn is_moved(&self) -> bool {
+        self.is_moved
+    }
+
     /// What was judged, and so what is forwarded.
     #[must_use]
     pub fn payload(&self) -> &Bytes {
@@ -102,11 +121,14 @@ impl Command for Admit {
             return Verdict::unchanged(Err(refusal));
         }
         match self.ask(world, at) {
-            Ok(Asked::New(payload)) => self.admitted(world, payload),
+            Ok(Asked::New(payload, placement)) => self.admitted(world, payload, placement),
             // What it came to was decided when it was made, and is written there.
             Ok(Asked::Again(earlier)) => Verdict::unchanged(Ok(Passed::Again(earlier))),
             // Nothing is wrong with the call: the shell asks policy again and comes back.
             Err(refusal) if refusal.code == Code::StaleDecision => Verdict::unchanged(Err(refusal)),
+            Err(refusal) if refusal.code == Code::TurnUnderWay && self.turn == Turn::Waiting => {
+                Verdict::unchanged(Err(refusal))
+            }
             Err(refusal) => self.refused(world, refusal),
         }
     }
@@ -114,7 +136,7 @@ impl Command for Admit {
 
 /// What the questions came to, if none was answered with "no".
 enum Asked<'a> {
-    New(&'a Body),
+    New(&'a Body, Option<Placement>),
     Again(Earlier),
 }
 
@@ -128,8 +150,10 @@ impl Admit {
         if let Some(earlier) = self.is_repetition(session, at)? {
             return Ok(Asked::Again(earlier));
         }
+        self.is_its_turn(session)?;
+        let placement = self.is_placed(world)?;
         self.is_affordable(world)?;
-        Ok(Asked::New(payload))
+        Ok(Asked::New(payload, placement))
     }
 
     /// The door has recognised the key already, from a copy; here is the truth.
@@ -157,6 +181,26 @@ impl Admit {
         Ok(earlier.filter(|_| mark.has_key() || !is_delivered))
     }
 
+    /// The turns of a session with an agent come one after the other.
+    fn is_its_turn(&self, session: Option<&Session>) -> Result<(), Refusal> {
+        let session = session.filter(|_| self.turn != Turn::Beside);
+        match session.and_then(|session| session.turns.get(&self.capability)) {
+            None => Ok(()),
+            Some(call) => {
+                let message = format!("turn {call} of this session with `{}` is under way", self.capability.name);
+                Err(Refusal::new(Code::TurnUnderWay, message))
+            }
+        }
+    }
+
+    fn is_placed(&self, world: &World) -> Result<Option<Placement>, Refusal> {
+        let Some(candidates) = &self.candidates else { return Ok(None) };
+        let placement = world.placements.choose(&self.session, &self.capability, candidates);
+        placement.map(Some).ok_or_else(|| {
+            Refusal::new(Code::UpstreamFailed, format!("no replica of `{}` can be reached", self.capability.name))
+        })
+    }
+
     fn is_affordable(&self, world: &World) -> Result<(), Refusal> {
         let Some(estimate) = self.estimate else {
             if world.ledger.is_limited(&self.session, self.session_budget) {
@@ -177,7 +221,13 @@ impl Admit {
         })
     }
 
-    fn admitted(&self, world: &World, payload: &Body) -> Verdict<Result<Passed, Refusal>> {
+    fn admitted(
+        &self,
+        world: &World,
+        payload: &Body,
+        placement: Option<Placement>,
+    ) -> Verdict<Result<Passed, Refusal>> {
+        let is_moved = world.placements.find(&self.session, &self.capability) != placement.as_ref();
         let event = CallAdmitted {
             call: self.call,
             parent: self.parent,
@@ -188,6 +238,8 @@ impl Admit {
             policy_version: self.decision.version,
             hold: self.estimate.unwrap_or_default(),
             once: self.repetition.mark,
+            placement: placement.clone(),
+            is_turn: self.turn != Turn::Beside,
             delivered: self.repetition.delivered.clone(),
         };
         let admitted = Admitted {
@@ -195,6 +247,8 @@ impl Admit {
             session: self.session.clone(),
             capability: self.capability.clone(),
             payload: payload.bytes().clone(),
+            placement,
+            is_moved,
         };
         let mut drafts = opening(world, &self.session, self.session_budget);
         drafts.push(self.draft(

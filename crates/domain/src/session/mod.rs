@@ -14,4 +14,4 @@ pub mod state;
 pub use event::StateKey;
 pub use once::{Earlier, Mark, Repetition};
 pub use scratchpad::Expected;
-pub use state::{Origin, Session, Sessions, Status};
+pub use state::{Origin, Session, Sessions, Status, Turn};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{SessionId, SessionName};
+use crate::call::Capability;
+use crate::ids::{CallId, SessionId, SessionName};
 use crate::refusal::{Code, Refusal};
 use crate::session::event::StatePut;
 use crate::session::once::Once;
@@ -21,6 +22,18 @@ pub enum Origin {
     Named,
     /// The gateway minted it for this call.
     Minted,
+}
+
+/// Whether a call is a turn of its session with an agent, which come one after the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// It is none, and goes on beside others.
+    #[default]
+    Beside,
+    /// It is one, and the caller asks again when it is not its turn: that is not written down.
+    Waiting,
+    /// It is one, and refused when it is not its turn.
+    Now,
 }
 
 /// Whether a session takes calls.
@@ -48,6 +61,9 @@ pub struct Session {
     pub refused: u64,
     /// Its versioned values.
     pub scratchpad: Scratchpad,
+    /// The turn that is under way with each agent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub turns: BTreeMap<Capability, CallId>,
     /// Its calls that take effect at most once.
     #[serde(default)]
     pub once: Once,
@@ -98,6 +114,7 @@ impl Sessions {
             calls: 0,
             refused: 0,
             scratchpad: Scratchpad::default(),
+            turns: BTreeMap::new(),
             once: Once::default(),
         };
         self.sessions.insert(id.clone(), session);
@@ -120,6 +137,22 @@ impl Sessions {
     /// The calls of a session that take effect at most once, for taking in what became of them.
     pub fn once(&mut self, id: &SessionId) -> Option<&mut Once> {
         self.sessions.get_mut(id).map(|session| &mut session.once)
+    }
+
+    /// Takes in that a turn of the session with an agent begins.
+    pub fn turn_began(&mut self, id: &SessionId, agent: &Capability, call: CallId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.turns.insert(agent.clone(), call);
+        }
+    }
+
+    /// Takes in that this turn is over.
+    pub fn turn_ended(&mut self, id: &SessionId, agent: &Capability, call: CallId) {
+        if let Some(session) = self.sessions.get_mut(id)
+            && session.turns.get(agent) == Some(&call)
+        {
+            session.turns.remove(agent);
+        }
     }
 
     /// Takes in that so many calls were admitted to or refused within the session.

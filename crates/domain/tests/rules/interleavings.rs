@@ -12,14 +12,15 @@ use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::Effect;
 use portcullis_domain::refusal::Code;
 use portcullis_domain::session::state::MINTED_PREFIX;
-use portcullis_domain::session::{Earlier, Mark, Origin, Status};
+use portcullis_domain::session::{Earlier, Mark, Origin, Status, Turn};
 use portcullis_domain::time::Timestamp;
-use portcullis_domain::world::World;
+use portcullis_domain::world::{OpenCall, World};
 use proptest::prelude::*;
 
 use super::engine::{Engine, Written, replay};
 use super::steps::{
-    Ask, Done, Step, aimed, call, config, configure, key_id, payload, principal, session, started, steps, take,
+    Ask, Done, Step, aimed, call, capability, config, configure, key_id, payload, principal, replica, session, started,
+    steps, take,
 };
 
 struct Moment<'a> {
@@ -402,10 +403,51 @@ fn a_marked_call_is_not_made_again_while_the_first_one_may_have_taken_effect() {
 }
 
 #[test]
+fn the_turns_of_a_session_with_an_agent_come_one_after_the_other() {
+    check(|moment| {
+        let mut under_way = BTreeMap::new();
+        for Written { entry, .. } in &moment.engine.written {
+            let Event::CallAdmitted(event) = &entry.event else { continue };
+            if event.is_turn && moment.engine.world.open_calls.contains_key(&event.call) {
+                let other = under_way.insert((&entry.stream, &event.capability), event.call);
+                assert!(other.is_none_or(|other| other == event.call), "{} with {}", entry.stream, event.capability);
+            }
+        }
+        if let (Step::Admit(ask), Done::Refused(Code::TurnUnderWay)) = (moment.step, moment.done) {
+            let is_open =
+                |open: &OpenCall| open.session == session(ask.owner, ask.name) && open.capability == capability(ask);
+            assert!(moment.before.open_calls.values().any(is_open), "it is nobody's turn");
+        }
+    });
+}
+
+#[test]
+fn a_session_stays_with_its_replica_as_long_as_that_can_serve_it() {
+    check(|moment| {
+        let (Step::Admit(ask), Done::Admitted(answer)) = (moment.step, moment.done) else { return };
+        let before = moment.before.placements.find(answer.session(), answer.capability());
+        let Some(candidates) = &ask.candidates else { return assert_eq!(answer.placement(), None) };
+        let placement = answer.placement().unwrap();
+        let candidates: Vec<_> = candidates.iter().map(|number| replica(*number)).collect();
+        assert!(candidates.contains(&placement.replica));
+        match before.filter(|before| candidates.contains(&before.replica)) {
+            Some(before) => assert!(placement == before && !answer.is_moved()),
+            None => {
+                assert_eq!(placement.fence, before.map_or(0, |before| before.fence) + 1);
+                assert!(answer.is_moved());
+            }
+        }
+        let after = moment.engine.world.placements.find(answer.session(), answer.capability());
+        assert_eq!(after, Some(placement));
+    });
+}
+
+#[test]
 fn every_refusal_of_a_call_is_written_where_its_reader_may_look() {
     check(|moment| {
         let (Step::Admit(ask), Done::Refused(code)) = (moment.step, moment.done) else { return };
-        let is_silent = matches!(code, Code::StaleDecision | Code::Conflict);
+        let is_waiting = *code == Code::TurnUnderWay && ask.turn == Turn::Waiting;
+        let is_silent = matches!(code, Code::StaleDecision | Code::Conflict) || is_waiting;
         let Some(last) = moment.written.last() else {
             assert!(is_silent, "{code} is not in the journal");
             return;
@@ -454,6 +496,8 @@ fn the_stories_reach_every_corner() {
         "recovered",
         "denied",
         "again while open",
+        "turn_under_way",
+        "upstream_failed",
         "again when done",
         "outcome_unknown",
         "stale_decision",

@@ -17,7 +17,8 @@ use portcullis_domain::ledger::Account;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::{Decision, Effect};
 use portcullis_domain::refusal::{Code, Refusal};
-use portcullis_domain::session::{Earlier, Expected, Mark, Origin, Repetition};
+use portcullis_domain::registry::Replica;
+use portcullis_domain::session::{Earlier, Expected, Mark, Origin, Repetition, Turn};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 use proptest::collection::vec;
@@ -63,6 +64,9 @@ pub(super) struct Ask {
     pub(super) marked: Option<Marked>,
     /// The calls whose answers were delivered.
     pub(super) delivered: Vec<u8>,
+    /// The replicas that can serve it, if it is for an agent.
+    pub(super) candidates: Option<Vec<u8>>,
+    pub(super) turn: Turn,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -126,9 +130,11 @@ fn ask() -> impl Strategy<Value = Ask> {
     let money = (amount(), amount());
     let judged = (prop::bool::weighted(0.15), prop::bool::weighted(0.1), prop::bool::weighted(0.9));
     let once = (prop::option::weighted(0.8, marked()), vec(0..12_u8, 0..4));
+    let agent = (prop::option::weighted(0.3, vec(0..3_u8, 0..4)), turn());
+    let once = (once, agent);
     (0..12_u8, prop::option::of(0..12_u8), who, money, judged, once).prop_map(
         |(call, parent, who, money, judged, once)| {
-            let (marked, delivered) = once;
+            let ((marked, delivered), (candidates, turn)) = once;
             let (owner, name, is_forged, origin) = who;
             let (budget, estimate) = money;
             let (is_denied, is_stale, has_payload) = judged;
@@ -148,9 +154,15 @@ fn ask() -> impl Strategy<Value = Ask> {
                 has_payload,
                 marked,
                 delivered,
+                candidates,
+                turn,
             }
         },
     )
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    prop::sample::select(vec![Turn::Beside, Turn::Waiting, Turn::Now])
 }
 
 fn marked() -> impl Strategy<Value = Marked> {
@@ -276,7 +288,7 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
         origin: ask.origin,
         session_budget: ask.budget.map(Nanodollars::new),
         door: Door::Openai,
-        capability: Capability::new(Kind::Model, "gpt"),
+        capability: capability(ask),
         payload: if ask.has_payload { Ok(payload(ask.call)) } else { Err(unread) },
         decision: Decision { effect: ask.effect, policies: vec![], message: None, errors: vec![], version },
         estimate: ask.estimate.map(Nanodollars::new),
@@ -285,7 +297,20 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
             is_harmless: ask.marked.is_some_and(|marked| marked.is_harmless),
             delivered: ask.delivered.iter().copied().map(call).collect(),
         },
+        candidates: ask.candidates.as_ref().map(|numbers| numbers.iter().map(|number| replica(*number)).collect()),
+        turn: ask.turn,
     }
+}
+
+pub(super) fn capability(ask: &Ask) -> Capability {
+    match ask.candidates {
+        Some(_) => Capability::new(Kind::Agent, "adjuster"),
+        None => Capability::new(Kind::Model, "gpt"),
+    }
+}
+
+pub(super) fn replica(number: u8) -> Replica {
+    Replica::at(&format!("http://10.0.0.{number}"))
 }
 
 /// The policies of that number, and grants that are higher by so much than those in force.

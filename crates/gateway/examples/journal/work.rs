@@ -17,7 +17,7 @@ use portcullis_domain::ids::{Actor, CallId, KeyId, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::{Nanodollars, Tokens};
 use portcullis_domain::policy::{Decision, Effect};
-use portcullis_domain::session::{Expected, Origin, Repetition};
+use portcullis_domain::session::{Expected, Origin, Repetition, Turn};
 
 pub(crate) fn open(data: &Path) -> Result<Arc<SqliteEngine>, StoreFault> {
     let told = Box::new(|fault: &StoreFault| println!("the engine has ended: {fault}"));
@@ -84,6 +84,8 @@ pub(crate) fn admit(number: u64, within: u64, length: usize) -> Admit {
         },
         estimate: Some(Nanodollars::new(1_000)),
         repetition: Repetition::default(),
+        candidates: None,
+        turn: Turn::Beside,
     }
 }
 

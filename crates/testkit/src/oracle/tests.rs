@@ -15,7 +15,7 @@ use portcullis_domain::policy::event::Activated;
 use portcullis_domain::policy::{Decision, Effect};
 use portcullis_domain::registry::event::ToolsObserved;
 use portcullis_domain::session::event::{Closed, Opened, StatePut};
-use portcullis_domain::session::{Expected, Origin, Repetition};
+use portcullis_domain::session::{Expected, Origin, Repetition, Turn};
 use portcullis_domain::time::Timestamp;
 
 use portcullis_domain::event::{CallAdmitted, CallRefused, CallSettled, Event};
@@ -150,6 +150,8 @@ fn admit(number: u8, session: &str, estimate: u64) -> Admit {
         decision,
         estimate: Some(Nanodollars::new(estimate)),
         repetition: Repetition::default(),
+        candidates: None,
+        turn: Turn::Beside,
     }
 }
 
@@ -170,6 +172,8 @@ fn admitted(number: u8) -> CallAdmitted {
         policy_version: version(),
         hold: Nanodollars::new(10),
         once: None,
+        placement: None,
+        is_turn: false,
         delivered: Vec::new(),
     }
 }

@@ -16,7 +16,7 @@ use portcullis_domain::ids::{Actor, CallId, KeyId, SessionId};
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::{Decision, Effect};
-use portcullis_domain::session::{Expected, Origin, Repetition};
+use portcullis_domain::session::{Expected, Origin, Repetition, Turn};
 use portcullis_domain::time::Timestamp;
 
 use crate::clock::Clock;
@@ -191,6 +191,8 @@ pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
         decision,
         estimate: Some(Nanodollars::new(hold)),
         repetition: Repetition::default(),
+        candidates: None,
+        turn: Turn::Beside,
     }
 }
 
