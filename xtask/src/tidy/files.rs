@@ -61,6 +61,12 @@ impl Files {
             || self.paths.range(folder.clone()..).next().is_some_and(|next| next.starts_with(&folder))
     }
 
+    /// Whether there is a file or a folder whose path ends so, however deep it lies.
+    pub(crate) fn exists_below(&self, end: &str) -> bool {
+        let end = format!("/{}/", end.trim_end_matches('/'));
+        self.paths.iter().any(|path| format!("/{path}/").contains(&end))
+    }
+
     #[cfg(test)]
     pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         let texts: BTreeMap<_, _> = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();

@@ -6,6 +6,9 @@ use super::items::without_tests;
 use super::lexer::tokens;
 use super::rules::{EMPTY_NAMES, FOREIGN};
 
+/// The page whose paths in backticks are those of the tree.
+const MAP: &str = "ARCHITECTURE.md";
+
 pub(crate) fn check(files: &Files) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in files.ending(".rs") {
@@ -18,6 +21,7 @@ pub(crate) fn check(files: &Files) -> Vec<Finding> {
     for (path, text) in files.ending(".md") {
         findings.extend(dead_links(files, path, text));
     }
+    findings.extend(files.text(MAP).into_iter().flat_map(|text| dead_paths(files, text)));
     findings
 }
 
@@ -80,6 +84,23 @@ fn dead_links(files: &Files, path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
+/// A path may leave out where it begins, as in `doors/mcp`, but nothing behind that.
+fn dead_paths(files: &Files, text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (line, number) in text.lines().zip(1..) {
+        let named = line.split('`').skip(1).step_by(2).filter(|name| is_path(name));
+        let dead = named.filter(|name| !files.exists_below(name));
+        findings.extend(dead.map(|name| Finding::error(MAP, number, format!("there is no `{name}`"))));
+    }
+    findings
+}
+
+/// Words with a slash between them, or the name of a source; an address begins with a slash.
+fn is_path(name: &str) -> bool {
+    let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-'));
+    is_plain && !name.starts_with('/') && (name.contains('/') || name.ends_with(".rs") || name.ends_with(".md"))
+}
+
 /// `[text](target)` and `[name]: target`, outside of backticks.
 fn targets(line: &str) -> Vec<String> {
     let spoken: String = line.split('`').step_by(2).collect();
@@ -136,6 +157,17 @@ mod tests {
             &[&format!("error: a.sh:1: `{path}` means nothing on another machine")],
         );
         check_pages(&[("a.sh", &format!("cd docs{path}x"))], &[]);
+    }
+
+    #[test]
+    fn the_paths_of_the_map_are_those_of_the_tree() {
+        let tree = [("crates/a/src/doors/mcp/call.rs", ""), ("crates/a/tests/it/crash.rs", "")];
+        let map = |text: &'static str| [&[("ARCHITECTURE.md", text)][..], &tree].concat();
+        let quiet = "`doors/mcp` `it/crash.rs` `call.rs` `crates/a/` `/s/<x>/v1` `a::b` `session/<x>` and `one word`, it/gone.rs";
+        check_pages(&map(quiet), &[]);
+        check_pages(&map("\n[`it/gone.rs`]"), &["error: ARCHITECTURE.md:2: there is no `it/gone.rs`"]);
+        check_pages(&map("`a/doors`"), &["error: ARCHITECTURE.md:1: there is no `a/doors`"]);
+        check_pages(&map("`rash.rs`"), &["error: ARCHITECTURE.md:1: there is no `rash.rs`"]);
     }
 
     #[test]

@@ -31,6 +31,17 @@ fn code(answer: &Answer) -> String {
 }
 
 #[tokio::test]
+async fn the_guide_shows_what_is_said_when_money_is_exhausted() {
+    let page = include_str!("../../../../docs/guide/ledger.md");
+    let shown = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let scene = Scene::of(&Setup { ledger: "{ budgets: { ann: { usd: 0.03 } } }", ..Setup::default() }).await;
+    let answer = ask(&scene.client("ann").await, COMPLETIONS, &saying("SAY hi")).await;
+    assert_eq!(answer.status, 402);
+    assert_eq!(serde_json::from_str::<Value>(shown).unwrap(), answer.json(), "the gateway says {}", answer.text());
+    scene.finish().await;
+}
+
+#[tokio::test]
 async fn what_can_not_be_paid_is_refused_before_anything_is_asked() {
     // 16,384 tokens may come, which would be 3.2 cents.
     let scene = Scene::of(&Setup { ledger: "{ budgets: { ann: { usd: 0.03 } } }", ..Setup::default() }).await;

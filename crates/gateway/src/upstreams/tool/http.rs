@@ -11,21 +11,18 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use portcullis_domain::refusal::Refusal;
 use portcullis_interop::mcp::Version;
-use portcullis_interop::mcp::egress::{self, AnswerReader, Client, Inbound, Outcome, Outgoing, Peer};
+use portcullis_interop::mcp::egress::{self, AnswerReader, Inbound, Outcome, Outgoing, Peer};
 use tokio::sync::Mutex;
 
 use crate::reply::{ToolAnswer, UpstreamFault};
 use crate::upstreams::client::{ANSWER_LIMIT_BYTES, HttpClient, read_whole};
 use crate::upstreams::egress::{ToolCall, ToolServer, Waiting};
+use crate::upstreams::tool::wire::{self, Askable, CLIENT, garbled};
 
 /// How long a call may take where the configuration does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The number of the error that means so in the SDKs.
 const NO_SESSION: i64 = -32_000;
-/// The most pages of a list of tools that are read.
-const PAGES_LIMIT: usize = 64;
-/// Who the gateway says that it is.
-pub const CLIENT: Client<'static> = Client { name: "portcullis", version: env!("CARGO_PKG_VERSION") };
 
 /// A server behind a URL.
 pub struct HttpToolServer {
@@ -112,28 +109,6 @@ impl HttpToolServer {
         Ok(peer)
     }
 
-    /// Sends a request to the server as it was greeted. A server that has forgotten the session is greeted again, once: it certainly did nothing.
-    async fn ask(&self, request: impl Fn(&Peer<'_>, u64) -> Outgoing) -> Result<Outcome, UpstreamFault> {
-        let mut is_again = false;
-        loop {
-            let (peer, id) = (self.peer().await?, self.id());
-            let found = self.exchange(id, request(&peer, id), Some(&peer)).await?;
-            if found.has_no_session() && peer.session.is_some() && !is_again {
-                is_again = true;
-                self.forget(&peer).await;
-                continue;
-            }
-            return match (found.status, found.outcome) {
-                // What it says then is about the gateway's own credential, and not for the caller.
-                (status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _) => {
-                    Err(UpstreamFault::Credential(status.to_string()))
-                }
-                (_, Some(outcome)) => Ok(outcome),
-                (status, None) => Err(unexpected(status)),
-            };
-        }
-    }
-
     async fn forget(&self, forgotten: &Arc<Peer<'static>>) {
         let mut peer = self.peer.lock().await;
         if peer.as_ref().is_some_and(|peer| Arc::ptr_eq(peer, forgotten)) {
@@ -203,31 +178,37 @@ impl HttpToolServer {
     }
 }
 
+impl Askable for HttpToolServer {
+    /// Sends a request to the server as it was greeted. A server that has forgotten the session is greeted again, once: it certainly did nothing.
+    async fn ask(&self, request: impl Fn(&Peer<'_>, u64) -> Outgoing + Send + Sync) -> Result<Outcome, UpstreamFault> {
+        let mut is_again = false;
+        loop {
+            let (peer, id) = (self.peer().await?, self.id());
+            let found = self.exchange(id, request(&peer, id), Some(&peer)).await?;
+            if found.has_no_session() && peer.session.is_some() && !is_again {
+                is_again = true;
+                self.forget(&peer).await;
+                continue;
+            }
+            return match (found.status, found.outcome) {
+                // What it says then is about the gateway's own credential, and not for the caller.
+                (status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _) => {
+                    Err(UpstreamFault::Credential(status.to_string()))
+                }
+                (_, Some(outcome)) => Ok(outcome),
+                (status, None) => Err(unexpected(status)),
+            };
+        }
+    }
+}
+
 impl ToolServer for HttpToolServer {
     fn list(&self) -> Waiting<'_, Bytes> {
-        Box::pin(within(self.timeout, async {
-            let mut list = ToolList::default();
-            for _ in 0..PAGES_LIMIT {
-                let cursor = list.cursor.take();
-                let outcome = self.ask(|peer, id| peer.list_tools(id, cursor.as_deref())).await?;
-                if !list.add(&outcome)? {
-                    break;
-                }
-            }
-            Ok(list.into_bytes())
-        }))
+        Box::pin(within(self.timeout, wire::list(self)))
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> Waiting<'a, ToolAnswer> {
-        Box::pin(within(self.timeout, async move {
-            let call = egress::Call {
-                name: call.name,
-                arguments: Some(call.arguments),
-                input_schema: call.input_schema,
-                meta: None,
-            };
-            self.ask(|peer, id| peer.call_tool(id, &call)).await.map(answer)
-        }))
+        Box::pin(within(self.timeout, wire::call(self, call)))
     }
 
     fn has_changed(&self) -> bool {
@@ -237,52 +218,6 @@ impl ToolServer for HttpToolServer {
     fn stop(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async { *self.peer.lock().await = None })
     }
-}
-
-/// A list of tools that is read page by page.
-#[derive(Default)]
-pub struct ToolList {
-    raw: Vec<String>,
-    /// Where the next page begins.
-    pub cursor: Option<String>,
-}
-
-impl ToolList {
-    /// Takes in a page. Returns whether there is another.
-    ///
-    /// # Errors
-    ///
-    /// When it is no page.
-    pub fn add(&mut self, outcome: &Outcome) -> Result<bool, UpstreamFault> {
-        let page = egress::read_tools(outcome).map_err(|refusal| garbled(&refusal))?;
-        for problem in &page.problems {
-            tracing::warn!(%problem, "a tool is left out");
-        }
-        self.raw.extend(page.tools.into_iter().map(|tool| tool.raw));
-        self.cursor = page.next_cursor;
-        Ok(self.cursor.is_some())
-    }
-
-    /// The list as a JSON array of what the server sent.
-    #[must_use]
-    pub fn into_bytes(self) -> Bytes {
-        format!("[{}]", self.raw.join(",")).into()
-    }
-}
-
-/// What a server's outcome means for the call.
-#[must_use]
-pub fn answer(outcome: Outcome) -> ToolAnswer {
-    match outcome {
-        Outcome::Result(raw) => ToolAnswer::Result(raw),
-        Outcome::Error { code, message, data } => ToolAnswer::Error { code, message, data },
-    }
-}
-
-/// What could not be read, as a fault.
-#[must_use]
-pub fn garbled(refusal: &Refusal) -> UpstreamFault {
-    UpstreamFault::Garbled(format!("{}: {}", refusal.message, refusal.reasons.join("; ")))
 }
 
 async fn within<T>(

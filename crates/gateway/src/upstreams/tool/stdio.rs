@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::reply::{ToolAnswer, UpstreamFault};
 use crate::upstreams::client::ANSWER_LIMIT_BYTES;
 use crate::upstreams::egress::{ToolCall, ToolServer, Waiting};
-use crate::upstreams::tool::http::{CLIENT, ToolList, answer, garbled};
+use crate::upstreams::tool::wire::{self, Askable, CLIENT, garbled};
 
 /// How long a call may take where the configuration does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,8 +35,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often it is looked whether those who wait have their answers, before a program is ended.
 const DRAIN_PAUSE: Duration = Duration::from_millis(20);
-/// The most pages of a list of tools that are read.
-const PAGES_LIMIT: usize = 64;
 /// The gateway's own program, which is the guard's as well. The link stays good when the file is replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
@@ -179,8 +177,10 @@ impl StdioToolServer {
         unready.0 = None;
         Ok(child)
     }
+}
 
-    async fn ask(&self, request: impl Fn(&Peer<'_>, u64) -> Outgoing) -> Result<Outcome, UpstreamFault> {
+impl Askable for StdioToolServer {
+    async fn ask(&self, request: impl Fn(&Peer<'_>, u64) -> Outgoing + Send + Sync) -> Result<Outcome, UpstreamFault> {
         let child = self.child().await?;
         let asked = child.line.ask(|id| request(&child.peer, id));
         tokio::time::timeout(self.timeout, asked).await.unwrap_or(Err(UpstreamFault::TimedOut(self.timeout.as_secs())))
@@ -191,28 +191,12 @@ impl ToolServer for StdioToolServer {
     fn list(&self) -> Waiting<'_, Bytes> {
         Box::pin(async {
             self.has_changed.store(false, Ordering::Release);
-            let mut list = ToolList::default();
-            for _ in 0..PAGES_LIMIT {
-                let cursor = list.cursor.take();
-                let outcome = self.ask(|peer, id| peer.list_tools(id, cursor.as_deref())).await?;
-                if !list.add(&outcome)? {
-                    break;
-                }
-            }
-            Ok(list.into_bytes())
+            wire::list(self).await
         })
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> Waiting<'a, ToolAnswer> {
-        Box::pin(async move {
-            let call = egress::Call {
-                name: call.name,
-                arguments: Some(call.arguments),
-                input_schema: call.input_schema,
-                meta: None,
-            };
-            self.ask(|peer, id| peer.call_tool(id, &call)).await.map(answer)
-        })
+        Box::pin(wire::call(self, call))
     }
 
     fn has_changed(&self) -> bool {
