@@ -75,6 +75,8 @@ names! {
     KeyId, "a key";
     /// An upstream of tools in the registry.
     ServerName, "a server";
+    /// An agent in the registry.
+    AgentName, "an agent";
     /// A role in the identity table.
     RoleName, "a role";
     /// The tenant that an entry belongs to.

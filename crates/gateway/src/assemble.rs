@@ -29,9 +29,11 @@ use crate::registry::{Catalogue, Tool};
 use crate::repetition::Repetitions;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
+use crate::turns::Turns;
 use crate::upstreams::Egress;
 use crate::upstreams::client::HttpClient;
 use crate::upstreams::egress::{ToolServer, ToolServers};
+use crate::upstreams::replicas::Replicas;
 use crate::upstreams::tool::http::HttpToolServer;
 use crate::upstreams::tool::stdio::{Program, StdioToolServer};
 
@@ -109,6 +111,8 @@ impl Assembly {
             snapshot: ArcSwap::from_pointee(empty().map_err(StartFault::Config)?),
             egress: Egress::new(HttpClient::new()),
             repetitions: Repetitions::default(),
+            turns: Turns::default(),
+            replicas: Arc::new(Replicas::default()),
             metrics: Metrics::new(),
         };
         let mut assembly = Self {

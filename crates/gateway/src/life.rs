@@ -16,14 +16,16 @@ use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::Effect;
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
-use portcullis_domain::session::{Earlier, Mark, Repetition};
+use portcullis_domain::session::{Earlier, Mark, Repetition, Turn};
 use portcullis_interop::llm::chat::{ChatRequest, Round};
 
 use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::journal::Journal;
 
+pub mod agent;
 mod unknown;
 
 pub use crate::registry::{Model, Tool};
@@ -31,8 +33,10 @@ use crate::repetition::{Gone, Patience, Repetitions, UnderWay};
 use crate::reply::{ModelAnswer, ToolAnswer, UpstreamFault};
 use crate::snapshot::{Known, Snapshot};
 use crate::telemetry::Metrics;
+use crate::turns::Turns;
 use crate::upstreams::Egress;
 use crate::upstreams::model::ModelEndpoint;
+use crate::upstreams::replicas::Replicas;
 
 /// How often a decision is made anew because the policies changed in between, before the caller is told to come back.
 const STALE_LIMIT: usize = 40;
@@ -49,8 +53,12 @@ pub struct Gate {
     pub snapshot: ArcSwap<Snapshot>,
     /// The way out.
     pub egress: Egress,
-    /// Tool calls that come twice.
+    /// Calls that come twice.
     pub repetitions: Repetitions,
+    /// Turns of sessions with agents.
+    pub turns: Turns,
+    /// The replicas of agents.
+    pub replicas: Arc<Replicas>,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -78,6 +86,14 @@ pub struct Called {
     pub is_replay: bool,
     /// Whether the rules must hear of it when the caller has got it.
     pub must_be_told: bool,
+}
+
+/// What the rules are told of a call besides what is known of what it is aimed at.
+#[derive(Debug, Default)]
+struct Terms {
+    repetition: Repetition,
+    candidates: Option<Vec<Replica>>,
+    turn: Turn,
 }
 
 /// What became of the wish to call a tool: it may be forwarded, or was answered before.
@@ -145,7 +161,8 @@ impl Gate {
         loop {
             let delivered = self.repetitions.deliveries(&asking.session);
             let repetition = Repetition { mark, is_harmless: tool.hints.is_harmless(), delivered: delivered.clone() };
-            let (passed, _) = self.admit(asking, None, payload, repetition, know).await?;
+            let terms = Terms { repetition, ..Terms::default() };
+            let (passed, _) = self.admit(asking, None, payload, terms, know).await?;
             let open = match passed {
                 Passed::New(admitted) => {
                     self.repetitions.journaled(&asking.session, &delivered);
@@ -173,22 +190,21 @@ impl Gate {
 
     /// What a call came to that was made before.
     async fn recorded(&self, asking: &Asking, done: Done, mark: Option<Mark>) -> Result<Entered, Refusal> {
-        let stream = StreamId::Session(asking.session.clone());
-        let entry = self.journal.entries(&stream, done.seq.saturating_sub(1), 1).await?.pop();
-        let body = match entry {
-            Some(placed) => self.journal.body(&stream, placed.position, 0).await?,
-            None => None,
-        };
-        let answer = body.and_then(|body| String::from_utf8(body.into()).ok()).ok_or_else(|| {
-            let message = format!("this call was made before as {}, and its answer is not kept any more", done.call);
-            Refusal::new(Code::NotFound, message)
-        })?;
+        let body = self.recorded_body(asking, done).await?;
+        let answer = String::from_utf8(body.into()).map_err(|_| not_kept(done))?;
         Ok(Entered::Recorded(Called {
             call: done.call,
             answer: ToolAnswer::Result(answer),
             is_replay: true,
             must_be_told: must_be_told(mark),
         }))
+    }
+
+    async fn recorded_body(&self, asking: &Asking, done: Done) -> Result<Bytes, Refusal> {
+        let stream = StreamId::Session(asking.session.clone());
+        let entry = self.journal.entries(&stream, done.seq.saturating_sub(1), 1).await?.pop();
+        let Some(placed) = entry else { return Err(not_kept(done)) };
+        self.journal.body(&stream, placed.position, 0).await?.ok_or_else(|| not_kept(done))
     }
 
     /// One round of a chat completion, from reading to the beginning of the answer. Whoever gets it settles it.
@@ -209,7 +225,7 @@ impl Gate {
         let upstream_name = model.as_ref().map_or("", |model| &model.upstream_name);
         let payload = Body::new(request.ask_again(upstream_name, rounds));
         let know = |snapshot: &Snapshot| snapshot.know_chat(asking, model.as_deref(), request);
-        let (passed, snapshot) = self.admit(asking, parent, &payload, Repetition::default(), know).await?;
+        let (passed, snapshot) = self.admit(asking, parent, &payload, Terms::default(), know).await?;
         // Without a mark no call is another one; without a model none is admitted.
         let (Passed::New(admitted), Some(model)) = (passed, model) else {
             return Err(Refusal::new(Code::CapabilityNotFound, "there is no such model"));
@@ -239,7 +255,7 @@ impl Gate {
         asking: &Asking,
         parent: Option<CallId>,
         payload: &Body,
-        repetition: Repetition,
+        terms: Terms,
         know: impl Fn(&Snapshot) -> Known,
     ) -> Result<(Passed, Arc<Snapshot>), Refusal> {
         let call = new_call()?;
@@ -259,7 +275,9 @@ impl Gate {
                 payload: known.obstacle.map_or_else(|| Ok(payload.clone()), Err),
                 decision: known.decision,
                 estimate: known.estimate,
-                repetition: repetition.clone(),
+                repetition: terms.repetition.clone(),
+                candidates: terms.candidates.clone(),
+                turn: terms.turn,
             };
             match self.journal.execute(command).await? {
                 Err(refusal) if refusal.code == Code::StaleDecision && attempt < STALE_LIMIT => {
@@ -331,6 +349,11 @@ impl Gate {
             Err(refusal) => refusal,
         }
     }
+}
+
+fn not_kept(done: Done) -> Refusal {
+    let message = format!("this call was made before as {}, and its answer is not kept any more", done.call);
+    Refusal::new(Code::NotFound, message)
 }
 
 /// Without a key a call is known by its content until its answer is delivered.

@@ -15,7 +15,7 @@ pub enum ModelAnswer {
     /// Everything.
     Whole(Bytes),
     /// A stream of server-sent events.
-    Stream(ModelStream),
+    Stream(AnswerStream),
     /// An error of the model's API, for the caller as it is.
     Error {
         /// The HTTP status.
@@ -29,12 +29,12 @@ pub enum ModelAnswer {
 
 /// A streamed answer.
 #[derive(Debug)]
-pub struct ModelStream {
+pub struct AnswerStream {
     body: Incoming,
     timeout: Duration,
 }
 
-impl ModelStream {
+impl AnswerStream {
     /// The stream of this body, of which a piece may take that long.
     #[must_use]
     pub fn new(body: Incoming, timeout: Duration) -> Self {
@@ -93,6 +93,9 @@ pub enum UpstreamFault {
     /// An answer came that is no answer.
     #[error("answered with something else: {0}")]
     Garbled(String),
+    /// It has as many calls as it takes: the call did not leave.
+    #[error("has too many calls: {0}")]
+    Busy(String),
     /// The upstream does not accept the gateway's own credential.
     #[error("does not accept the gateway's credential: {0}")]
     Credential(String),
@@ -103,7 +106,7 @@ impl UpstreamFault {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unreachable(_) | Self::Credential(_) => Outcome::Failed,
+            Self::Unreachable(_) | Self::Credential(_) | Self::Busy(_) => Outcome::Failed,
             Self::Broken(_) | Self::TimedOut(_) | Self::Garbled(_) => Outcome::Unknown,
         }
     }
@@ -113,6 +116,7 @@ impl UpstreamFault {
     pub fn refusal(&self, upstream: &str) -> Refusal {
         let (code, what) = match self {
             Self::Unreachable(_) => (Code::UpstreamFailed, "could not be reached; nothing was done"),
+            Self::Busy(_) => (Code::TooMany, "has as many calls as it takes; nothing was done"),
             Self::Broken(_) => (Code::UpstreamFailed, "broke off; whether it was done is not known"),
             Self::TimedOut(_) => (Code::UpstreamTimeout, "took too long; whether it was done is not known"),
             Self::Garbled(_) => (Code::UpstreamFailed, "gave no proper answer; whether it was done is not known"),

@@ -16,7 +16,7 @@ use portcullis_interop::llm::chat::ChatRequest;
 
 use crate::asking::Asking;
 use crate::config::Config;
-use crate::registry::{Catalogue, Model, Tool};
+use crate::registry::{Agent, Catalogue, Model, Tool};
 
 /// The most tokens that one call may be asked to produce, over all choices.
 const OUTPUT_LIMIT_TOKENS: u64 = 4_000_000;
@@ -136,6 +136,24 @@ impl Snapshot {
             refusal = refusal.because(hidden_from(asking, &known.capability, &known.decision));
         }
         self.unknown(Capability::new(Kind::Tool, name), refusal)
+    }
+
+    /// The agent of that name, if the principal may be allowed to call it.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::CapabilityNotFound`], whether there is none or it is hidden.
+    pub fn agent_for(&self, principal: &PrincipalName, name: &str) -> Result<Arc<Agent>, Refusal> {
+        let shown = self.catalogue.agent(name).filter(|agent| self.policy.may_allow(principal, &agent.capability));
+        let none = || Refusal::new(Code::CapabilityNotFound, format!("there is no agent `{name}`"));
+        shown.cloned().ok_or_else(none)
+    }
+
+    /// What is known of a call of an agent.
+    #[must_use]
+    pub fn know_agent(&self, asking: &Asking, place: Place, agent: &Agent) -> Known {
+        let decision = self.ask(asking, place, &agent.capability);
+        Known { capability: agent.capability.clone(), obstacle: None, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a function that the registry does not have.

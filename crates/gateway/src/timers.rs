@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
@@ -10,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::assemble::Assembly;
 use crate::config::Problem;
+use crate::life::Gate;
 
 /// How long files are left alone after a change, so that an editor can finish.
 const SETTLE: Duration = Duration::from_millis(150);
@@ -17,6 +19,8 @@ const SETTLE: Duration = Duration::from_millis(150);
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often all servers are asked again: those over HTTP don't say when something changes.
 const REFRESH_EVERY: u32 = 120;
+/// How often replicas of agents are asked how they are.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often servers that were not reached are tried again.
 const RETRY_EVERY: u32 = 6;
 
@@ -27,6 +31,7 @@ pub async fn run(mut assembly: Assembly, mut hangup: Signal, mut stop: watch::Re
     let mut places = Places::of(&assembly);
     let mut watcher = watch_files(&places, changed.clone());
     let mut looks = 0_u32;
+    tokio::spawn(probe_replicas(assembly.gate.clone(), stop.clone()));
     loop {
         let due = tokio::select! {
             () = stopped(&mut stop) => break,
@@ -56,6 +61,16 @@ pub async fn run(mut assembly: Assembly, mut hangup: Signal, mut stop: watch::Re
     }
     drop(watcher);
     assembly
+}
+
+/// Asks replicas of agents how they are, until `stop` says so.
+async fn probe_replicas(gate: Arc<Gate>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            () = tokio::time::sleep(PROBE_INTERVAL) => gate.probe_replicas().await,
+        }
+    }
 }
 
 /// What there is to do.

@@ -83,7 +83,7 @@ const GATEWAY: Border = Border {
     groups: &[
         Group {
             name: "a common word",
-            members: &["clock", "entropy", "amount", "credential", "asking", "server", "reply", "repetition"],
+            members: &["clock", "entropy", "amount", "credential", "asking", "server", "reply", "repetition", "turns"],
             may: &["a common word"],
             instead: "a common word knows nothing of what is said with it",
         },
@@ -117,7 +117,17 @@ const GATEWAY: Border = Border {
         },
         Group {
             name: "a meeting place",
-            members: &["life", "snapshot", "observe", "listings", "timers", "assemble", "cli"],
+            members: &[
+                "life",
+                "snapshot",
+                "observe",
+                "listings",
+                "conversation",
+                "hydration",
+                "timers",
+                "assemble",
+                "cli",
+            ],
             may: &["a common word", "a folder of the shell", "the configuration", "a meeting place"],
             instead: "",
         },
@@ -125,6 +135,7 @@ const GATEWAY: Border = Border {
     exceptions: &[
         Exception { from: "doors", to: "life", reason: "every door hands its call to the one line it walks" },
         Exception { from: "doors", to: "snapshot", reason: "a door reads what is in force when the call comes in" },
+        Exception { from: "doors", to: "conversation", reason: "a session's owner reads the conversation" },
         Exception { from: "doors", to: "identity", reason: "keys are issued at the administrators' door" },
     ],
 };

@@ -1,6 +1,5 @@
 //! The bodies of answers.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -31,7 +30,21 @@ pub enum AnswerBody {
     Whole(Option<Bytes>),
     /// As the sender has it; it ends when the sender is dropped.
     Pieces(Pieces),
+    /// The same, of somebody who may break off: then the connection does too, so that nobody takes it for the end.
+    Relayed(Relayed),
 }
+
+/// What comes in pieces from somebody else.
+#[derive(Debug)]
+pub struct Relayed {
+    receiver: mpsc::Receiver<Result<Bytes, BrokenOff>>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// The upstream broke off in the middle of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off: {0}")]
+pub struct BrokenOff(pub String);
 
 /// What comes in pieces.
 #[derive(Debug)]
@@ -43,14 +56,17 @@ pub struct Pieces {
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Relayed(Relayed { receiver, .. }) => {
+                receiver.poll_recv(context).map(|piece| piece.map(|bytes| bytes.map(Frame::data)))
+            }
             Self::Pieces(Pieces { receiver, .. }) => {
                 receiver.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
             }
@@ -66,7 +82,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)))
             }
-            Self::Pieces(_) => SizeHint::default(),
+            Self::Pieces(_) | Self::Relayed(_) => SizeHint::default(),
         }
     }
 }
@@ -105,6 +121,14 @@ pub fn events(pieces: mpsc::Receiver<Bytes>) -> Answer {
     answer
 }
 
+/// An answer of that status from what the receiver gets.
+#[must_use]
+pub fn relayed(status: u16, receiver: mpsc::Receiver<Result<Bytes, BrokenOff>>) -> Answer {
+    let mut answer = Response::new(AnswerBody::Relayed(Relayed { receiver, place: None }));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    answer
+}
+
 /// The answer with a header added; a value that no header can have is left out.
 #[must_use]
 pub fn with_header(mut answer: Answer, name: HeaderName, value: &str) -> Answer {
@@ -117,8 +141,10 @@ pub fn with_header(mut answer: Answer, name: HeaderName, value: &str) -> Answer 
 /// The answer, which keeps its place among the calls under way until it is over: at once where it is whole, with its last piece where it comes in pieces.
 #[must_use]
 pub fn keeping(mut answer: Answer, place: OwnedSemaphorePermit) -> Answer {
-    if let AnswerBody::Pieces(pieces) = answer.body_mut() {
-        pieces.place = Some(place);
+    match answer.body_mut() {
+        AnswerBody::Pieces(pieces) => pieces.place = Some(place),
+        AnswerBody::Relayed(relayed) => relayed.place = Some(place),
+        AnswerBody::Whole(_) => {}
     }
     answer
 }

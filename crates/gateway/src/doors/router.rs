@@ -12,7 +12,7 @@ use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::{admin, caller, mcp, openai, path};
+use crate::doors::{admin, agents, caller, mcp, openai, path};
 
 /// What OpenAI's clients look at before they try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -22,6 +22,7 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 enum Language {
     Openai,
     Mcp,
+    Agents,
     Api,
 }
 
@@ -65,6 +66,7 @@ async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived) -> Answ
     let answer = match language {
         Language::Openai => openai::enter(doors, arrived).await,
         Language::Mcp => Ok(mcp::enter(doors, arrived).await),
+        Language::Agents => agents::enter(doors, arrived).await,
         Language::Api => admin::enter(doors, arrived).await,
     };
     answer::keeping(answer.unwrap_or_else(|refusal| refuse_as(language, &refusal)), place)
@@ -75,6 +77,8 @@ fn language(path: &str) -> Language {
         Language::Mcp
     } else if path.starts_with("/v1/") {
         Language::Openai
+    } else if path.starts_with("/agents/") {
+        Language::Agents
     } else {
         Language::Api
     }
@@ -91,7 +95,7 @@ fn refuse_as(language: Language, refusal: &Refusal) -> Answer {
             let written = refuse::jsonrpc(refusal, None);
             refuse::Answer { status: refusal.code.status(), ..written }
         }
-        Language::Api => refuse::problem(refusal),
+        Language::Agents | Language::Api => refuse::problem(refusal),
     };
     let answer = answer::whole(written.status, written.content_type, written.body);
     // OpenAI's clients try again by themselves after some statuses; what can't pass is not worth it.

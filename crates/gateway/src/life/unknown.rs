@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::Refusal;
-use portcullis_domain::session::Repetition;
 
 use crate::asking::Asking;
-use crate::life::{Gate, Tool};
+use crate::life::{Gate, Terms, Tool};
 use crate::snapshot::{Snapshot, no_tool};
 
 impl Gate {
@@ -14,7 +13,7 @@ impl Gate {
     pub async fn refuse_tool(&self, asking: &Asking, name: &str, hidden: Option<(&Tool, &str)>) -> Refusal {
         let nothing = Body::new(Bytes::new());
         let know = |snapshot: &Snapshot| snapshot.know_no_tool(asking, name, hidden);
-        let refused = self.admit(asking, None, &nothing, Repetition::default(), know).await;
+        let refused = self.admit(asking, None, &nothing, Terms::default(), know).await;
         refused.err().unwrap_or_else(|| no_tool(name))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use portcullis_domain::call::{Capability, Kind};
 use portcullis_domain::ids::ServerName;
 
+use crate::registry::agent::Agent;
 use crate::registry::model::Model;
 use crate::registry::table::RegistryTable;
 use crate::registry::tool::{SEPARATOR, Tool};
@@ -18,6 +19,7 @@ pub type Toolset = BTreeMap<String, Arc<Tool>>;
 #[derive(Debug, Default)]
 pub struct Catalogue {
     models: BTreeMap<String, Arc<Model>>,
+    agents: BTreeMap<String, Arc<Agent>>,
     /// All tools as `server__tool`.
     all: Toolset,
     /// By the name that the server gave, for models that leave the server out.
@@ -42,6 +44,12 @@ impl Catalogue {
             match Model::of_table(name, model, base) {
                 Ok(model) => drop(catalogue.models.insert(name.clone(), Arc::new(model))),
                 Err(problem) => problems.push(format!("registry.models.{name}: {problem}")),
+            }
+        }
+        for (name, agent) in &table.agents {
+            match Agent::of_table(name, agent) {
+                Ok(agent) => drop(catalogue.agents.insert(name.to_string(), Arc::new(agent))),
+                Err(problem) => problems.push(format!("registry.agents.{name}: {problem}")),
             }
         }
         for tool in tools {
@@ -105,6 +113,17 @@ impl Catalogue {
     #[must_use]
     pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
         self.models.get(name)
+    }
+
+    /// The agents by name.
+    pub fn agents(&self) -> impl Iterator<Item = (&String, &Arc<Agent>)> {
+        self.agents.iter()
+    }
+
+    /// The agent of that name.
+    #[must_use]
+    pub fn agent(&self, name: &str) -> Option<&Arc<Agent>> {
+        self.agents.get(name)
     }
 
     /// All tools, as `server__tool`.

@@ -4,11 +4,13 @@
 //!
 //! Start with [`catalogue`].
 
+pub mod agent;
 pub mod catalogue;
 pub mod model;
 pub mod table;
 pub mod tool;
 
+pub use agent::Agent;
 pub use catalogue::Catalogue;
 pub use model::Model;
 pub use tool::Tool;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use portcullis_domain::ids::ServerName;
+use portcullis_domain::ids::{AgentName, ServerName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -19,6 +19,9 @@ pub struct RegistryTable {
     /// MCP servers. Their tools are called `server__tool`.
     #[schemars(with = "BTreeMap<String, ToolServerTable>")]
     pub servers: BTreeMap<ServerName, ToolServerTable>,
+    /// Agents, by the name that callers use in `/agents/<agent>` and that policies know as `Agent::"…"`.
+    #[schemars(with = "BTreeMap<String, AgentTable>")]
+    pub agents: BTreeMap<AgentName, AgentTable>,
     /// Selections of tools that are served without the server's name at `/mcp/<toolset>`. Every server is a toolset of its own name.
     pub toolsets: BTreeMap<String, Vec<String>>,
 }
@@ -61,6 +64,26 @@ pub struct PriceTable {
     pub input: Dollars,
     /// For tokens that are produced.
     pub output: Dollars,
+}
+
+/// An agent that is called over HTTP at `/agents/<agent>/…`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentTable {
+    /// Where its replicas are: what stands behind `/agents/<agent>` is put behind one of these. A session stays with the replica that it was given.
+    pub replicas: Vec<String>,
+    /// Those of the replicas that take no new turns: their sessions move to others with their next turn.
+    pub draining: Vec<String>,
+    /// A bearer token that is sent to it. What callers send as `Authorization` is for the gateway and goes no further.
+    pub token: Option<Secret>,
+    /// The path that is asked whether a replica is well, as in `/healthz`: any status below 400 is. Without one, being connected to is enough.
+    pub health: Option<String>,
+    /// The path that a session's state is posted to when the session moves to another replica, before the turn.
+    pub hydrate: Option<String>,
+    /// How long a replica may take until the head of its answer, and then until each piece, in seconds.
+    pub timeout_s: Option<u64>,
+    /// How many calls a replica takes at a time.
+    pub calls_limit: Option<usize>,
 }
 
 /// An MCP server: either `url`, or `command`.

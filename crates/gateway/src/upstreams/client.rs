@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -54,7 +54,24 @@ impl HttpClient {
     ///
     /// When no head came.
     pub async fn post(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Response<Incoming>, UpstreamFault> {
-        let mut request = Request::post(uri.clone())
+        self.send(Method::POST, uri, headers, body).await
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// # Errors
+    ///
+    /// When no head came.
+    pub async fn send(
+        &self,
+        method: Method,
+        uri: &Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, UpstreamFault> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri.clone())
             .body(Full::new(body))
             .map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
         *request.headers_mut() = headers;

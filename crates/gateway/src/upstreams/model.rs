@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use portcullis_domain::admission::Admitted;
 
-use crate::reply::{ModelAnswer, ModelStream, UpstreamFault};
+use crate::reply::{AnswerStream, ModelAnswer, UpstreamFault};
 use crate::upstreams::client::read_whole;
 use crate::upstreams::egress::Egress;
 
@@ -44,7 +44,7 @@ impl Egress {
         let (head, body) = answer.into_parts();
         match head.status {
             StatusCode::OK if endpoint.is_stream && is_event_stream(&head.headers) => {
-                Ok(ModelAnswer::Stream(ModelStream::new(body, endpoint.timeout)))
+                Ok(ModelAnswer::Stream(AnswerStream::new(body, endpoint.timeout)))
             }
             StatusCode::OK => Ok(ModelAnswer::Whole(read_whole(body).await?)),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {

@@ -19,6 +19,7 @@ mod raw_upstream;
 mod scene;
 mod spoken;
 
+mod agents;
 mod chat;
 mod clients;
 mod config;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use portcullis_testkit::process::{listen, wait_until};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::gateway::LIMIT;
 
@@ -46,6 +46,15 @@ impl RawUpstream {
     /// Answers every request with the pieces that `reply` gives, one write for each. Where the head does not say how long the body is, its end is the connection's.
     pub(crate) async fn start(reply: impl Fn(&Received) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
         let (listener, url) = listen().await.unwrap();
+        Self::start_at(listener, url, reply)
+    }
+
+    /// The same, at a listener that is there.
+    pub(crate) fn start_at(
+        listener: TcpListener,
+        url: String,
+        reply: impl Fn(&Received) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
         let upstream = Self { url, received: Arc::default(), left: Arc::default() };
         let (reply, kept, left): (Reply, _, _) = (Arc::new(reply), upstream.received.clone(), upstream.left.clone());
         tokio::spawn(async move {

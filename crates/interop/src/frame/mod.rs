@@ -2,6 +2,7 @@
 //!
 //! Knows no method, no member and no event name of any dialect.
 
+pub mod http;
 pub mod jsonrpc;
 pub mod sse;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use portcullis_domain::refusal::{Code, Refusal};
 
-use crate::doors::admin::{health, history, identity, ledger, resolve, session, state};
+use crate::doors::admin::{health, identity, ledger, resolve, session, state};
 use crate::doors::answer::Answer;
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::path::decoded;
@@ -29,7 +29,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::POST, ["api", "v1", "sessions", id, "calls", call, "resolve"]) => {
             resolve::call(gate, &arrived, id, call).await
         }
-        (&Method::GET, ["api", "v1", "sessions", id, "history"]) => history::show(gate, &arrived.caller, id).await,
+        (&Method::GET, ["api", "v1", "sessions", id, "history"]) => session::history(gate, &arrived.caller, id).await,
         (&Method::GET, ["api", "v1", "sessions", id, "entries"]) => session::entries(gate, &arrived, id).await,
         (&Method::GET, ["api", "v1", "sessions", id, "state"]) => state::list(gate, &arrived.caller, id).await,
         (&Method::GET, ["api", "v1", "sessions", id, "state", key]) => state::get(gate, &arrived.caller, id, key).await,

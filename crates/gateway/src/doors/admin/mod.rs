@@ -5,7 +5,6 @@
 pub mod enter;
 pub mod form;
 pub mod health;
-pub mod history;
 pub mod identity;
 pub mod ledger;
 pub mod resolve;

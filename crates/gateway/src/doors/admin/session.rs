@@ -10,6 +10,7 @@ use portcullis_domain::session::state::{Session, Status, not_found};
 use portcullis_domain::world::World;
 use serde::{Deserialize, Serialize};
 
+use crate::conversation;
 use crate::doors::admin::form::{json, parameter, read};
 use crate::doors::admin::ledger::Shown as ShownBalance;
 use crate::doors::answer::{self, Answer};
@@ -112,6 +113,12 @@ pub(super) async fn close(gate: &Gate, caller: &Caller, id: &str) -> Result<Answ
     let session = resolve(gate, caller, id)?;
     gate.journal.execute(CloseSession { session, by: caller.principal.clone() }).await??;
     Ok(answer::empty(204))
+}
+
+/// `GET /api/v1/sessions/{id}/history`.
+pub(super) async fn history(gate: &Gate, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
+    let id = existing(gate, caller, id).await?;
+    json(200, &serde_json::json!({"messages": conversation::messages(&gate.journal, id).await?}))
 }
 
 /// `GET /api/v1/sessions/{id}/entries?after=N`: what the journal says of the session, without bodies.

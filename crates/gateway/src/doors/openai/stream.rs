@@ -23,7 +23,7 @@ use crate::doors::answer::{self, Answer, CALL, PIECES_LIMIT};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
 use crate::life::{Asked, Gate};
 use crate::repetition::Gone;
-use crate::reply::{ModelAnswer, ModelStream, UpstreamFault};
+use crate::reply::{AnswerStream, ModelAnswer, UpstreamFault};
 
 /// Begins the answer. Whatever is refused before the first piece gets its own status; from then on a task pumps, and settles also when the caller leaves.
 ///
@@ -158,7 +158,7 @@ impl Pump {
     async fn round(
         &mut self,
         snapshot: &crate::snapshot::Snapshot,
-        mut upstream: ModelStream,
+        mut upstream: AnswerStream,
         mut machine: ChatStream,
     ) -> (Ended, ChatStream) {
         loop {

@@ -9,36 +9,34 @@ use bytes::Bytes;
 use portcullis_domain::call::Kind;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{CallAdmitted, CallSettled, Event, Outcome};
-use portcullis_domain::ids::CallId;
+use portcullis_domain::ids::{CallId, SessionId};
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::policy::Effect;
-use portcullis_domain::refusal::Refusal;
 use portcullis_domain::session::history::repeated;
 use serde_json::{Value, json};
 
-use crate::doors::admin::form::json as answer_json;
-use crate::doors::admin::session::existing;
-use crate::doors::answer::Answer;
-use crate::doors::caller::Caller;
-use crate::life::Gate;
+use crate::journal::{Journal, StoreFault};
 
 /// How many entries are read at a time.
 const PAGE_LIMIT: usize = 1_000;
 
-/// `GET /api/v1/sessions/{id}/history`.
-pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
-    let stream = StreamId::Session(existing(gate, caller, id).await?);
+/// The messages of a session, as OpenAI chat messages.
+///
+/// # Errors
+///
+/// When the store can't be read.
+pub async fn messages(journal: &Journal, session: SessionId) -> Result<Vec<Value>, StoreFault> {
+    let stream = StreamId::Session(session);
     let mut history = History::default();
     let mut after = 0;
     loop {
-        let page = gate.journal.entries(&stream, after, PAGE_LIMIT).await?;
-        let Some(last) = page.last() else { break };
+        let page = journal.entries(&stream, after, PAGE_LIMIT).await?;
+        let Some(last) = page.last() else { return Ok(history.messages) };
         after = last.entry.seq;
         for placed in &page {
-            history.take(gate, &stream, placed.position, &placed.entry.event).await?;
+            history.take(journal, &stream, placed.position, &placed.entry.event).await?;
         }
     }
-    answer_json(200, &json!({"messages": history.messages}))
 }
 
 #[derive(Default)]
@@ -62,10 +60,16 @@ struct Request {
 }
 
 impl History {
-    async fn take(&mut self, gate: &Gate, stream: &StreamId, position: u64, event: &Event) -> Result<(), Refusal> {
+    async fn take(
+        &mut self,
+        journal: &Journal,
+        stream: &StreamId,
+        position: u64,
+        event: &Event,
+    ) -> Result<(), StoreFault> {
         match event {
             Event::CallAdmitted(CallAdmitted { call, parent, capability, .. }) if capability.kind == Kind::Model => {
-                let body = gate.journal.body(stream, position, 0).await?;
+                let body = journal.body(stream, position, 0).await?;
                 let request = Request {
                     messages: body.map(|body| messages_of(&body)).unwrap_or_default(),
                     is_round: parent.is_some(),
@@ -74,7 +78,7 @@ impl History {
             }
             Event::CallSettled(settled) => {
                 if let Some(request) = self.open.remove(&settled.call) {
-                    let body = gate.journal.body(stream, position, 0).await?;
+                    let body = journal.body(stream, position, 0).await?;
                     self.add(request, settled, body);
                 }
             }

@@ -1,0 +1,239 @@
+//! A turn of a session with an agent: in its order, at the session's replica, which knows what the session remembers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use portcullis_domain::admission::{Admitted, Passed, Settle};
+use portcullis_domain::call::Place;
+use portcullis_domain::digest::Digest;
+use portcullis_domain::event::Outcome;
+use portcullis_domain::ids::CallId;
+use portcullis_domain::journal::Body;
+use portcullis_domain::money::Nanodollars;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::once::Done;
+use portcullis_domain::session::{Earlier, Mark, Repetition, Turn};
+use portcullis_interop::frame::http::{read_response, write_request};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+
+use crate::asking::Asking;
+use crate::hydration;
+use crate::life::{ELSEWHERE_PAUSE, Gate, Terms, of_fault};
+use crate::registry::Agent;
+use crate::repetition::{Patience, UnderWay};
+use crate::reply::UpstreamFault;
+use crate::snapshot::Snapshot;
+use crate::turns::{TurnPlace, under_way};
+use crate::upstreams::agent::{AgentAnswer, AgentEndpoint};
+
+/// How often a turn that is under way on another gateway is looked at until the caller's patience is over.
+const TURN_LOOKS_PER_S: u32 = 20;
+
+/// A call that is to be made of an agent.
+#[derive(Debug)]
+pub struct Wish {
+    /// What is forwarded.
+    pub request: Request<Bytes>,
+    /// Who waits for it.
+    pub patience: Patience,
+    /// How long to wait for one's turn; none for what is no turn.
+    pub turn: Option<Duration>,
+}
+
+/// What comes of it.
+#[derive(Debug)]
+pub enum Replied {
+    /// The replica answers. Whoever gets it settles it.
+    Fresh(Box<Reply>),
+    /// What it answered before.
+    Recorded(CallId, Response<Bytes>),
+}
+
+/// A replica's answer that is not settled yet.
+#[derive(Debug)]
+pub struct Reply {
+    /// The call.
+    pub call: CallId,
+    /// The answer.
+    pub answer: AgentAnswer,
+    /// Who waits for it.
+    pub patience: Patience,
+    /// Until it is settled, the call is among those under way, the turn is this one's, and the replica has one call more.
+    pub held: Held,
+}
+
+/// What a call keeps until it is settled.
+#[derive(Debug)]
+pub struct Held {
+    _place: OwnedSemaphorePermit,
+    _under_way: Option<UnderWay>,
+    _turn: Option<TurnPlace>,
+}
+
+impl Gate {
+    /// A call of an agent, from reading to the beginning of the answer. A replica that can't be reached is left for another one.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer; the journal says the same.
+    pub async fn call_agent(&self, asking: &Asking, agent: &Arc<Agent>, wish: Wish) -> Result<Replied, Refusal> {
+        let Wish { request, mut patience, turn } = wish;
+        let payload = Body::new(write_request(&request));
+        let mark = patience.key.as_deref().map(|key| mark(agent, &payload, key));
+        let place = match turn {
+            Some(wait) => Some(self.turns.enter(&asking.session, &agent.capability, wait).await?),
+            None => None,
+        };
+        let mut attempts = agent.open.len().max(1);
+        loop {
+            attempts -= 1;
+            let admitted = match self.enter_agent(asking, agent, &payload, mark, turn, &mut patience).await? {
+                Passed::New(admitted) => admitted,
+                Passed::Again(Earlier::Done(done)) => return self.replay(asking, done).await,
+                Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),
+            };
+            let under_way = mark.map(|mark| self.repetitions.begin(admitted.call(), &asking.session, mark, &patience));
+            match self.forward(&admitted, agent, &mut patience).await? {
+                Ok((answer, permit)) => {
+                    let held = Held { _place: permit, _under_way: under_way, _turn: place };
+                    return Ok(Replied::Fresh(Box::new(Reply { call: admitted.call(), answer, patience, held })));
+                }
+                Err(fault) => {
+                    self.settle(of_fault(admitted.call(), &fault)).await?;
+                    self.look_after(agent, &admitted, &fault).await;
+                    if !matches!(fault, UpstreamFault::Unreachable(_)) || attempts == 0 {
+                        return Err(fault.refusal(&agent.capability.name));
+                    }
+                }
+            }
+        }
+    }
+
+    /// May the agent be called, or was it called before? While the same call, or another turn, is under way it is waited for.
+    async fn enter_agent(
+        &self,
+        asking: &Asking,
+        agent: &Arc<Agent>,
+        payload: &Body,
+        mark: Option<Mark>,
+        turn: Option<Duration>,
+        patience: &mut Patience,
+    ) -> Result<Passed, Refusal> {
+        let know = |snapshot: &Snapshot| snapshot.know_agent(asking, Place::Request, agent);
+        let mut looks =
+            turn.map_or(0, |wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)).saturating_mul(TURN_LOOKS_PER_S);
+        loop {
+            let terms = Terms {
+                repetition: Repetition { mark, is_harmless: false, delivered: Vec::new() },
+                candidates: Some(self.replicas.candidates(&agent.open)),
+                turn: match turn {
+                    None => Turn::Beside,
+                    Some(_) if looks > 0 => Turn::Waiting,
+                    Some(_) => Turn::Now,
+                },
+            };
+            let waited = match self.admit(asking, None, payload, terms, know).await {
+                Ok((Passed::Again(Earlier::Open(open)), _)) => Some(open),
+                Err(refusal) if refusal.code == Code::TurnUnderWay && looks > 0 => None,
+                Ok((passed, _)) => return Ok(passed),
+                Err(refusal) => return Err(refusal),
+            };
+            looks = looks.saturating_sub(1);
+            let pause = async {
+                match waited {
+                    Some(open) => self.end_of(open).await,
+                    None => tokio::time::sleep(ELSEWHERE_PAUSE).await,
+                }
+            };
+            tokio::select! {
+                () = pause => {}
+                _ = &mut patience.gone => return Err(Refusal::new(Code::UpstreamFailed, "the caller has left")),
+            }
+        }
+    }
+
+    /// Sends the call to its replica, which first learns what the session remembers if it has not served it before. The outer error says that the caller has left.
+    async fn forward(
+        &self,
+        admitted: &Admitted,
+        agent: &Agent,
+        patience: &mut Patience,
+    ) -> Result<Result<(AgentAnswer, OwnedSemaphorePermit), UpstreamFault>, Refusal> {
+        let endpoint = AgentEndpoint { authorization: agent.authorization.as_ref(), timeout: agent.timeout };
+        let sent = async {
+            let unplaced = || UpstreamFault::Unreachable("the session has no replica".to_owned());
+            let placement = admitted.placement().ok_or_else(unplaced)?;
+            let permit = self.replicas.enter(&placement.replica, agent.calls_limit);
+            let permit = permit.map_err(|refusal| UpstreamFault::Busy(refusal.message))?;
+            if let Some(path) = agent.hydrate.as_deref().filter(|_| admitted.is_moved()) {
+                let name = &agent.capability.name;
+                let memory = hydration::memory(&self.journal, admitted.session(), name, placement).await;
+                let memory = memory.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
+                self.egress.hydrate(admitted, endpoint, path, memory).await?;
+            }
+            Ok((self.egress.call_agent(admitted, endpoint).await?, permit))
+        };
+        tokio::select! {
+            answer = sent => Ok(answer),
+            _ = &mut patience.gone => Err(self.left(admitted).await),
+        }
+    }
+
+    /// What a fault says of the replica.
+    async fn look_after(&self, agent: &Agent, admitted: &Admitted, fault: &UpstreamFault) {
+        let Some(placement) = admitted.placement() else { return };
+        match fault {
+            UpstreamFault::Unreachable(_) => self.replicas.unreachable(&placement.replica),
+            UpstreamFault::Broken(_) | UpstreamFault::TimedOut(_) => {
+                self.replicas.probe(&self.egress.http, &placement.replica, agent.health.as_deref()).await;
+            }
+            UpstreamFault::Garbled(_) | UpstreamFault::Credential(_) | UpstreamFault::Busy(_) => {}
+        }
+    }
+
+    /// What a call came to that was made before.
+    async fn replay(&self, asking: &Asking, done: Done) -> Result<Replied, Refusal> {
+        let body = self.recorded_body(asking, done).await?;
+        let response = read_response(&body).map_err(|problem| {
+            Refusal::new(Code::NotFound, "the answer of this call is not kept any more").because(problem)
+        })?;
+        Ok(Replied::Recorded(done.call, response))
+    }
+
+    /// Asks all replicas that are down or have a health path how they are.
+    pub async fn probe_replicas(&self) {
+        let snapshot = self.snapshot.load_full();
+        let mut probes = JoinSet::new();
+        for (_, agent) in snapshot.catalogue.agents() {
+            let due = agent.replicas.iter().filter(|replica| agent.health.is_some() || self.replicas.is_down(replica));
+            for replica in due {
+                let (replica, replicas, http, health) =
+                    (replica.clone(), self.replicas.clone(), self.egress.http.clone(), agent.health.clone());
+                probes.spawn(async move { replicas.probe(&http, &replica, health.as_deref()).await });
+            }
+        }
+        // A probe that panics says nothing of its replica.
+        while probes.join_next().await.is_some() {}
+    }
+}
+
+/// The end of a call of an agent.
+#[must_use]
+pub fn settle(call: CallId, outcome: Outcome, answer: Option<Bytes>) -> Settle {
+    Settle {
+        call,
+        outcome,
+        tokens: None,
+        cost: Some(Nanodollars::ZERO),
+        answer: answer.map(Body::new),
+        judged: Vec::new(),
+    }
+}
+
+fn mark(agent: &Agent, payload: &Body, key: &str) -> Mark {
+    let content = Digest::of_parts(&[agent.capability.to_string().as_bytes(), b"\n", payload.bytes()]);
+    Mark { id: Digest::of_parts(&[b"key\n", key.as_bytes()]), content }
+}

@@ -1,0 +1,120 @@
+//! An agent, ready to be called.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderValue, Uri};
+use portcullis_domain::call::{Capability, Kind};
+use portcullis_domain::ids::AgentName;
+use portcullis_domain::registry::Replica;
+
+use crate::credential::bearer;
+use crate::registry::table::AgentTable;
+
+/// How long a replica may take, if nothing is said.
+const TIMEOUT_S: u64 = 600;
+/// How many calls a replica takes at a time, if nothing is said.
+const CALLS_LIMIT: usize = 256;
+
+/// An agent of the registry.
+pub struct Agent {
+    /// Its name for callers and policies.
+    pub capability: Capability,
+    /// Its replicas, without a slash at the end of their addresses.
+    pub replicas: Vec<Replica>,
+    /// Those that take new turns.
+    pub open: Vec<Replica>,
+    /// What is sent as `Authorization`; marked as sensitive, so that nothing prints it.
+    pub authorization: Option<HeaderValue>,
+    /// The path of its health.
+    pub health: Option<String>,
+    /// The path that a session's state is posted to.
+    pub hydrate: Option<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How many calls a replica takes at a time.
+    pub calls_limit: usize,
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} at {:?}", self.capability, self.replicas)
+    }
+}
+
+impl Agent {
+    /// The agent of that name and table.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when it has no replica, an address is none, or a path does not begin with a slash.
+    pub fn of_table(name: &AgentName, table: &AgentTable) -> Result<Self, String> {
+        let replicas = table.replicas.iter().map(|url| replica(url)).collect::<Result<Vec<_>, _>>()?;
+        if replicas.is_empty() {
+            return Err("needs at least one URL in `replicas`".to_owned());
+        }
+        let draining = table.draining.iter().map(|url| replica(url)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(stray) = draining.iter().find(|replica| !replicas.contains(replica)) {
+            return Err(format!("`{stray}` is in `draining` and not in `replicas`"));
+        }
+        for path in [&table.health, &table.hydrate].into_iter().flatten() {
+            if !path.starts_with('/') {
+                return Err(format!("`{path}` is no path: it begins with `/`"));
+            }
+        }
+        Ok(Self {
+            capability: Capability::new(Kind::Agent, name.as_str()),
+            open: replicas.iter().filter(|replica| !draining.contains(replica)).cloned().collect(),
+            replicas,
+            authorization: table.token.as_ref().map(|token| bearer(&token.0)).transpose()?,
+            health: table.health.clone(),
+            hydrate: table.hydrate.clone(),
+            timeout: Duration::from_secs(table.timeout_s.unwrap_or(TIMEOUT_S)),
+            calls_limit: table.calls_limit.unwrap_or(CALLS_LIMIT).max(1),
+        })
+    }
+}
+
+/// A replica's address is its name in the journal, so it holds no credentials and no query.
+fn replica(url: &str) -> Result<Replica, String> {
+    let wrong = || format!("`{url}` is no URL of http or https without user, query and fragment");
+    let uri: Uri = url.parse().map_err(|_| wrong())?;
+    let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    let is_plain = matches!(uri.scheme_str(), Some("http" | "https"))
+        && !authority.is_empty()
+        && !authority.contains('@')
+        && uri.query().is_none()
+        && !url.contains('#');
+    if is_plain { Ok(Replica::at(url.trim_end_matches('/'))) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(table: AgentTable, expected: Result<usize, &str>) {
+        let agent = Agent::of_table(&"adjuster".parse().unwrap(), &table);
+        match (agent, expected) {
+            (Ok(agent), Ok(open)) => assert_eq!(agent.open.len(), open),
+            (Err(problem), Err(part)) => assert!(problem.contains(part), "{problem}"),
+            (agent, expected) => panic!("{agent:?} for {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_table_says_what_is_wrong_with_it() {
+        let of = |replicas: &[&str]| AgentTable {
+            replicas: replicas.iter().map(|url| (*url).to_owned()).collect(),
+            ..AgentTable::default()
+        };
+        check(of(&["http://10.0.0.1:9000/", "https://agents.example/a"]), Ok(2));
+        check(of(&[]), Err("at least one URL"));
+        for wrong in ["10.0.0.1:9000", "ftp://a/", "http://user:pass@a/", "http://a/?q=1", "http://a/#f", "http:///x"] {
+            check(of(&[wrong]), Err("is no URL"));
+        }
+        let two = || of(&["http://a", "http://b"]);
+        check(AgentTable { draining: vec!["http://b/".to_owned()], ..two() }, Ok(1));
+        check(AgentTable { draining: vec!["http://c".to_owned()], ..two() }, Err("not in `replicas`"));
+        check(AgentTable { health: Some("healthz".to_owned()), ..two() }, Err("is no path"));
+    }
+}

@@ -1,0 +1,130 @@
+//! Agents: plain HTTP to the replica that the session was given.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode, Uri};
+use portcullis_domain::admission::Admitted;
+use portcullis_domain::registry::Placement;
+use portcullis_interop::frame::http::read_request;
+
+use crate::reply::{AnswerStream, UpstreamFault};
+use crate::upstreams::client::read_whole;
+use crate::upstreams::egress::Egress;
+
+/// Which session a call belongs to.
+const SESSION: HeaderName = HeaderName::from_static("portcullis-session");
+/// Who asks.
+const PRINCIPAL: HeaderName = HeaderName::from_static("portcullis-principal");
+/// The call's id in the journal.
+const CALL: HeaderName = HeaderName::from_static("portcullis-call");
+/// The number of the placement.
+const FENCE: HeaderName = HeaderName::from_static("portcullis-fence");
+
+/// What an agent's replicas are sent besides the call.
+#[derive(Debug, Clone, Copy)]
+pub struct AgentEndpoint<'a> {
+    /// What is sent as `Authorization`.
+    pub authorization: Option<&'a HeaderValue>,
+    /// How long the head of the answer may take, and then each piece.
+    pub timeout: Duration,
+}
+
+/// The beginning of an agent's answer.
+#[derive(Debug)]
+pub struct AgentAnswer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers, as the replica sent them.
+    pub headers: HeaderMap,
+    /// The body. Dropping it cancels the call.
+    pub body: AnswerStream,
+}
+
+impl Egress {
+    /// Forwards an admitted call of an agent: its payload is the request as `message/http`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub async fn call_agent(
+        &self,
+        admitted: &Admitted,
+        endpoint: AgentEndpoint<'_>,
+    ) -> Result<AgentAnswer, UpstreamFault> {
+        let unreachable = |problem: &str| UpstreamFault::Unreachable(problem.to_owned());
+        let placement = admitted.placement().ok_or_else(|| unreachable("the session has no replica"))?;
+        let request = read_request(admitted.payload()).map_err(|problem| unreachable(&problem))?;
+        let uri = address(placement, &request.uri().to_string())?;
+        let mut headers = request.headers().clone();
+        tell(&mut headers, admitted, placement);
+        if let Some(authorization) = endpoint.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let sent = self.http.send(request.method().clone(), &uri, headers, request.body().clone());
+        let answer = tokio::time::timeout(endpoint.timeout, sent).await;
+        let answer = answer.unwrap_or(Err(UpstreamFault::TimedOut(endpoint.timeout.as_secs())))?;
+        let (head, body) = answer.into_parts();
+        let body = AnswerStream::new(body, endpoint.timeout);
+        Ok(AgentAnswer { status: head.status, headers: head.headers, body })
+    }
+
+    /// Tells the replica that an admitted call is for what its session remembers.
+    ///
+    /// # Errors
+    ///
+    /// When the replica does not take it.
+    pub async fn hydrate(
+        &self,
+        admitted: &Admitted,
+        endpoint: AgentEndpoint<'_>,
+        path: &str,
+        memory: Bytes,
+    ) -> Result<(), UpstreamFault> {
+        let unreachable = |problem: &str| UpstreamFault::Unreachable(problem.to_owned());
+        let placement = admitted.placement().ok_or_else(|| unreachable("the session has no replica"))?;
+        let uri = address(placement, path)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        tell(&mut headers, admitted, placement);
+        if let Some(authorization) = endpoint.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let taken = async {
+            let answer = self.http.send(Method::POST, &uri, headers, memory).await?;
+            let status = answer.status();
+            // Read to its end, so that the connection can be used again.
+            read_whole(answer.into_body()).await?;
+            Ok::<_, UpstreamFault>(status)
+        };
+        let status = tokio::time::timeout(endpoint.timeout, taken).await;
+        // The turn itself has not been sent: whatever went wrong, it had no effect.
+        match status {
+            Ok(Ok(status)) if status.is_success() => Ok(()),
+            Ok(Ok(status)) => Err(unreachable(&format!("it does not take the session's memory: {status}"))),
+            Ok(Err(fault)) => Err(unreachable(&format!("it does not take the session's memory: {fault}"))),
+            Err(_) => Err(unreachable("it takes too long to take the session's memory")),
+        }
+    }
+}
+
+fn address(placement: &Placement, target: &str) -> Result<Uri, UpstreamFault> {
+    let address = format!("{}{target}", placement.replica.address());
+    address.parse().map_err(|_| UpstreamFault::Unreachable(format!("`{address}` is no address")))
+}
+
+/// Whose call it is, and by which placement. Callers can't say these things themselves: such headers of theirs are left out at the door.
+fn tell(headers: &mut HeaderMap, admitted: &Admitted, placement: &Placement) {
+    let session = admitted.session();
+    for (name, value) in [
+        (SESSION, session.name.to_string()),
+        (PRINCIPAL, session.owner.to_string()),
+        (CALL, admitted.call().to_string()),
+        (FENCE, placement.fence.to_string()),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The replicas of agents: which are up, and how many calls each has.
+//!
+//! A replica that can't be connected to is down until it can; one with a health path is also asked regularly. When all are down all are tried: what this
+//! process last saw may be out of date, and a refused connection costs nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Uri};
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::registry::Replica;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::upstreams::client::HttpClient;
+
+/// How long a replica may take to say how it is.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// After how many bad answers in a row a replica is down. One that can't be connected to is down at once.
+const BAD_LIMIT: u32 = 2;
+
+/// What is known of all replicas.
+#[derive(Debug, Default)]
+pub struct Replicas {
+    states: Mutex<HashMap<Replica, State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    is_down: bool,
+    /// Bad answers to probes in a row.
+    bad: u32,
+    calls: Arc<Semaphore>,
+    calls_limit: usize,
+}
+
+impl Replicas {
+    /// Those of `open` that may be asked now: those that are up, or all when none is.
+    #[must_use]
+    pub fn candidates(&self, open: &[Replica]) -> Vec<Replica> {
+        let states = self.lock();
+        let is_up = |replica: &&Replica| states.get(*replica).is_none_or(|state| !state.is_down);
+        let up: Vec<Replica> = open.iter().filter(is_up).cloned().collect();
+        if up.is_empty() { open.to_vec() } else { up }
+    }
+
+    /// A place among the calls of the replica.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::TooMany`] when it has as many as it takes.
+    pub fn enter(&self, replica: &Replica, calls_limit: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let mut states = self.lock();
+        let state = states.entry(replica.clone()).or_insert_with(|| State::new(calls_limit));
+        if state.calls_limit != calls_limit {
+            // Calls that are under way end with the semaphore that they began with.
+            (state.calls, state.calls_limit) = (Arc::new(Semaphore::new(calls_limit)), calls_limit);
+        }
+        let calls = state.calls.clone();
+        drop(states);
+        calls.try_acquire_owned().map_err(|_| {
+            Refusal::new(Code::TooMany, "the replica that serves this session has as many calls as it takes")
+        })
+    }
+
+    /// It could not be connected to.
+    pub fn unreachable(&self, replica: &Replica) {
+        self.change(replica, |state| state.is_down = true);
+    }
+
+    /// Asks the replica how it is, and remembers it.
+    pub async fn probe(&self, http: &HttpClient, replica: &Replica, health: Option<&str>) {
+        let uri = format!("{}{}", replica.address(), health.unwrap_or("/")).parse::<Uri>();
+        let Ok(uri) = uri else { return };
+        let asked = http.send(Method::GET, &uri, HeaderMap::new(), bytes::Bytes::new());
+        let answer = tokio::time::timeout(PROBE_TIMEOUT, asked).await;
+        self.change(replica, |state| match answer {
+            Ok(Ok(answer)) if health.is_none() || answer.status().as_u16() < 400 => {
+                (state.is_down, state.bad) = (false, 0);
+            }
+            Ok(Ok(_)) => {
+                state.bad += 1;
+                state.is_down |= state.bad >= BAD_LIMIT;
+            }
+            Ok(Err(_)) | Err(_) => state.is_down = true,
+        });
+    }
+
+    /// Whether the replica is down, as far as is known.
+    #[must_use]
+    pub fn is_down(&self, replica: &Replica) -> bool {
+        self.lock().get(replica).is_some_and(|state| state.is_down)
+    }
+
+    fn change(&self, replica: &Replica, change: impl FnOnce(&mut State)) {
+        let mut states = self.lock();
+        change(states.entry(replica.clone()).or_insert_with(|| State::new(1)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Replica, State>> {
+        // Nobody panics while holding it; if so, what is in it is still whole.
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn new(calls_limit: usize) -> Self {
+        Self { is_down: false, bad: 0, calls: Arc::new(Semaphore::new(calls_limit)), calls_limit }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_that_are_down_are_left_out_unless_all_are() {
+        let replicas = Replicas::default();
+        let [a, b] = ["http://a", "http://b"].map(Replica::at);
+        let open = [a.clone(), b.clone()];
+        assert_eq!(replicas.candidates(&open), open);
+        replicas.unreachable(&a);
+        assert_eq!(replicas.candidates(&open), open[1..]);
+        replicas.unreachable(&b);
+        assert_eq!(replicas.candidates(&open), open);
+        assert!(replicas.is_down(&a));
+    }
+
+    #[test]
+    fn a_replica_takes_so_many_calls_at_a_time() {
+        let replicas = Replicas::default();
+        let a = Replica::at("http://a");
+        let first = replicas.enter(&a, 1).unwrap();
+        assert_eq!(replicas.enter(&a, 1).unwrap_err().code, Code::TooMany);
+        drop(first);
+        drop(replicas.enter(&a, 1).unwrap());
+    }
+}
