@@ -7,6 +7,7 @@
 //! Start reading at [`frame`] (what lies under the dialects), then one dialect, as in [`llm::chat`] or [`mcp`]; [`refuse`] turns a
 //! refusal into each dialect's own way of saying no.
 
+pub mod a2a;
 pub mod frame;
 pub mod llm;
 pub mod mcp;
