@@ -104,12 +104,10 @@ impl A2aCall<'_> {
     /// Which place for news the call is about.
     #[must_use]
     pub fn push_config_id(&self) -> Option<String> {
-        let name = match (self.method, self.form()) {
-            (Method::GetPushConfig | Method::DeletePushConfig, Version::V0_3) => "pushNotificationConfigId",
-            (Method::GetPushConfig | Method::DeletePushConfig, Version::V1_0) => "id",
-            _ => return text_of(member(&self.params, self.push_path()?)?, &["id"]),
-        };
-        text_of(&self.params, &[name])
+        if !matches!(self.method, Method::GetPushConfig | Method::DeletePushConfig) {
+            return text_of(member(&self.params, self.push_path()?)?, &["id"]);
+        }
+        text_of(&self.params, &[if self.form() == Version::V0_3 { "pushNotificationConfigId" } else { "id" }])
     }
 
     /// Where the client wants to get news.
@@ -154,11 +152,11 @@ impl A2aCall<'_> {
             let value = (!ids.is_empty()).then(|| format!("[{}]", ids.join(",")));
             raw = Cow::Owned(put(&raw, &["message", "referenceTaskIds"], value)?);
         }
-        if let (Some(webhook), Some(path)) = (edits.webhook, self.push_path()) {
-            if let Some(config) = member(&raw, path).filter(|config| config.starts_with('{')) {
-                let config = webhook.put_into(config)?;
-                raw = Cow::Owned(if path.is_empty() { config } else { put(&raw, path, Some(config))? });
-            }
+        if let (Some(webhook), Some(path)) = (edits.webhook, self.push_path())
+            && let Some(config) = member(&raw, path).filter(|config| config.starts_with('{'))
+        {
+            let config = webhook.put_into(config)?;
+            raw = Cow::Owned(if path.is_empty() { config } else { put(&raw, path, Some(config))? });
         }
         if self.method.is_sending() {
             raw = self.without_task_of_webhook(raw)?;
@@ -189,11 +187,10 @@ impl A2aCall<'_> {
     }
 
     fn context_path(&self) -> Option<&'static [&'static str]> {
-        match self.method {
-            Method::SendMessage | Method::SendStreamingMessage => Some(&["message", "contextId"]),
-            Method::ListTasks => Some(&["contextId"]),
-            _ => None,
+        if self.method.is_sending() {
+            return Some(&["message", "contextId"]);
         }
+        if self.method == Method::ListTasks { Some(&["contextId"]) } else { None }
     }
 
     fn task_path(&self) -> Option<&'static [&'static str]> {
@@ -212,16 +209,12 @@ impl A2aCall<'_> {
     }
 
     fn push_path(&self) -> Option<&'static [&'static str]> {
-        match (self.method, self.form()) {
-            (Method::SendMessage | Method::SendStreamingMessage, Version::V0_3) => {
-                Some(&["configuration", "pushNotificationConfig"])
-            }
-            (Method::SendMessage | Method::SendStreamingMessage, Version::V1_0) => {
-                Some(&["configuration", "taskPushNotificationConfig"])
-            }
-            (Method::CreatePushConfig, Version::V0_3) => Some(&["pushNotificationConfig"]),
-            (Method::CreatePushConfig, Version::V1_0) => Some(&[]),
-            _ => None,
+        match (self.method.is_sending(), self.form()) {
+            (true, Version::V0_3) => Some(&["configuration", "pushNotificationConfig"]),
+            (true, Version::V1_0) => Some(&["configuration", "taskPushNotificationConfig"]),
+            (false, _) if self.method != Method::CreatePushConfig => None,
+            (false, Version::V0_3) => Some(&["pushNotificationConfig"]),
+            (false, Version::V1_0) => Some(&[]),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::a2a::version::{Binding, Dialect, Version};
+use crate::a2a::version::{Binding, Dialect, Unsupported, Version};
 use crate::frame::jsonrpc::{self, ErrorObject, Id};
 use crate::frame::object::{Object, quoted};
 use crate::frame::sse;
@@ -307,6 +307,14 @@ impl Failure {
             (Some(Kind::TaskNotCancelable), Version::V0_3) => 409,
             _ => self.status(),
         }
+    }
+}
+
+impl From<Unsupported> for Failure {
+    fn from(Unsupported { requested }: Unsupported) -> Self {
+        let all: Vec<&str> = Version::ALL.iter().map(|version| version.as_str()).collect();
+        let message = format!("version `{requested}` is not spoken here, but {} are", all.join(" and "));
+        Self::new(Kind::VersionNotSupported, message)
     }
 }
 

@@ -41,7 +41,8 @@ pub fn read_jsonrpc<'a>(headers: &HeaderMap, raw_query: Option<&str>, body: &'a 
             return Err(failure.answer(newest, None));
         }
     };
-    let version = Version::of(headers, raw_query).map_err(|failure| failure.answer(newest, Some(&request.id)))?;
+    let version = Version::of(headers, raw_query)
+        .map_err(|unsupported| Failure::from(unsupported).answer(newest, Some(&request.id)))?;
     let dialect = Dialect::new(version, Binding::JsonRpc);
     let refused = |failure: Failure| failure.answer(dialect, Some(&request.id));
     check_depth(body).map_err(refused)?;
@@ -66,7 +67,8 @@ pub fn read_http<'a>(
     body: &'a [u8],
 ) -> Result<A2aCall<'a>, Answer> {
     let newest = Dialect::new(Version::V1_0, Binding::HttpJson);
-    let version = Version::of(headers, raw_query).map_err(|failure| failure.answer(newest, None))?;
+    let version =
+        Version::of(headers, raw_query).map_err(|unsupported| Failure::from(unsupported).answer(newest, None))?;
     let dialect = Dialect::new(version, Binding::HttpJson);
     read_route(dialect, verb, path, raw_query, body)
         .map(|(method, params)| A2aCall { dialect, method, id: None, extensions: extensions(headers), params })
@@ -113,11 +115,10 @@ fn read_route<'a>(
 }
 
 fn from_legacy(method: Method, raw: &str) -> Result<String, String> {
-    match method {
-        Method::SendMessage | Method::SendStreamingMessage => legacy::send_to_new(raw),
-        Method::CreatePushConfig => legacy::create_push_to_new(raw),
-        _ => Object::read(raw).map(|object| object.to_string()),
+    if method.is_sending() {
+        return legacy::send_to_new(raw);
     }
+    if method == Method::CreatePushConfig { legacy::create_push_to_new(raw) } else { Ok(raw.to_owned()) }
 }
 
 /// What the path says goes before what the body says.
@@ -151,7 +152,14 @@ fn from_query(method: Method, raw_query: &str) -> Result<String, Failure> {
             "includeArtifacts",
         ],
         Method::ListPushConfigs => &["pageSize", "pageToken"],
-        _ => &[],
+        Method::SendMessage
+        | Method::SendStreamingMessage
+        | Method::CancelTask
+        | Method::SubscribeToTask
+        | Method::CreatePushConfig
+        | Method::GetPushConfig
+        | Method::DeletePushConfig
+        | Method::GetExtendedCard => &[],
     };
     for (name, value) in query::pairs(raw_query) {
         let Some(known) = known.iter().find(|known| walk::is_same_name(&name, known)) else { continue };
@@ -229,4 +237,211 @@ fn no_method(version: Version, name: &str) -> Failure {
         version.as_str()
     );
     Failure::new(Kind::MethodNotFound, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn headers(version: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(http::HeaderName::from_static("a2a-version"), http::HeaderValue::from_static(version))])
+    }
+
+    /// The method and the parameters, or the status and the body.
+    type Seen = Result<(Method, String), (u16, Value)>;
+
+    fn seen(read: Result<A2aCall<'_>, Answer>) -> Seen {
+        match read {
+            Ok(call) => Ok((call.method, call.params.into_owned())),
+            Err(answer) => Err((answer.status, serde_json::from_str(&answer.body).unwrap())),
+        }
+    }
+
+    #[test]
+    fn a_method_is_read_by_its_name_in_each_version() {
+        let old = r#"{"message":{"messageId":"m","role":"user","parts":[{"kind":"text","text":"hi"}], "x":1.0}}"#;
+        let new = r#"{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"hi"}], "x":1.0}}"#;
+        for (version, method, params, expected) in [
+            ("", "message/send", old, Method::SendMessage),
+            ("0.3", "message/stream", old, Method::SendStreamingMessage),
+            ("1.0", "SendMessage", new, Method::SendMessage),
+            ("1.0.1", "SendStreamingMessage", new, Method::SendStreamingMessage),
+            ("", "tasks/get", r#"{"id":"t"}"#, Method::GetTask),
+            ("1.0", "ListTasks", "{}", Method::ListTasks),
+            ("", "tasks/pushNotificationConfig/get", r#"{"id":"t"}"#, Method::GetPushConfig),
+            ("1.0", "DeleteTaskPushNotificationConfig", r#"{"taskId":"t","id":"p"}"#, Method::DeletePushConfig),
+            ("", "agent/getAuthenticatedExtendedCard", "{}", Method::GetExtendedCard),
+        ] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":"x","method":"{method}","params":{params}}}"#);
+            let read = read_jsonrpc(&headers(version), None, body.as_bytes()).unwrap();
+            assert_eq!((read.method, read.params.as_ref()), (expected, params));
+            assert!(matches!(read.params, Cow::Borrowed(_)));
+            assert_eq!(read.id.unwrap().as_raw(), "\"x\"");
+        }
+        let bare = br#"{"jsonrpc":"2.0","id":1,"method":"agent/getAuthenticatedExtendedCard"}"#;
+        assert_eq!(read_jsonrpc(&HeaderMap::new(), None, bare).unwrap().params, "{}");
+    }
+
+    #[test]
+    fn what_is_wrong_has_the_number_of_the_specification() {
+        let deep = format!(
+            r#"{{"jsonrpc":"2.0","id":7,"method":"GetTask","params":{{"id":"t","x":{}1{}}}}}"#,
+            "[".repeat(99),
+            "]".repeat(99)
+        );
+        let call =
+            |method: &str, params: &str| format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{params}}}"#);
+        let send = |message: &str| call("SendMessage", &format!(r#"{{"message":{message}}}"#));
+        for (version, body, id, code) in [
+            ("1.0", "{".to_owned(), Value::Null, -32700),
+            ("1.0", "[]".to_owned(), Value::Null, -32600),
+            ("1.0", r#"{"jsonrpc":"2.0","method":"GetTask","params":{"id":"t"}}"#.to_owned(), Value::Null, -32600),
+            ("1.0", r#"{"jsonrpc":"1.0","id":7,"method":"GetTask"}"#.to_owned(), json!(7), -32600),
+            ("1.0", deep, json!(7), -32600),
+            ("1.0", call("message/send", "{}"), json!(7), -32601),
+            ("0.3", call("SendMessage", "{}"), json!(7), -32601),
+            ("0.3", call("tasks/list", "{}"), json!(7), -32601),
+            ("2.0", call("GetTask", r#"{"id":"t"}"#), json!(7), -32009),
+            ("1.0", call("GetTask", "{}"), json!(7), -32602),
+            ("1.0", call("GetTask", r#"{"id":7}"#), json!(7), -32602),
+            ("1.0", call("GetTask", r#"{"id":"t","Id":"u"}"#), json!(7), -32602),
+            ("1.0", call("CreateTaskPushNotificationConfig", r#"{"taskId":"t"}"#), json!(7), -32602),
+            ("1.0", call("SendMessage", "{}"), json!(7), -32602),
+            ("1.0", send(r#"{"messageId":"","role":"ROLE_USER","parts":[{"text":"a"}]}"#), json!(7), -32602),
+            ("1.0", send(r#"{"messageId":"m","role":"ROLE_GOD","parts":[{"text":"a"}]}"#), json!(7), -32602),
+            ("1.0", send(r#"{"messageId":"m","role":"ROLE_USER","parts":[]}"#), json!(7), -32602),
+            (
+                "1.0",
+                send(r#"{"messageId":"m","role":"ROLE_USER","parts":[{"text":"a"}],"taskId":1}"#),
+                json!(7),
+                -32602,
+            ),
+            (
+                "1.0",
+                send(r#"{"messageId":"m","role":"ROLE_USER","parts":[{"text":"a"}],"TaskId":"t"}"#),
+                json!(7),
+                -32602,
+            ),
+        ] {
+            let (status, answer) = seen(read_jsonrpc(&headers(version), None, body.as_bytes())).unwrap_err();
+            assert_eq!((status, &answer["id"], &answer["error"]["code"]), (200, &id, &json!(code)), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_hides_behind_another_spelling_is_found() {
+        let body = br#"{"jsonrpc":"2.0","id":7,"method":"SendMessage","params":{"message":{"message_id":"m","role":1,"parts":[{"text":"a"}],"task_id":"t","context_id":"c"}}}"#;
+        let headers = headers("1.0");
+        let read = read_jsonrpc(&headers, None, body).unwrap();
+        assert_eq!((read.task_id().as_deref(), read.context_id().as_deref()), (Some("t"), Some("c")));
+        assert!(!read.params.contains("_id"), "{}", read.params);
+    }
+
+    #[test]
+    fn a_path_becomes_parameters() {
+        let send = r#"{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"a"}]}, "x":1.0}"#;
+        let push = r#"{"url":"u","taskId":"another"}"#;
+        for (version, verb, path, query, body, method, params) in [
+            ("1.0", Verb::POST, "/message:send", "", send, Method::SendMessage, send),
+            (
+                "1.0",
+                Verb::GET,
+                "/tasks/t%2F1",
+                "history_length=3&x=1",
+                "",
+                Method::GetTask,
+                r#"{"historyLength":3,"id":"t/1"}"#,
+            ),
+            (
+                "1.0",
+                Verb::GET,
+                "/tasks",
+                "contextId=c+d&pageSize=5&includeArtifacts=true",
+                "",
+                Method::ListTasks,
+                r#"{"contextId":"c d","pageSize":5,"includeArtifacts":true}"#,
+            ),
+            (
+                "1.0",
+                Verb::POST,
+                "/tasks/t:cancel",
+                "",
+                r#"{"metadata":{"a":1.0}}"#,
+                Method::CancelTask,
+                r#"{"metadata":{"a":1.0},"id":"t"}"#,
+            ),
+            ("1.0", Verb::POST, "/tasks/t:subscribe", "", "", Method::SubscribeToTask, r#"{"id":"t"}"#),
+            (
+                "1.0",
+                Verb::POST,
+                "/tasks/t/pushNotificationConfigs",
+                "",
+                push,
+                Method::CreatePushConfig,
+                r#"{"url":"u","taskId":"t"}"#,
+            ),
+            (
+                "1.0",
+                Verb::DELETE,
+                "/tasks/t/pushNotificationConfigs/p",
+                "",
+                "",
+                Method::DeletePushConfig,
+                r#"{"taskId":"t","id":"p"}"#,
+            ),
+            ("1.0", Verb::GET, "/extendedAgentCard", "", "", Method::GetExtendedCard, "{}"),
+            (
+                "0.3",
+                Verb::GET,
+                "/v1/tasks/t",
+                "historyLength=2",
+                "",
+                Method::GetTask,
+                r#"{"historyLength":2,"id":"t"}"#,
+            ),
+            ("", Verb::GET, "/v1/card", "", "", Method::GetExtendedCard, "{}"),
+            (
+                "",
+                Verb::POST,
+                "/v1/message:stream",
+                "",
+                r#"{"request":{"message_id":"m","role":"ROLE_USER","content":[{"text":"a"}]}}"#,
+                Method::SendStreamingMessage,
+                r#"{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"a"}]}}"#,
+            ),
+            (
+                "",
+                Verb::POST,
+                "/v1/tasks/t/pushNotificationConfigs",
+                "",
+                r#"{"parent":"tasks/x","config_id":"p","config":{"name":"tasks/x/pushNotificationConfigs/p","push_notification_config":{"url":"u"}}}"#,
+                Method::CreatePushConfig,
+                r#"{"taskId":"t","url":"u","id":"p"}"#,
+            ),
+        ] {
+            let read = read_http(&verb, path, Some(query), &headers(version), body.as_bytes());
+            assert_eq!(seen(read), Ok((method, params.to_owned())), "{verb} {path}");
+        }
+    }
+
+    #[test]
+    fn a_request_over_http_that_is_wrong_has_its_status() {
+        for (version, verb, path, query, body, status, reason) in [
+            ("1.0", Verb::GET, "/message:send", "", "", 405, "METHOD_NOT_FOUND"),
+            ("1.0", Verb::POST, "/v1/message:send", "", "{}", 404, "METHOD_NOT_FOUND"),
+            ("1.0", Verb::POST, "/message:send", "", "{", 400, "INVALID_REQUEST"),
+            ("1.0", Verb::POST, "/message:send", "", "{}", 400, "INVALID_PARAMS"),
+            ("1.0", Verb::GET, "/tasks/t", "historyLength=many", "", 400, "INVALID_PARAMS"),
+            ("1.0", Verb::GET, "/tasks", "pageSize=1&page_size=2", "", 400, "INVALID_PARAMS"),
+            ("3.0", Verb::GET, "/tasks", "", "", 400, "VERSION_NOT_SUPPORTED"),
+        ] {
+            let (found, answer) =
+                seen(read_http(&verb, path, Some(query), &headers(version), body.as_bytes())).unwrap_err();
+            assert_eq!((found, &answer["error"]["details"][0]["reason"]), (status, &json!(reason)), "{verb} {path}");
+        }
+        let (status, answer) = seen(read_http(&Verb::GET, "/tasks/t", None, &HeaderMap::new(), b"")).unwrap_err();
+        assert_eq!((status, &answer["code"], &answer["type"]), (404, &json!(-32601), &json!("MethodNotFoundError")));
+    }
 }

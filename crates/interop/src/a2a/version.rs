@@ -5,7 +5,6 @@
 
 use http::HeaderMap;
 
-use crate::a2a::failure::{Failure, Kind};
 use crate::a2a::query;
 
 /// The header, or the parameter of the query, that names the version.
@@ -42,6 +41,13 @@ pub struct Dialect {
     pub binding: Binding,
 }
 
+/// A request names a version that is not spoken here, or two that differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported {
+    /// What it names.
+    pub requested: String,
+}
+
 impl Version {
     /// All versions, the newest first.
     pub const ALL: [Self; 2] = [Self::V1_0, Self::V0_3];
@@ -73,8 +79,8 @@ impl Version {
     ///
     /// # Errors
     ///
-    /// [`Kind::VersionNotSupported`] for any other version, and for two that differ.
-    pub fn of(headers: &HeaderMap, raw_query: Option<&str>) -> Result<Self, Failure> {
+    /// [`Unsupported`] for any other version, and for two that differ.
+    pub fn of(headers: &HeaderMap, raw_query: Option<&str>) -> Result<Self, Unsupported> {
         match Self::stated(headers, raw_query)? {
             Some(version) => Ok(version),
             None => Ok(Self::V0_3),
@@ -85,11 +91,11 @@ impl Version {
     ///
     /// # Errors
     ///
-    /// [`Kind::VersionNotSupported`] for any other version, and for two that differ.
-    pub fn stated(headers: &HeaderMap, raw_query: Option<&str>) -> Result<Option<Self>, Failure> {
+    /// [`Unsupported`] for any other version, and for two that differ.
+    pub fn stated(headers: &HeaderMap, raw_query: Option<&str>) -> Result<Option<Self>, Unsupported> {
         let mut version = None;
         for value in headers.get_all(HEADER) {
-            let text = value.to_str().map_err(|_| unsupported("that is no text"))?;
+            let text = value.to_str().map_err(|_| unsupported("what is no text"))?;
             for text in text.split(',').map(str::trim).filter(|text| !text.is_empty()) {
                 let found = Self::read(text).ok_or_else(|| unsupported(text))?;
                 if version.is_some_and(|version| version != found) {
@@ -144,21 +150,17 @@ fn number(text: &str) -> Option<u32> {
     is_plain.then(|| text.parse().ok()).flatten()
 }
 
-fn unsupported(text: &str) -> Failure {
-    let all: Vec<&str> = Version::ALL.iter().map(|version| version.as_str()).collect();
-    Failure::new(
-        Kind::VersionNotSupported,
-        format!("version `{text}` is not spoken here, but {} are", all.join(" and ")),
-    )
+fn unsupported(text: &str) -> Unsupported {
+    Unsupported { requested: text.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn stated(headers: &[(&'static str, &'static str)], query: &str) -> Result<Version, Kind> {
+    fn stated(headers: &[(&'static str, &'static str)], query: &str) -> Result<Version, String> {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        Version::of(&headers, Some(query)).map_err(|failure| failure.kind().unwrap())
+        Version::of(&headers, Some(query)).map_err(|unsupported| unsupported.requested)
     }
 
     #[test]
@@ -172,12 +174,12 @@ mod tests {
             (&[("a2a-version", "0.3.0")], "A2A-Version=1.0", Ok(Version::V0_3)),
             (&[], "x=1&A2A-Version=1.0", Ok(Version::V1_0)),
             (&[("a2a-version", "1.0"), ("a2a-version", "1.0.0")], "", Ok(Version::V1_0)),
-            (&[("a2a-version", "1.0"), ("a2a-version", "0.3")], "", Err(Kind::VersionNotSupported)),
-            (&[("a2a-version", "1.1")], "", Err(Kind::VersionNotSupported)),
-            (&[("a2a-version", "0.2.6")], "", Err(Kind::VersionNotSupported)),
-            (&[("a2a-version", "1.0.0.0")], "", Err(Kind::VersionNotSupported)),
-            (&[("a2a-version", "v1.0")], "", Err(Kind::VersionNotSupported)),
-            (&[], "a2a-version=2.0", Err(Kind::VersionNotSupported)),
+            (&[("a2a-version", "1.0"), ("a2a-version", "0.3")], "", Err("0.3".to_owned())),
+            (&[("a2a-version", "1.1")], "", Err("1.1".to_owned())),
+            (&[("a2a-version", "0.2.6")], "", Err("0.2.6".to_owned())),
+            (&[("a2a-version", "1.0.0.0")], "", Err("1.0.0.0".to_owned())),
+            (&[("a2a-version", "v1.0")], "", Err("v1.0".to_owned())),
+            (&[], "a2a-version=2.0", Err("2.0".to_owned())),
         ] {
             assert_eq!(stated(headers, query), expected, "{headers:?} {query}");
         }

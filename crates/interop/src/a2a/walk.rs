@@ -69,13 +69,8 @@ type Edits = Vec<(Range<usize>, String)>;
 
 trait Visit {
     /// What to do with a member's name, whose text without quotation marks stands at `place` if it has no escapes.
-    fn name(
-        &mut self,
-        shape: &Shape,
-        name: &Cow<'_, str>,
-        place: Option<Range<usize>>,
-        edits: &mut Edits,
-    ) -> Result<(), String>;
+    fn name(&mut self, shape: &Shape, name: &str, place: Option<Range<usize>>, edits: &mut Edits)
+    -> Result<(), String>;
     fn id(&mut self, named: Named, id: &str) -> Option<String>;
 }
 
@@ -144,12 +139,12 @@ impl Visit for Names {
     fn name(
         &mut self,
         shape: &Shape,
-        name: &Cow<'_, str>,
+        name: &str,
         place: Option<Range<usize>>,
         edits: &mut Edits,
     ) -> Result<(), String> {
         let similar = shape.0.iter().find(|(known, _)| is_folded_equal(name, known));
-        let Some((known, _)) = similar.filter(|(known, _)| known != name) else { return Ok(()) };
+        let Some((known, _)) = similar.filter(|(known, _)| *known != name) else { return Ok(()) };
         match place.filter(|_| is_snake_of(name, known)) {
             Some(place) => edits.push((place, (*known).to_owned())),
             None => return Err(format!("`{name}` is written `{known}`")),
@@ -165,7 +160,7 @@ impl Visit for Names {
 struct Ids<'f>(Renaming<'f>);
 
 impl Visit for Ids<'_> {
-    fn name(&mut self, _: &Shape, _: &Cow<'_, str>, _: Option<Range<usize>>, _: &mut Edits) -> Result<(), String> {
+    fn name(&mut self, _: &Shape, _: &str, _: Option<Range<usize>>, _: &mut Edits) -> Result<(), String> {
         Ok(())
     }
 

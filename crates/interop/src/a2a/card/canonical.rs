@@ -76,7 +76,7 @@ fn number(raw: &str) -> Result<String, String> {
         return Ok("0".to_owned());
     }
     // The shortest digits that mean this number, and the place of its point, come from here; only their layout differs.
-    let shortest = format!("{:e}", value.abs());
+    let shortest = evened(format!("{:e}", value.abs()), value.abs());
     let (mantissa, exponent) = shortest.split_once('e').ok_or("a number can't be written")?;
     let digits = mantissa.replace('.', "");
     let point = exponent.parse::<i32>().map_err(|error| error.to_string())? + 1;
@@ -92,6 +92,20 @@ fn number(raw: &str) -> Result<String, String> {
         _ => format!("{mantissa}e{:+}", point - 1),
     };
     Ok(if value < 0.0 { format!("-{text}") } else { text })
+}
+
+/// Of two shortest texts that are equally near, ECMAScript takes the one with the even digit, and the standard library the larger one.
+fn evened(shortest: String, value: f64) -> String {
+    /// No number has more digits than this.
+    const DIGITS_LIMIT: usize = 770;
+    let Some((mantissa, exponent)) = shortest.split_once('e') else { return shortest };
+    let exact = format!("{value:.DIGITS_LIMIT$e}");
+    let exact = exact.split('e').next().unwrap_or_default().trim_end_matches('0');
+    let is_between = exact.len() == mantissa.len() + 1 && exact.ends_with('5');
+    let Some(lower) = exact.strip_suffix('5').filter(|_| is_between) else { return shortest };
+    let lower = format!("{lower}e{exponent}");
+    let is_even = lower.split('e').next().is_some_and(|digits| digits.ends_with(['0', '2', '4', '6', '8']));
+    if is_even && lower.parse() == Ok(value) { lower } else { shortest }
 }
 
 #[cfg(test)]
@@ -124,7 +138,8 @@ mod tests {
             (0x444b_1ae4_d6e2_ef50, "1e+21"),
             (0x3eb0_c6f7_a0b5_ed8c, "9.999999999999997e-7"),
             (0x3eb0_c6f7_a0b5_ed8d, "0.000001"),
-            (0x41b3_de43_5555_5555, "333333333.33333325"),
+            (0x41b3_de43_5555_5554, "333333333.33333325"),
+            (0x41b3_de43_5555_5555, "333333333.3333333"),
             (0x4314_3ff3_c1cb_0959, "1424953923781206.2"),
         ] {
             assert_eq!(number(&format!("{:e}", f64::from_bits(bits))).as_deref(), Ok(expected));

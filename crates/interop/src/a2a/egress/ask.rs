@@ -104,11 +104,10 @@ fn by_http(interface: &Interface, method: Method, mut params: Object<'_>) -> Res
 }
 
 fn legacy_body(method: Method, params: &str) -> Result<String, String> {
-    match method {
-        Method::SendMessage | Method::SendStreamingMessage => legacy::send_to_old(params),
-        Method::CreatePushConfig => legacy::create_push_to_old(params),
-        _ => Ok("{}".to_owned()),
+    if method.is_sending() {
+        return legacy::send_to_old(params);
     }
+    if method == Method::CreatePushConfig { legacy::create_push_to_old(params) } else { Ok("{}".to_owned()) }
 }
 
 /// The parameters that have a place in a query: those that are one word. A task's metadata has none.
@@ -133,13 +132,12 @@ fn headers(version: Version, call: &A2aCall<'_>) -> HeaderMap {
     headers.insert(ACCEPT, HeaderValue::from_static(accepted));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(HeaderName::from_static(HEADER), HeaderValue::from_static(version.as_str()));
-    if let Ok(value) = HeaderValue::from_str(&call.extensions.join(", ")) {
-        if !value.is_empty() {
-            if version == Version::V0_3 {
-                headers.insert(HeaderName::from_static(LEGACY_EXTENSIONS), value.clone());
-            }
-            headers.insert(HeaderName::from_static(EXTENSIONS), value);
+    let extensions = HeaderValue::from_str(&call.extensions.join(", ")).ok().filter(|value| !value.is_empty());
+    if let Some(value) = extensions {
+        if version == Version::V0_3 {
+            headers.insert(HeaderName::from_static(LEGACY_EXTENSIONS), value.clone());
         }
+        headers.insert(HeaderName::from_static(EXTENSIONS), value);
     }
     headers
 }

@@ -10,7 +10,7 @@ use crate::a2a::call::{member, text_of};
 use crate::a2a::failure::{Details, ERROR_INFO, Failure, Kind};
 use crate::a2a::method::Method;
 use crate::a2a::reply::Reply;
-use crate::a2a::shape::{PUSH_PAGE, Shape, TASK_PUSH};
+use crate::a2a::shape::Shape;
 use crate::a2a::translate::legacy;
 use crate::a2a::version::{Binding, Dialect, Version};
 use crate::a2a::walk;
@@ -207,11 +207,7 @@ fn details(raw: &str, is_typed: bool) -> Details {
 }
 
 fn from_legacy(method: Method, raw: &str) -> Result<String, String> {
-    let shape = match method {
-        Method::CreatePushConfig | Method::GetPushConfig => &TASK_PUSH,
-        Method::ListPushConfigs => &PUSH_PAGE,
-        _ => Shape::of_result(method, Version::V1_0, None),
-    };
+    let shape = Shape::of_result(method, Version::V1_0, None);
     let raw = walk::normal(raw, shape)?;
     match method {
         Method::SendMessage | Method::SendStreamingMessage | Method::SubscribeToTask => legacy::payload_to_new(&raw),
@@ -224,4 +220,120 @@ fn from_legacy(method: Method, raw: &str) -> Result<String, String> {
 
 fn failed(problem: String) -> Refusal {
     Refusal::new(Code::UpstreamFailed, "the agent's answer can't be read").because(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Dialect = Dialect { version: Version::V0_3, binding: Binding::JsonRpc };
+    const OLD_HTTP: Dialect = Dialect { version: Version::V0_3, binding: Binding::HttpJson };
+    const NEW: Dialect = Dialect { version: Version::V1_0, binding: Binding::JsonRpc };
+    const NEW_HTTP: Dialect = Dialect { version: Version::V1_0, binding: Binding::HttpJson };
+
+    fn read(dialect: Dialect, method: Method, status: u16, media_type: &str, body: &str) -> Result<Vec<Inbound>, Code> {
+        let mut reader = AnswerReader::new(dialect, method, status, Some(media_type), 1000);
+        let mut found = Vec::new();
+        // Piece by piece, as a slow network brings it.
+        for piece in body.as_bytes().chunks(7) {
+            reader.feed(piece).map_err(|refusal| refusal.code)?;
+            found.extend(std::iter::from_fn(|| reader.next_inbound()));
+        }
+        reader.feed_end().map_err(|refusal| refusal.code)?;
+        found.extend(std::iter::from_fn(|| reader.next_inbound()));
+        Ok(found)
+    }
+
+    #[test]
+    fn every_event_of_a_stream_is_a_reply() {
+        let new = [
+            r#"{"task":{"id":"t","status":{"state":"TASK_STATE_WORKING"}}}"#,
+            r#"{"artifactUpdate":{"taskId":"t","artifact":{"parts":[{"text":"a"}]}}}"#,
+            r#"{"statusUpdate":{"taskId":"t","status":{"state":"TASK_STATE_COMPLETED"}}}"#,
+        ];
+        let old = [
+            r#"{"kind":"task","id":"t","status":{"state":"working"}}"#,
+            r#"{"kind":"artifact-update","taskId":"t","artifact":{"parts":[{"kind":"text","text":"a"}]}}"#,
+            r#"{"kind":"status-update","taskId":"t","final":true,"status":{"state":"completed"}}"#,
+        ];
+        for (dialect, events) in [(NEW, new), (NEW_HTTP, new), (OLD, old)] {
+            let wrapped = |event: &str| match dialect.binding {
+                Binding::JsonRpc => format!(r#"{{"jsonrpc":"2.0","id":1,"result":{event}}}"#),
+                Binding::HttpJson => event.to_owned(),
+            };
+            let body: String =
+                events.iter().map(|event| format!(": ping\n\ndata: {}\r\n\r\n", wrapped(event))).collect();
+            let found =
+                read(dialect, Method::SendStreamingMessage, 200, "text/event-stream; charset=utf-8", &body).unwrap();
+            let seen: Vec<(&str, bool)> = found
+                .iter()
+                .map(|inbound| match inbound {
+                    Inbound::Reply(reply) => (reply.raw(), reply.is_last()),
+                    Inbound::Failure(failure) => panic!("{failure:?}"),
+                })
+                .collect();
+            assert_eq!(seen, [(events[0], false), (events[1], false), (events[2], true)]);
+        }
+    }
+
+    #[test]
+    fn a_failure_is_known_in_every_form_that_agents_write() {
+        let typed = r#"[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"TASK_NOT_FOUND","domain":"a2a-protocol.org"}]"#;
+        let rpc = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"gone","data":{"a":1}}}"#;
+        let new_http = format!(r#"{{"error":{{"code":404,"status":"NOT_FOUND","message":"gone","details":{typed}}}}}"#);
+        let sse = format!("event: error\ndata: {new_http}\n\n");
+        for (dialect, status, media_type, body, kind, message) in [
+            (NEW, 200, "application/json", rpc, Kind::TaskNotFound, "gone"),
+            (OLD, 404, "application/json", rpc, Kind::TaskNotFound, "gone"),
+            (NEW_HTTP, 404, "application/json", new_http.as_str(), Kind::TaskNotFound, "gone"),
+            (NEW_HTTP, 200, "text/event-stream", sse.as_str(), Kind::TaskNotFound, "gone"),
+            (
+                OLD_HTTP,
+                409,
+                "application/json",
+                r#"{"code":-32002,"message":"ended"}"#,
+                Kind::TaskNotCancelable,
+                "ended",
+            ),
+            (
+                OLD_HTTP,
+                400,
+                "application/json",
+                r#"{"type":"UnsupportedOperationError","message":"no"}"#,
+                Kind::UnsupportedOperation,
+                "no",
+            ),
+            (OLD_HTTP, 404, "application/json", r#"{"message":"gone"}"#, Kind::TaskNotFound, "gone"),
+            (NEW_HTTP, 502, "text/html", "<h1>Bad Gateway</h1>", Kind::Internal, "the agent answered with status 502"),
+            (NEW_HTTP, 401, "text/plain", "", Kind::Internal, "the agent answered with status 401"),
+        ] {
+            let found = read(dialect, Method::SubscribeToTask, status, media_type, body).unwrap();
+            let [Inbound::Failure(failure)] = found.as_slice() else { panic!("{body}: {found:?}") };
+            assert_eq!((failure.kind(), failure.message.as_str()), (Some(kind), message), "{body}");
+        }
+        let own = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-31000,"message":"odd"}}"#;
+        let found = read(NEW, Method::GetTask, 200, "", own).unwrap();
+        assert!(matches!(found.as_slice(), [Inbound::Failure(failure)] if failure.code(Version::V0_3) == -31000));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_the_agents_fault() {
+        let long = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"id":"{}"}}}}"#, "x".repeat(1000));
+        for (dialect, method, status, media_type, body, code) in [
+            (NEW, Method::SendMessage, 200, "", "", Code::UpstreamFailed),
+            (NEW, Method::SendMessage, 200, "", "<html>", Code::UpstreamFailed),
+            (NEW, Method::SendMessage, 502, "", "<html>", Code::UpstreamFailed),
+            (NEW, Method::SendMessage, 200, "", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Code::UpstreamFailed),
+            (NEW, Method::SendMessage, 200, "", r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#, Code::UpstreamFailed),
+            (NEW, Method::GetTask, 200, "", r#"{"jsonrpc":"2.0","id":1,"result":{"ID":"t"}}"#, Code::UpstreamFailed),
+            (NEW, Method::GetTask, 200, "", long.as_str(), Code::TooLarge),
+            (NEW_HTTP, Method::GetTask, 200, "", "", Code::UpstreamFailed),
+        ] {
+            assert_eq!(read(dialect, method, status, media_type, body), Err(code), "{body}");
+        }
+        for dialect in [NEW_HTTP, OLD_HTTP] {
+            let found = read(dialect, Method::DeletePushConfig, 204, "", "").unwrap();
+            assert!(matches!(found.as_slice(), [Inbound::Reply(reply)] if reply.raw() == "{}"));
+        }
+    }
 }

@@ -5,10 +5,10 @@
 
 use portcullis_domain::json;
 
+use super::edit::{change, change_each, each, rename, within};
 use super::message::drop_empty;
 use super::push::{place_to_new, place_to_old};
 use super::task::state_of;
-use super::{change, change_each, each, rename, within};
 use crate::a2a::state::TaskState;
 use crate::frame::object::{Object, quoted};
 

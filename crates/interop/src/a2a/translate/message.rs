@@ -1,6 +1,7 @@
 //! Messages.
 
-use super::{change_each, part};
+use super::edit::change_each;
+use super::part;
 use crate::a2a::state::Role;
 use crate::frame::object::{Object, quoted};
 

@@ -13,56 +13,8 @@ pub mod result;
 
 pub(super) mod legacy;
 
+mod edit;
 mod message;
 mod part;
 mod push;
 mod task;
-
-use crate::frame::object::Object;
-use portcullis_domain::json;
-
-/// Each item of an array by `one`.
-fn each(raw: &str, one: impl Fn(&str) -> Result<String, String>) -> Result<String, String> {
-    let items: Vec<String> = json::items(raw)?.into_iter().map(|item| one(item.get())).collect::<Result<_, _>>()?;
-    Ok(format!("[{}]", items.join(",")))
-}
-
-/// A member by `one`, where there is one; a `null` is left out.
-fn change(
-    object: &mut Object<'_>,
-    name: &'static str,
-    one: impl Fn(&str) -> Result<String, String>,
-) -> Result<(), String> {
-    match object.raw(name) {
-        None => {}
-        Some("null") => {
-            object.remove(name);
-        }
-        Some(raw) => {
-            let changed = one(raw).map_err(|problem| within(name, &problem))?;
-            object.set(name, changed);
-        }
-    }
-    Ok(())
-}
-
-/// The same for each item of an array.
-fn change_each(
-    object: &mut Object<'_>,
-    name: &'static str,
-    one: impl Fn(&str) -> Result<String, String>,
-) -> Result<(), String> {
-    change(object, name, |raw| each(raw, &one))
-}
-
-/// Gives a member another name, and takes away what stood under that name.
-fn rename(object: &mut Object<'_>, from: &str, to: &'static str) {
-    object.remove(to);
-    if let Some(raw) = object.take(from) {
-        object.set(to, raw.into_owned());
-    }
-}
-
-fn within(name: &str, problem: &str) -> String {
-    format!("{problem} (in `{name}`)")
-}

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::edit::{change, rename};
 use super::message::drop_empty;
-use super::{change, message, push, rename};
+use super::{message, push};
 use crate::a2a::failure::{Failure, Kind};
 use crate::a2a::method::Method;
 use crate::a2a::version::Version;

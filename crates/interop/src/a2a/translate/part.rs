@@ -2,7 +2,7 @@
 
 use portcullis_domain::json;
 
-use super::within;
+use super::edit::within;
 use crate::frame::object::{Object, quoted};
 
 /// The members that are content in 1.0.

@@ -2,7 +2,7 @@
 
 use portcullis_domain::json;
 
-use super::change;
+use super::edit::change;
 use super::message::drop_empty;
 use crate::frame::object::Object;
 

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use portcullis_domain::json;
 
-use super::{change, each, message, push, task};
+use super::edit::{change, each};
+use super::{message, push, task};
 use crate::a2a::method::Method;
 use crate::a2a::version::Version;
 use crate::frame::object::Object;

@@ -1,6 +1,7 @@
 //! Tasks, what they make, and the news of them.
 
-use super::{change, change_each, message, part};
+use super::edit::{change, change_each};
+use super::{message, part};
 use crate::a2a::state::TaskState;
 use crate::frame::object::{Object, quoted};
 
