@@ -1,11 +1,12 @@
 //! Agent2Agent from end to end: golden pairs of the official libraries, and what must hold of any input.
 //!
 //! `a2a/pairs.json` has the same parameters, results and events in both versions (`old`, `new`), and some of them as 0.3 writes them over HTTP+JSON (`http`);
-//! `a2a/http_requests.json` has requests of the latter kind, with names as in JSON and as in Protocol Buffers (`snake`). All were written by the official libraries.
+//! `a2a/card.json` is a card with the payload of its signature, and `a2a/http_requests.json` has requests of the latter kind, with names as in JSON and as in Protocol Buffers (`snake`). All were written by the official libraries.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use http::{HeaderMap, HeaderValue, Method as Verb};
+use portcullis_interop::a2a::card::signature::payload;
 use portcullis_interop::a2a::egress::{AnswerReader, Inbound, Outgoing, ask};
 use portcullis_interop::a2a::translate::{params::params, result::result};
 use portcullis_interop::a2a::{A2aCall, Binding, Dialect, Edits, Interface, Method, Reply, Version, answer, ingress};
@@ -14,6 +15,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 const PAIRS: &str = include_str!("a2a/pairs.json");
+const CARD: &str = include_str!("a2a/card.json");
 const HTTP_REQUESTS: &str = include_str!("a2a/http_requests.json");
 const LIMIT_BYTES: usize = 1 << 20;
 
@@ -107,6 +109,12 @@ fn the_old_form_over_http_is_read_and_written_as_the_official_libraries_do() {
         let outgoing = ask(&interface, &call(newest, Method::SendMessage, &new), &new, 1).unwrap();
         same(&outgoing.body.unwrap(), &request["http"], name);
     }
+}
+
+#[test]
+fn the_payload_of_a_signature_is_that_of_the_official_library() {
+    let pair: Value = serde_json::from_str(CARD).unwrap();
+    assert_eq!(payload(&pair["card"].to_string()).unwrap(), pair["payload"].as_str().unwrap());
 }
 
 fn headers(version: Version) -> HeaderMap {
@@ -213,7 +221,7 @@ fn read_everywhere(raw: &str) {
         };
         let _ = card.serve(&serving);
     }
-    let _ = portcullis_interop::a2a::card::signature::payload(raw);
+    let _ = payload(raw);
 }
 
 proptest! {

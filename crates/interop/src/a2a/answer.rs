@@ -13,7 +13,7 @@ use crate::refuse::Answer;
 /// The media type of 1.0 over HTTP+JSON.
 const MEDIA_TYPE: &str = "application/a2a+json";
 
-/// The whole answer to a call.
+/// The whole answer to a call. Where a stream is awaited, use [`event`] for a message too: some clients take nothing else.
 ///
 /// # Errors
 ///

@@ -189,6 +189,18 @@ impl Failure {
         self
     }
 
+    /// The same, with another text wherever this one stands. Agents name tasks in their sentences by ids that mean nothing to
+    /// the client.
+    #[must_use]
+    pub fn renamed(&self, from: &str, to: &str) -> Self {
+        let replaced = |text: &str| if from.is_empty() { text.to_owned() } else { text.replace(from, to) };
+        let details = self.details.as_ref().map(|details| match details {
+            Details::Typed(raw) => Details::Typed(replaced(raw)),
+            Details::Any(raw) => Details::Any(replaced(raw)),
+        });
+        Self { message: replaced(&self.message), details, ..self.clone() }
+    }
+
     /// Which error of the specification it is, if it is one.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
@@ -388,6 +400,14 @@ mod tests {
         let any = Failure::new(Kind::TaskNotFound, "no").with_details(Some(Details::Any("[1, \"a\"]".into())));
         assert!(any.answer(OLD, None).body.contains(r#""data":[1, "a"]"#));
         assert!(any.answer(NEW, None).body.contains(r#""metadata":{"data":"[1, \"a\"]"}"#));
+    }
+
+    #[test]
+    fn an_agents_name_for_a_task_does_not_reach_the_client() {
+        let details = Some(Details::Typed(r#"[{"metadata":{"taskId":"up-1"}}]"#.into()));
+        let failure = Failure::new(Kind::TaskNotFound, "no task up-1").with_details(details).renamed("up-1", "t-1");
+        let body = failure.answer(NEW, None).body;
+        assert!(body.contains("no task t-1") && body.contains(r#""taskId":"t-1""#) && !body.contains("up-1"), "{body}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, Method as Verb};
+use portcullis_domain::json;
 
 use crate::a2a::call::{A2aCall, member, text_of};
 use crate::a2a::failure::{Failure, Kind};
@@ -181,21 +182,8 @@ fn from_query(method: Method, raw_query: &str) -> Result<String, Failure> {
 /// What every agent demands of the parameters, and what the gateway needs to judge them.
 fn check(method: Method, form: Version, params: &str) -> Result<(), Failure> {
     let text = |path: &[&str]| text_of(params, path).filter(|text| !text.is_empty());
-    let must = |holds: bool, what: &str| if holds { Ok(()) } else { Err(invalid(what.to_owned())) };
     match method {
-        Method::SendMessage | Method::SendStreamingMessage => {
-            must(member(params, &["message"]).is_some_and(|raw| raw.starts_with('{')), "`message` is not an object")?;
-            must(text(&["message", "messageId"]).is_some(), "`message.messageId` is not a text")?;
-            let role = member(params, &["message", "role"]).and_then(Role::read);
-            must(role.is_some(), "`message.role` is not a role")?;
-            let parts = member(params, &["message", "parts"]).map(portcullis_domain::json::items);
-            must(matches!(parts, Some(Ok(parts)) if !parts.is_empty()), "`message.parts` is not an array with parts")?;
-            for name in ["contextId", "taskId"] {
-                let value = member(params, &["message", name]);
-                must(value.is_none_or(|raw| raw.starts_with('"')), &format!("`message.{name}` is not a text"))?;
-            }
-            Ok(())
-        }
+        Method::SendMessage | Method::SendStreamingMessage => check_message(params),
         Method::GetTask | Method::CancelTask | Method::SubscribeToTask => {
             must(text(&["id"]).is_some(), "`id` is not a text")
         }
@@ -218,6 +206,26 @@ fn check(method: Method, form: Version, params: &str) -> Result<(), Failure> {
             must(context.is_none_or(|raw| raw.starts_with('"')), "`contextId` is not a text")
         }
     }
+}
+
+fn check_message(params: &str) -> Result<(), Failure> {
+    let message = member(params, &["message"]).filter(|raw| raw.starts_with('{'));
+    must(message.is_some(), "`message` is not an object")?;
+    let members = json::members(message.unwrap_or("{}")).map_err(invalid)?;
+    let value = |name| json::member(&members, name).filter(|raw| raw.get() != "null");
+    let id = value("messageId").and_then(json::text);
+    must(id.is_some_and(|id| !id.is_empty()), "`message.messageId` is not a text")?;
+    must(value("role").is_some_and(|raw| Role::read(raw.get()).is_some()), "`message.role` is not a role")?;
+    let parts = value("parts").map(|raw| json::items(raw.get()));
+    must(matches!(parts, Some(Ok(parts)) if !parts.is_empty()), "`message.parts` is not an array with parts")?;
+    for name in ["contextId", "taskId"] {
+        must(value(name).is_none_or(|raw| raw.get().starts_with('"')), &format!("`message.{name}` is not a text"))?;
+    }
+    Ok(())
+}
+
+fn must(holds: bool, what: &str) -> Result<(), Failure> {
+    if holds { Ok(()) } else { Err(invalid(what.to_owned())) }
 }
 
 fn check_depth(body: &[u8]) -> Result<(), Failure> {

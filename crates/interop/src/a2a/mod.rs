@@ -28,6 +28,7 @@ pub mod state;
 pub mod translate;
 pub mod version;
 pub mod walk;
+pub mod webhook;
 
 mod query;
 mod route;

@@ -73,7 +73,8 @@ impl Reply {
         Ok(reply)
     }
 
-    /// Reads news that an agent sent to a webhook: the task itself in 0.3, an event in 1.0.
+    /// Reads news that an agent sent to a webhook: the task itself in 0.3, an event in 1.0. `form` is the agent's version,
+    /// whichever binding it is called by.
     ///
     /// # Errors
     ///

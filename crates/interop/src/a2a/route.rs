@@ -48,7 +48,7 @@ pub(super) fn read(version: Version, verb: &Verb, path: &str) -> Result<Route, S
         ["tasks"] if version == Version::V1_0 => by(&[Verb::GET], Method::ListTasks, None, None),
         ["tasks", task] => match task.rsplit_once(':') {
             Some((task, "cancel")) => by(&[Verb::POST], Method::CancelTask, Some(task), None),
-            // The specification says GET; clients say POST, and servers take both.
+            // The specification says GET, and that is what all servers take; some clients say POST.
             Some((task, "subscribe")) => by(&[Verb::GET, Verb::POST], Method::SubscribeToTask, Some(task), None),
             _ => by(&[Verb::GET], Method::GetTask, Some(task), None),
         },
@@ -76,7 +76,6 @@ pub(super) fn written(version: Version, route: &Route) -> Option<(Verb, String)>
         Method::ListTasks if version == Version::V0_3 => return None,
         Method::ListTasks => (Verb::GET, "/tasks".to_owned()),
         Method::CancelTask => (Verb::POST, format!("/tasks/{task}:cancel")),
-        Method::SubscribeToTask if version == Version::V0_3 => (Verb::POST, format!("/tasks/{task}:subscribe")),
         Method::SubscribeToTask => (Verb::GET, format!("/tasks/{task}:subscribe")),
         Method::CreatePushConfig => (Verb::POST, format!("/tasks/{task}/pushNotificationConfigs")),
         Method::ListPushConfigs => (Verb::GET, format!("/tasks/{task}/pushNotificationConfigs")),

@@ -1,4 +1,4 @@
-//! Walks along the places of [`shape`](super::shape) and changes what stands there, and nothing else: not one byte in between.
+//! Walks along the places where ids and other objects stand (`shape.rs`) and changes what stands there, and nothing else: not one byte in between.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -17,3 +17,8 @@ mod serve;
 pub use interface::Interface;
 pub use read::{Card, Skill};
 pub use serve::Serving;
+
+/// Where an agent's card is, below the agent's own path.
+pub const WELL_KNOWN: &str = "/.well-known/agent-card.json";
+/// Where it was before 0.3.
+pub const FORMER_WELL_KNOWN: &str = "/.well-known/agent.json";

@@ -84,7 +84,7 @@ fn by_http(interface: &Interface, method: Method, mut params: Object<'_>) -> Res
         Method::CreatePushConfig | Method::ListPushConfigs => &["taskId"],
         Method::SendMessage | Method::SendStreamingMessage | Method::ListTasks | Method::GetExtendedCard => &[],
     };
-    let is_body = verb == Verb::POST && method != Method::SubscribeToTask;
+    let is_body = verb == Verb::POST;
     let body = match (is_body, version) {
         (false, _) => None,
         (true, Version::V0_3) => {
