@@ -9,7 +9,9 @@ use http::{HeaderMap, HeaderValue, Method as Verb};
 use portcullis_interop::a2a::card::signature::payload;
 use portcullis_interop::a2a::egress::{AnswerReader, Inbound, Outgoing, ask};
 use portcullis_interop::a2a::translate::{params::params, result::result};
-use portcullis_interop::a2a::{A2aCall, Binding, Dialect, Edits, Interface, Method, Reply, Version, answer, ingress};
+use portcullis_interop::a2a::{
+    A2aCall, Binding, Change, Dialect, Edits, Interface, Method, Reply, Version, Webhook, answer, ingress,
+};
 use portcullis_interop::frame::jsonrpc::Id;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -142,7 +144,8 @@ fn forwarded(from: Version, to: Interface, params: &str) -> Outgoing {
     let name = Method::SendMessage.name(from).unwrap();
     let body = format!(r#"{{"jsonrpc":"2.0","id":"x","method":"{name}","params":{params}}}"#);
     let read = ingress::read_jsonrpc(&headers(from), None, body.as_bytes()).unwrap();
-    let edited = read.edited(&Edits::default()).unwrap();
+    let webhook = Some(Webhook { url: "https://gate", token: None });
+    let edited = read.edited(&Edits { webhook, ..Edits::default() }).unwrap();
     ask(&to, &read, &edited, 1).unwrap()
 }
 
@@ -179,7 +182,16 @@ fn read_everywhere(raw: &str) {
             let name = method.name(version).unwrap_or_default();
             let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{name}","params":{raw}}}"#);
             if let Ok(call) = ingress::read_jsonrpc(&headers(version), None, body.as_bytes()) {
-                let edited = call.edited(&Edits::default()).unwrap();
+                let webhook = Some(Webhook { url: "https://gate", token: None });
+                let metadata = [("a", "{}")];
+                let edits = Edits {
+                    webhook,
+                    task_id: Change::Put("t"),
+                    context_id: Change::Remove,
+                    metadata: &metadata,
+                    ..Edits::default()
+                };
+                let Ok(edited) = call.edited(&edits) else { continue };
                 for (version, binding) in [
                     (Version::V0_3, Binding::JsonRpc),
                     (Version::V0_3, Binding::HttpJson),

@@ -56,7 +56,8 @@ pub struct Edits<'a> {
     pub task_id: Change<'a>,
     /// The tasks that a message refers to.
     pub reference_task_ids: Option<&'a [String]>,
-    /// Where news go, where the call says so. The client's own credential for its webhook is taken out.
+    /// Where news go, where the call wants any. The client's own credential for its webhook is taken out. Without a webhook of the
+    /// gateway a message asks for no news, and a place for them can't be made.
     pub webhook: Option<Webhook<'a>>,
     /// Members of the message's metadata, as raw JSON. What the client wrote under such a name is replaced.
     pub metadata: &'a [(&'a str, &'a str)],
@@ -132,49 +133,66 @@ impl A2aCall<'_> {
     ///
     /// # Errors
     ///
-    /// [`Kind::InvalidParams`] when there is no object where one must be.
+    /// [`Kind::InvalidParams`] when there is no object where one must be; [`Kind::PushNotSupported`] when a place for news is to be
+    /// made and the gateway has no webhook for it.
     pub fn edited(&self, edits: &Edits<'_>) -> Result<Cow<'_, str>, Failure> {
+        if self.method == Method::CreatePushConfig && edits.webhook.is_none() {
+            return Err(Failure::new(Kind::PushNotSupported, "there is no webhook for the news of this agent"));
+        }
         self.changed(edits).map_err(|problem| Failure::new(Kind::InvalidParams, problem))
     }
 
     fn changed(&self, edits: &Edits<'_>) -> Result<Cow<'_, str>, String> {
-        let mut raw = Cow::Borrowed(self.params.as_ref());
-        for (path, change) in [(self.context_path(), edits.context_id), (self.task_path(), edits.task_id)] {
-            let Some(path) = path else { continue };
-            match change {
-                Change::Keep => {}
-                Change::Remove => raw = Cow::Owned(put(&raw, path, None)?),
-                Change::Put(text) => raw = Cow::Owned(put(&raw, path, Some(quoted(text)))?),
+        let mut params = Object::read(&self.params)?;
+        let is_changed = if self.method.is_sending() {
+            let message = params.raw("message").ok_or("`message` is missing")?.to_owned();
+            let message = edits.applied_to_message(&message)?;
+            let has_message = message.is_some();
+            message.into_iter().for_each(|message| params.set("message", message));
+            let configuration = params.raw("configuration").filter(|raw| raw.starts_with('{')).map(str::to_owned);
+            let configuration = configuration.map(|raw| self.with_webhook(&raw, edits.webhook)).transpose()?.flatten();
+            let has_configuration = configuration.is_some();
+            configuration.into_iter().for_each(|configuration| params.set("configuration", configuration));
+            has_message || has_configuration
+        } else {
+            let context = self.context_path().and_then(<[_]>::first);
+            let task = self.task_path().and_then(<[_]>::first);
+            let mut is_changed = context.is_some_and(|name| edits.context_id.apply(&mut params, name));
+            is_changed |= task.is_some_and(|name| edits.task_id.apply(&mut params, name));
+            if let (Method::CreatePushConfig, Some(webhook)) = (self.method, edits.webhook) {
+                return self.with_place(&params.to_string(), webhook).map(Cow::Owned);
             }
-        }
-        if let Some(ids) = edits.reference_task_ids.filter(|_| self.method.is_sending()) {
-            let ids: Vec<String> = ids.iter().map(|id| quoted(id)).collect();
-            let value = (!ids.is_empty()).then(|| format!("[{}]", ids.join(",")));
-            raw = Cow::Owned(put(&raw, &["message", "referenceTaskIds"], value)?);
-        }
-        if let (Some(webhook), Some(path)) = (edits.webhook, self.push_path())
-            && let Some(config) = member(&raw, path).filter(|config| config.starts_with('{'))
-        {
-            let config = webhook.put_into(config)?;
-            raw = Cow::Owned(if path.is_empty() { config } else { put(&raw, path, Some(config))? });
-        }
-        if self.method.is_sending() {
-            raw = self.without_task_of_webhook(raw)?;
-            for (name, value) in edits.metadata {
-                raw = Cow::Owned(put(&raw, &["message", "metadata", name], Some((*value).to_owned()))?);
-            }
-        }
-        Ok(raw)
+            is_changed
+        };
+        Ok(if is_changed { Cow::Owned(params.to_string()) } else { Cow::Borrowed(&self.params) })
     }
 
-    /// A webhook that comes with a message is for the task that the message makes. An agent might believe that it names another.
-    fn without_task_of_webhook<'p>(&self, raw: Cow<'p, str>) -> Result<Cow<'p, str>, String> {
-        let path = self.push_path().unwrap_or_default();
-        let config = member(&raw, path).filter(|config| member(config, &["taskId"]).is_some());
-        let Some(config) = config.map(Object::read).transpose()? else { return Ok(raw) };
-        let mut config = config;
-        config.remove("taskId");
-        Ok(Cow::Owned(put(&raw, path, Some(config.to_string()))?))
+    /// A configuration with the gateway's webhook in the place of the client's, or without any; none when it has none.
+    fn with_webhook(&self, raw: &str, webhook: Option<Webhook<'_>>) -> Result<Option<String>, String> {
+        let mut configuration = Object::read(raw)?;
+        let name = match self.form() {
+            Version::V0_3 => "pushNotificationConfig",
+            Version::V1_0 => "taskPushNotificationConfig",
+        };
+        let Some(place) = configuration.raw(name).map(str::to_owned) else { return Ok(None) };
+        match webhook.filter(|_| place.starts_with('{')) {
+            Some(webhook) => configuration.set(name, webhook.put_into(&place, true)?),
+            None => {
+                configuration.remove(name);
+            }
+        }
+        Ok(Some(configuration.to_string()))
+    }
+
+    /// The parameters that make a place for news, with the gateway's webhook in it.
+    fn with_place(&self, raw: &str, webhook: Webhook<'_>) -> Result<String, String> {
+        if self.form() == Version::V1_0 {
+            return webhook.put_into(raw, false);
+        }
+        let mut params = Object::read(raw)?;
+        let place = params.raw("pushNotificationConfig").unwrap_or("{}").to_owned();
+        params.set("pushNotificationConfig", webhook.put_into(&place, true)?);
+        Ok(params.to_string())
     }
 
     /// Parameters of this call in the form of another version.
@@ -219,16 +237,63 @@ impl A2aCall<'_> {
     }
 }
 
-impl Webhook<'_> {
-    fn put_into(&self, raw: &str) -> Result<String, String> {
-        let mut config = Object::read(raw)?;
-        config.set("url", quoted(self.url));
-        config.remove("token");
-        config.remove("authentication");
-        if let Some(token) = self.token {
-            config.set("token", quoted(token));
+impl Edits<'_> {
+    /// The message with what the gateway puts in; none when it is nothing.
+    fn applied_to_message(&self, raw: &str) -> Result<Option<String>, String> {
+        let mut message = Object::read(raw)?;
+        let mut is_changed = self.context_id.apply(&mut message, "contextId");
+        is_changed |= self.task_id.apply(&mut message, "taskId");
+        if let Some(ids) = self.reference_task_ids {
+            let ids: Vec<String> = ids.iter().map(|id| quoted(id)).collect();
+            match ids.as_slice() {
+                [] => is_changed |= message.remove("referenceTaskIds"),
+                ids => {
+                    message.set("referenceTaskIds", format!("[{}]", ids.join(",")));
+                    is_changed = true;
+                }
+            }
         }
-        Ok(config.to_string())
+        if !self.metadata.is_empty() {
+            let metadata = message.raw("metadata").filter(|raw| *raw != "null").unwrap_or("{}").to_owned();
+            let mut metadata = Object::read(&metadata)?;
+            metadata.extend(self.metadata.iter().copied());
+            let metadata = metadata.to_string();
+            message.set("metadata", metadata);
+            is_changed = true;
+        }
+        Ok(is_changed.then(|| message.to_string()))
+    }
+}
+
+impl Change<'_> {
+    /// True if anything changed.
+    fn apply(self, object: &mut Object<'_>, name: &'static str) -> bool {
+        match self {
+            Self::Keep => false,
+            Self::Remove => object.remove(name),
+            Self::Put(text) => {
+                object.set(name, quoted(text));
+                true
+            }
+        }
+    }
+}
+
+impl Webhook<'_> {
+    /// A place for news with this webhook. One that comes with a message is for the task that the message makes: an agent
+    /// might believe that it names another.
+    fn put_into(&self, raw: &str, is_nested: bool) -> Result<String, String> {
+        let mut place = Object::read(raw)?;
+        place.set("url", quoted(self.url));
+        place.remove("token");
+        place.remove("authentication");
+        if is_nested {
+            place.remove("taskId");
+        }
+        if let Some(token) = self.token {
+            place.set("token", quoted(token));
+        }
+        Ok(place.to_string())
     }
 }
 
@@ -250,25 +315,6 @@ pub(super) fn member<'a>(raw: &'a str, path: &[&str]) -> Option<&'a str> {
 /// The text at the end of a path of names.
 pub(super) fn text_of(raw: &str, path: &[&str]) -> Option<String> {
     serde_json::from_str(member(raw, path)?).ok()
-}
-
-/// Puts a value at the end of a path, making objects on the way, or takes out what is there.
-fn put(raw: &str, path: &[&str], value: Option<String>) -> Result<String, String> {
-    let Some((name, rest)) = path.split_first() else { return Ok(value.unwrap_or_default()) };
-    let mut object = Object::read(raw)?;
-    let inner = object.raw(name).filter(|raw| *raw != "null");
-    let value = match (rest, inner, value) {
-        ([], _, None) | (_, None, None) => None,
-        ([], _, value) => value,
-        (_, inner, value) => Some(put(inner.unwrap_or("{}"), rest, value)?),
-    };
-    match value {
-        Some(value) => object.set(name, value),
-        None => {
-            object.remove(name);
-        }
-    }
-    Ok(object.to_string())
 }
 
 #[cfg(test)]
@@ -347,6 +393,12 @@ mod tests {
         let edits = Edits { task_id: Change::Put("t2"), webhook: Some(Webhook { url: "g", token: None }), ..edits };
         let edited = call(Version::V1_0, Method::CreatePushConfig, push);
         assert_eq!(edited.edited(&edits).unwrap(), r#"{"taskId":"t2","url":"g"}"#);
+
+        let silent = r#"{"message":{"parts":[]},"configuration":{"pushNotificationConfig":{"url":"u"},"a":1.0}}"#;
+        let silent = call(Version::V0_3, Method::SendMessage, silent).edited(&Edits::default()).unwrap().into_owned();
+        assert_eq!(silent, r#"{"message":{"parts":[]},"configuration":{"a":1.0}}"#);
+        let refused = call(Version::V1_0, Method::CreatePushConfig, push).edited(&Edits::default()).unwrap_err();
+        assert_eq!(refused.kind(), Some(Kind::PushNotSupported));
 
         let untouched = call(Version::V1_0, Method::SendMessage, bare);
         assert!(matches!(untouched.edited(&Edits::default()).unwrap(), Cow::Borrowed(same) if same == bare));
