@@ -188,7 +188,11 @@ mod tests {
             assert_eq!(new[name], Value::Null, "{name}");
         }
 
+        let skill = json!({"id": "s", "name": "n", "y": 2.0, "description": "", "tags": []});
+        assert_eq!(new["skills"], json!([skill]));
+
         let old = served(Some(Version::V0_3));
+        assert_eq!(old["skills"], json!([skill]));
         assert_eq!(
             (&old["url"], &old["preferredTransport"], &old["protocolVersion"]),
             (&json!(url), &json!("JSONRPC"), &json!("0.3.0"))

@@ -6,7 +6,6 @@
 use portcullis_domain::json;
 
 use super::edit::{change, change_each, each, rename, within};
-use super::message::drop_empty;
 use super::push::{place_to_new, place_to_old};
 use super::task::state_of;
 use crate::a2a::state::TaskState;
@@ -238,9 +237,9 @@ fn part_to_old(raw: &str) -> Result<String, String> {
     let old = super::part::to_old(raw)?;
     let mut part = Object::read(&old)?;
     part.remove("kind");
-    for name in ["filename", "mediaType"] {
-        drop_empty(&mut part, name);
-    }
+    // Only a file has a name and a type in this form, and its readers are strict.
+    part.remove("filename");
+    part.remove("mediaType");
     change(&mut part, "data", |data| Ok(format!("{{\"data\":{data}}}")))?;
     change(&mut part, "file", |raw| {
         let mut file = Object::read(raw)?;
@@ -259,4 +258,17 @@ fn alias(object: &mut Object<'_>, old: &str, new: &'static str) -> Result<(), St
     }
     object.set(new, value.into_owned());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_has_no_name_and_no_type_in_this_form() {
+        let new = r#"{"text":"a","filename":"f","mediaType":"text/plain","metadata":{"x":1.0}}"#;
+        assert_eq!(part_to_old(new).unwrap(), r#"{"text":"a","metadata":{"x":1.0}}"#);
+        let new = r#"{"url":"u","filename":"f","mediaType":"text/plain"}"#;
+        assert_eq!(part_to_old(new).unwrap(), r#"{"file":{"mimeType":"text/plain","name":"f","fileWithUri":"u"}}"#);
+    }
 }
