@@ -107,7 +107,7 @@ fn jsonrpc_code(code: Code) -> i64 {
 }
 
 /// What a program may know of a refusal.
-fn details(refusal: &Refusal) -> Object<'static> {
+pub(crate) fn details(refusal: &Refusal) -> Object<'static> {
     let mut details = Object::default();
     details.set("code", quoted(refusal.code.as_str()));
     details.set("retryable", refusal.code.is_retryable().to_string());
@@ -144,7 +144,7 @@ impl fmt::Display for Amount {
 }
 
 /// The sentence for a model, with what it can do about it. What a rule says is said in the rule's own words.
-fn advice(refusal: &Refusal) -> String {
+pub(crate) fn advice(refusal: &Refusal) -> String {
     let message = &refusal.message;
     if refusal.code == Code::Denied {
         return message.clone();

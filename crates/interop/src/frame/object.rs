@@ -40,6 +40,13 @@ impl<'a> Object<'a> {
         self.members.len() < before
     }
 
+    /// Takes a member out and gives its value; a `null` is taken out too, but is none.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Cow<'a, str>> {
+        let place = self.members.iter().position(|(member, _)| member == name)?;
+        let (_, value) = self.members.remove(place);
+        (value != "null").then_some(value)
+    }
+
     /// Takes out the members whose names are not to be kept.
     pub(crate) fn retain(&mut self, mut is_kept: impl FnMut(&str) -> bool) {
         self.members.retain(|(name, _)| is_kept(name));
@@ -117,6 +124,9 @@ mod tests {
         object.set("e", quoted("\"x\""));
         assert!(object.remove("c"));
         assert!(!object.remove("z"));
+        let mut other = object.clone();
+        assert_eq!((other.take("a").as_deref(), other.take("d\n"), other.take("a")), (Some("1.50e0"), None, None));
+        assert_eq!(other.to_string(), r#"{"b":true,"e":"\"x\""}"#);
         assert_eq!(object.to_string(), r#"{"a":1.50e0,"b":true,"d\n":null,"e":"\"x\""}"#);
         assert_eq!((object.raw("a"), object.raw("c")), (Some("1.50e0"), None));
     }

@@ -13,6 +13,12 @@ use portcullis_domain::refusal::{Code, Refusal};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// JSON as the data of an event without a name, on one line: a line break in JSON is mere space, and some clients do not join
+/// the lines of an event.
+pub(crate) fn event(json: &str) -> String {
+    format!("data: {}\n\n", json.trim().replace(['\n', '\r'], " "))
+}
+
 /// One block of the stream, up to and with the empty line that ends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -213,6 +219,11 @@ mod tests {
         ] {
             check(input, expected, rest);
         }
+    }
+
+    #[test]
+    fn json_with_line_breaks_is_one_line_of_an_event() {
+        assert_eq!(event("{\r\n \"a\": \"\\n\"\n}\n"), "data: {   \"a\": \"\\n\" }\n\n");
     }
 
     #[test]
