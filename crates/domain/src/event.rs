@@ -42,6 +42,15 @@ pub enum Event {
     /// A value of a session's scratchpad was written.
     #[serde(rename = "session.state_put")]
     StatePut(session::event::StatePut),
+    /// A session waits for something.
+    #[serde(rename = "session.wait_opened")]
+    WaitOpened(session::event::WaitOpened),
+    /// A wait has ended.
+    #[serde(rename = "session.wait_ended")]
+    WaitEnded(session::event::WaitEnded),
+    /// The end of a wait was accepted by the agent that it is for.
+    #[serde(rename = "session.wait_delivered")]
+    WaitDelivered(session::event::WaitDelivered),
     /// A call may be forwarded.
     #[serde(rename = "call.admitted")]
     CallAdmitted(CallAdmitted),

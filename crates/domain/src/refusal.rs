@@ -36,6 +36,8 @@ pub enum Code {
     IdempotencyKeyReused,
     /// The call was made before, and nobody knows whether it took effect.
     OutcomeUnknown,
+    /// What was waited for came too late, or twice.
+    WaitOver,
     /// Another turn of the session is under way with the same agent.
     TurnUnderWay,
     /// The estimated cost is more than what is left on an account.
@@ -110,6 +112,7 @@ impl Code {
             Self::Conflict => ("conflict", 412, Fault::Caller, false),
             Self::IdempotencyKeyReused => ("idempotency_key_reused", 422, Fault::Caller, false),
             Self::OutcomeUnknown => ("outcome_unknown", 409, Fault::Upstream, false),
+            Self::WaitOver => ("wait_over", 410, Fault::Caller, false),
             Self::TurnUnderWay => ("turn_under_way", 409, Fault::Caller, true),
             Self::BudgetExhausted => ("budget_exhausted", 402, Fault::Rules, false),
             Self::PriceUnknown => ("price_unknown", 402, Fault::Rules, false),

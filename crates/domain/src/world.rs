@@ -15,7 +15,7 @@ use crate::journal::{Entry, StreamId};
 use crate::ledger::Book;
 use crate::policy::{Active, Effect};
 use crate::registry::{Observed, Placements};
-use crate::session::Sessions;
+use crate::session::{Sessions, Waits};
 use crate::time::Timestamp;
 
 /// A call that was admitted and not yet settled.
@@ -43,6 +43,9 @@ pub struct World {
     pub policy: Active,
     /// The accounts.
     pub ledger: Book,
+    /// What sessions wait for.
+    #[serde(default)]
+    pub waits: Waits,
     /// Which replica serves which session.
     #[serde(default)]
     pub placements: Placements,
@@ -72,6 +75,9 @@ impl World {
             | Event::SessionClosed(_)
             | Event::StatePut(_)
             | Event::CallAdmitted(_)
+            | Event::WaitOpened(_)
+            | Event::WaitEnded(_)
+            | Event::WaitDelivered(_)
             | Event::CallSettled(_)
             | Event::CallResolved(_) => {}
         }
@@ -86,8 +92,12 @@ impl World {
             Event::SessionClosed(_) => {
                 self.session.closed(session);
                 self.placements.ended(session);
+                self.waits.closed(session);
             }
             Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq),
+            Event::WaitOpened(event) => self.waits.opened(session, event),
+            Event::WaitEnded(event) => self.waits.ended(session, event, entry.seq),
+            Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
             Event::CallAdmitted(event) => self.admitted(session, event, entry.at),
             Event::CallRefused(CallRefused { .. }) => self.session.counted(session, 0, 1),
             Event::CallSettled(event) => self.settled(session, event, entry),

@@ -12,6 +12,8 @@ use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::{Actor, ServerName};
 use portcullis_domain::journal::Body;
 
+use tokio::sync::Notify;
+
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
 use crate::credential::bearer;
@@ -112,6 +114,7 @@ impl Assembly {
             egress: Egress::new(HttpClient::new()),
             repetitions: Repetitions::default(),
             turns: Turns::default(),
+            deliveries: Notify::new(),
             replicas: Arc::new(Replicas::default()),
             metrics: Metrics::new(),
         };

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod conversation;
 pub mod credential;
+pub mod deliveries;
 pub mod doors;
 pub mod entropy;
 pub mod hydration;

@@ -21,6 +21,8 @@ use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Earlier, Mark, Repetition, Turn};
 use portcullis_interop::llm::chat::{ChatRequest, Round};
 
+use tokio::sync::Notify;
+
 use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::journal::Journal;
@@ -57,6 +59,8 @@ pub struct Gate {
     pub repetitions: Repetitions,
     /// Turns of sessions with agents.
     pub turns: Turns,
+    /// Said when an agent is to be told something.
+    pub deliveries: Notify,
     /// The replicas of agents.
     pub replicas: Arc<Replicas>,
     /// What is counted.

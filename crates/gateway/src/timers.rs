@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::assemble::Assembly;
 use crate::config::Problem;
+use crate::deliveries;
 use crate::life::Gate;
 
 /// How long files are left alone after a change, so that an editor can finish.
@@ -31,6 +32,7 @@ pub async fn run(mut assembly: Assembly, mut hangup: Signal, mut stop: watch::Re
     let mut places = Places::of(&assembly);
     let mut watcher = watch_files(&places, changed.clone());
     let mut looks = 0_u32;
+    tokio::spawn(deliveries::run(assembly.gate.clone(), assembly.clock.clone(), stop.clone()));
     tokio::spawn(probe_replicas(assembly.gate.clone(), stop.clone()));
     loop {
         let due = tokio::select! {

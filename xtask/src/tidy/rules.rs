@@ -124,6 +124,7 @@ const GATEWAY: Border = Border {
                 "listings",
                 "conversation",
                 "hydration",
+                "deliveries",
                 "timers",
                 "assemble",
                 "cli",

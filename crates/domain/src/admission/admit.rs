@@ -6,7 +6,7 @@ use crate::admission::command::{Command, Verdict};
 use crate::admission::open_session::opening;
 use crate::call::{Capability, Door};
 use crate::event::{CallAdmitted, CallRefused, Event};
-use crate::ids::{Actor, CallId, KeyId, SessionId};
+use crate::ids::{Actor, CallId, KeyId, PrincipalName, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::money::Nanodollars;
 use crate::policy::{Decision, Effect};
@@ -158,8 +158,7 @@ impl Admit {
 
     /// The door has recognised the key already, from a copy; here is the truth.
     fn is_known(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
-        let key = world.identity.find(&self.key).filter(|key| key.is_live(at) && key.principal == self.session.owner);
-        key.map(|_| ()).ok_or_else(|| Refusal::new(Code::Unauthenticated, "the key is not valid any more"))
+        check_key(world, &self.key, &self.session.owner, at)
     }
 
     fn is_allowed(&self, world: &World) -> Result<(), Refusal> {
@@ -293,6 +292,16 @@ impl Admit {
     fn draft(&self, stream: StreamId, event: Event, bodies: Vec<Body>) -> Draft<Event> {
         Draft { stream, actor: Actor::Principal(self.session.owner.clone()), event, bodies }
     }
+}
+
+/// Whether the key is still one of that principal.
+///
+/// # Errors
+///
+/// [`Code::Unauthenticated`].
+pub fn check_key(world: &World, key: &KeyId, holder: &PrincipalName, at: Timestamp) -> Result<(), Refusal> {
+    let key = world.identity.find(key).filter(|key| key.is_live(at) && key.principal == *holder);
+    key.map(|_| ()).ok_or_else(|| Refusal::new(Code::Unauthenticated, "the key is not valid any more"))
 }
 
 /// The refusal that a decision stands for when its answer is no.

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::money::Nanodollars;
+use crate::session::wait::{Deliver, End, WaitName};
+use crate::time::Timestamp;
 
 /// The name of a value of the scratchpad, of the same alphabet as a session's name.
 pub type StateKey = crate::ids::SessionName;
@@ -26,4 +28,37 @@ pub struct StatePut {
     pub key: StateKey,
     /// Its version, one more than before, the first one being 1.
     pub version: u64,
+}
+
+/// The session waits for something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitOpened {
+    /// The wait's name.
+    pub name: WaitName,
+    /// What is waited for, in words for people.
+    pub what: String,
+    /// When it expires.
+    pub until: Timestamp,
+    /// Whom its end is told to; none when whoever wants to know asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver: Option<Deliver>,
+}
+
+/// A wait has ended. The body, where there is one, is the event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitEnded {
+    /// The wait's name.
+    pub name: WaitName,
+    /// How it ended.
+    pub end: End,
+    /// The media type of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+}
+
+/// The agent has accepted the end of a wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitDelivered {
+    /// The wait's name.
+    pub name: WaitName,
 }

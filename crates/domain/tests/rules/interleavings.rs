@@ -1,6 +1,6 @@
 //! The laws, one test each. A law looks at every moment of every story: the world before a step, the step, and the world after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_domain::admission::Command;
 use portcullis_domain::digest::Digest;
@@ -12,6 +12,7 @@ use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::Effect;
 use portcullis_domain::refusal::Code;
 use portcullis_domain::session::state::MINTED_PREFIX;
+use portcullis_domain::session::wait::{End, WaitName};
 use portcullis_domain::session::{Earlier, Mark, Origin, Status, Turn};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::{OpenCall, World};
@@ -19,8 +20,8 @@ use proptest::prelude::*;
 
 use super::engine::{Engine, Written, replay};
 use super::steps::{
-    Ask, Done, Step, aimed, call, capability, config, configure, key_id, payload, principal, replica, session, started,
-    steps, take,
+    Ask, Done, Ending, Step, aimed, call, capability, config, configure, key_id, payload, principal, replica, session,
+    started, steps, take, wait_name,
 };
 
 struct Moment<'a> {
@@ -303,6 +304,9 @@ fn acting(moment: &Moment<'_>) -> Option<PrincipalName> {
         Step::Settle { call: number, .. } => {
             moment.before.open_calls.get(&aimed(moment.before, *number)).map(|open| open.session.owner.clone())
         }
+        Step::OpenWait { owner, .. } | Step::EndWait { owner, .. } | Step::NoteDelivery { owner, .. } => {
+            Some(principal(*owner))
+        }
         // An administrator resolves in the name of nobody else than the owner.
         Step::Open { owner, .. }
         | Step::Put { owner, .. }
@@ -402,16 +406,105 @@ fn a_marked_call_is_not_made_again_while_the_first_one_may_have_taken_effect() {
     });
 }
 
+/// What the journal alone says of the waits of a session: when they expire, whether they are told, by which entry they ended and whether that was accepted.
+#[derive(Debug, Default)]
+struct Told {
+    until: u64,
+    is_told: bool,
+    ended: Option<u64>,
+    is_accepted: bool,
+}
+
+#[test]
+fn a_wait_ends_once_in_time_and_is_told_in_order_until_it_was_accepted() {
+    check(|moment| {
+        let mut waits: BTreeMap<(&StreamId, &WaitName), Told> = BTreeMap::new();
+        let mut closed = Vec::new();
+        for Written { entry, .. } in &moment.engine.written {
+            match &entry.event {
+                Event::WaitOpened(event) => {
+                    assert!(entry.at < event.until, "it was over before it began");
+                    let told = Told { until: event.until.0, is_told: event.deliver.is_some(), ..Told::default() };
+                    assert!(waits.insert((&entry.stream, &event.name), told).is_none(), "{} twice", event.name);
+                }
+                Event::WaitEnded(event) => {
+                    let wait = waits.get_mut(&(&entry.stream, &event.name)).unwrap();
+                    assert_eq!(wait.ended, None, "{} ended twice", event.name);
+                    assert_eq!(event.end != End::Expired, entry.at.0 < wait.until || event.end == End::Cancelled);
+                    wait.ended = Some(entry.seq);
+                    wait.is_told &= event.end != End::Cancelled;
+                }
+                Event::WaitDelivered(event) => {
+                    let wait = waits.get_mut(&(&entry.stream, &event.name)).unwrap();
+                    assert!(wait.ended.is_some() && wait.is_told && !wait.is_accepted, "{:?}", event.name);
+                    wait.is_accepted = true;
+                }
+                Event::SessionClosed(_) => closed.push(&entry.stream),
+                Event::KeyCreated(_)
+                | Event::KeyRevoked(_)
+                | Event::PolicyActivated(_)
+                | Event::ToolsObserved(_)
+                | Event::Granted(_)
+                | Event::SessionOpened(_)
+                | Event::StatePut(_)
+                | Event::CallAdmitted(_)
+                | Event::CallRefused(_)
+                | Event::CallSettled(_)
+                | Event::CallResolved(_) => {}
+            }
+        }
+        let mut expected: BTreeMap<&StreamId, (u64, &WaitName)> = BTreeMap::new();
+        for ((stream, name), wait) in &waits {
+            if let Some(seq) = wait.ended.filter(|_| wait.is_told && !wait.is_accepted && !closed.contains(stream)) {
+                let first = expected.entry(stream).or_insert((seq, name));
+                *first = (*first).min((seq, name));
+            }
+        }
+        let expected: Vec<_> = expected.into_iter().map(|(stream, (_, name))| (stream.clone(), name.clone())).collect();
+        let told = moment.engine.world.waits.to_tell();
+        let told: Vec<_> = told.map(|(session, name, _)| (StreamId::Session(session.clone()), name.clone())).collect();
+        assert_eq!(told, expected);
+    });
+}
+
+#[test]
+fn a_wait_of_days_is_over_when_its_time_has_come_and_not_before() {
+    const DAY_US: u64 = 86_400_000_000;
+    let mut engine = started();
+    let open = Step::OpenWait { owner: 0, name: 0, wait: 0, until: 2 * DAY_US, is_told: true };
+    assert!(matches!(take(&mut engine, &open), Done::Else));
+    let id = session(0, 0);
+    let overdue = |engine: &Engine| engine.world.waits.overdue(Timestamp(engine.now)).count();
+    take(&mut engine, &Step::Wait { micros: DAY_US });
+    assert_eq!(overdue(&engine), 0);
+    let expire = Step::EndWait { owner: 0, name: 0, wait: 0, end: Ending::Expired };
+    assert!(matches!(take(&mut engine, &expire), Done::Refused(Code::Conflict)));
+    take(&mut engine, &Step::Wait { micros: DAY_US });
+    assert_eq!(overdue(&engine), 1);
+    // Nobody has noticed yet, and the letter is late all the same.
+    let event = Step::EndWait { owner: 0, name: 0, wait: 0, end: Ending::Event(1) };
+    assert!(matches!(take(&mut engine, &event), Done::Refused(Code::WaitOver)));
+    assert!(matches!(take(&mut engine, &expire), Done::Else));
+    assert_eq!((overdue(&engine), engine.world.waits.to_tell().count()), (0, 1));
+    take(&mut engine, &Step::NoteDelivery { owner: 0, name: 0, wait: 0 });
+    assert_eq!(engine.world.waits.to_tell().count(), 0);
+    assert!(engine.world.waits.find(&id, &wait_name(0)).unwrap().is_done);
+}
+
 #[test]
 fn the_turns_of_a_session_with_an_agent_come_one_after_the_other() {
     check(|moment| {
-        let mut under_way = BTreeMap::new();
+        // A call's number may be given again once it is settled: its last admission counts.
+        let mut admitted = BTreeMap::new();
         for Written { entry, .. } in &moment.engine.written {
-            let Event::CallAdmitted(event) = &entry.event else { continue };
-            if event.is_turn && moment.engine.world.open_calls.contains_key(&event.call) {
-                let other = under_way.insert((&entry.stream, &event.capability), event.call);
-                assert!(other.is_none_or(|other| other == event.call), "{} with {}", entry.stream, event.capability);
+            if let Event::CallAdmitted(event) = &entry.event {
+                admitted.insert(event.call, (event.is_turn, &entry.stream, &event.capability));
             }
+        }
+        let mut under_way = BTreeSet::new();
+        for call in moment.engine.world.open_calls.keys() {
+            let (is_turn, stream, capability) = admitted[call];
+            assert!(!is_turn || under_way.insert((stream, capability)), "{stream} with {capability}");
         }
         if let (Step::Admit(ask), Done::Refused(Code::TurnUnderWay)) = (moment.step, moment.done) {
             let is_open =
@@ -472,6 +565,7 @@ fn the_stories_reach_every_corner() {
         match (moment.step, moment.done) {
             (Step::Admit(_), Done::Refused(code)) => count(code.to_string()),
             (Step::Admit(_), Done::Admitted(_)) => count("admitted".to_owned()),
+            (Step::EndWait { .. }, Done::Refused(Code::WaitOver)) => count("wait_over".to_owned()),
             (_, Done::Again(Earlier::Open(_))) => count("again while open".to_owned()),
             (_, Done::Again(Earlier::Done(_))) => count("again when done".to_owned()),
             (Step::Settle { .. }, Done::Settled(_)) => count("settled".to_owned()),
@@ -479,6 +573,9 @@ fn the_stories_reach_every_corner() {
             _ => {}
         }
         for Written { entry, .. } in moment.written {
+            if matches!(entry.event, Event::WaitDelivered(_)) {
+                count("a wait was delivered".to_owned());
+            }
             let Event::CallSettled(event) = &entry.event else { continue };
             if event.overrun != Nanodollars::ZERO {
                 count("overrun".to_owned());
@@ -496,6 +593,8 @@ fn the_stories_reach_every_corner() {
         "recovered",
         "denied",
         "again while open",
+        "wait_over",
+        "a wait was delivered",
         "turn_under_way",
         "upstream_failed",
         "again when done",

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use portcullis_domain::admission::{
-    Admit, Admitted, CloseSession, Configure, CreateKey, ObserveTools, OpenSession, Passed, PutState, Receipt,
-    ResolveCall, RevokeKey, Settle,
+    Admit, Admitted, CloseSession, Configure, CreateKey, EndWait, NoteDelivery, ObserveTools, OpenSession, OpenWait,
+    Passed, PutState, Receipt, ResolveCall, RevokeKey, Settle,
 };
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::digest::Digest;
@@ -18,6 +18,7 @@ use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::{Decision, Effect};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
+use portcullis_domain::session::wait::{End, WaitName};
 use portcullis_domain::session::{Earlier, Expected, Mark, Origin, Repetition, Turn};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
@@ -33,6 +34,9 @@ const GRANTS: [u64; 2] = [400, 120];
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Admit(Ask),
+    OpenWait { owner: u8, name: u8, wait: u8, until: u64, is_told: bool },
+    EndWait { owner: u8, name: u8, wait: u8, end: Ending },
+    NoteDelivery { owner: u8, name: u8, wait: u8 },
     Resolve { owner: u8, name: u8, call: u8, is_done: bool },
     Settle { call: u8, outcome: Outcome, cost: Option<u64> },
     Open { owner: u8, name: u8, origin: Origin, budget: Option<u64> },
@@ -45,6 +49,13 @@ pub(super) enum Step {
     Wait { micros: u64 },
     Sync,
     Crash { is_batch_lost: bool },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ending {
+    Event(u8),
+    Expired,
+    Cancelled,
 }
 
 #[derive(Debug, Clone)]
@@ -107,6 +118,11 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => ask().prop_map(Step::Admit),
         10 => (0..24_u8, outcome(), amount()).prop_map(|(call, outcome, cost)| Step::Settle { call, outcome, cost }),
+        3 => (0..2_u8, 0..2_u8, 0..2_u8, 0..60_u64, prop::bool::weighted(0.8))
+            .prop_map(|(owner, name, wait, until, is_told)| Step::OpenWait { owner, name, wait, until, is_told }),
+        5 => (0..2_u8, 0..2_u8, 0..2_u8, ending())
+            .prop_map(|(owner, name, wait, end)| Step::EndWait { owner, name, wait, end }),
+        4 => (0..2_u8, 0..2_u8, 0..2_u8).prop_map(|(owner, name, wait)| Step::NoteDelivery { owner, name, wait }),
         2 => (0..3_u8, name(), 0..12_u8, any::<bool>())
             .prop_map(|(owner, name, call, is_done)| Step::Resolve { owner, name, call, is_done }),
         1 => (0..3_u8, name(), origin(), amount())
@@ -165,6 +181,10 @@ fn turn() -> impl Strategy<Value = Turn> {
     prop::sample::select(vec![Turn::Beside, Turn::Waiting, Turn::Now])
 }
 
+fn ending() -> impl Strategy<Value = Ending> {
+    prop_oneof![4 => (0..2_u8).prop_map(Ending::Event), 2 => Just(Ending::Expired), 1 => Just(Ending::Cancelled)]
+}
+
 fn marked() -> impl Strategy<Value = Marked> {
     (0..2_u8, any::<bool>(), any::<bool>()).prop_map(|(number, has_key, is_harmless)| Marked {
         number,
@@ -219,6 +239,32 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
             Passed::New(admitted) => Done::Admitted(admitted),
             Passed::Again(earlier) => Done::Again(earlier),
         }),
+        Step::OpenWait { owner, name, wait, until, is_told } => {
+            let deliver = is_told.then(|| ("adjuster".parse().unwrap(), "/resume".to_owned()));
+            let open = OpenWait {
+                session: session(*owner, *name),
+                key: key_id(*owner),
+                session_budget: None,
+                name: wait_name(*wait),
+                what: "a letter".to_owned(),
+                until: Timestamp(engine.now + until),
+                deliver,
+            };
+            done(engine.run(&open), |()| Done::Else)
+        }
+        Step::EndWait { owner, name, wait, end } => {
+            let (end, event) = match end {
+                Ending::Event(id) => (End::Event(format!("event-{id}")), Some((None, body("{}")))),
+                Ending::Expired => (End::Expired, None),
+                Ending::Cancelled => (End::Cancelled, None),
+            };
+            let (session, name) = (session(*owner, *name), wait_name(*wait));
+            done(engine.run(&EndWait { session, name, by: Actor::Gateway, end, event }), |_| Done::Else)
+        }
+        Step::NoteDelivery { owner, name, wait } => {
+            engine.run(&NoteDelivery { session: session(*owner, *name), name: wait_name(*wait) });
+            Done::Else
+        }
         Step::Resolve { owner, name, call: number, is_done } => {
             let (session, result) = (session(*owner, *name), is_done.then(|| body("result")));
             done(engine.run(&ResolveCall { session, call: call(*number), by: principal(2), result }), |()| Done::Else)
@@ -307,6 +353,10 @@ pub(super) fn capability(ask: &Ask) -> Capability {
         Some(_) => Capability::new(Kind::Agent, "adjuster"),
         None => Capability::new(Kind::Model, "gpt"),
     }
+}
+
+pub(super) fn wait_name(number: u8) -> WaitName {
+    format!("wait-{number}").parse().unwrap()
 }
 
 pub(super) fn replica(number: u8) -> Replica {

@@ -10,6 +10,7 @@ pub mod agents;
 pub mod answer;
 pub mod arrived;
 pub mod caller;
+pub mod events;
 pub mod mcp;
 pub mod openai;
 pub mod path;

@@ -8,11 +8,12 @@ use http::{Method, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use portcullis_domain::refusal::{Code, Fault, Refusal};
+use portcullis_domain::session::wait::EVENT_LIMIT_BYTES;
 use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::{admin, agents, caller, mcp, openai, path};
+use crate::doors::{admin, agents, caller, events, mcp, openai, path};
 
 /// What OpenAI's clients look at before they try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -40,6 +41,13 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         (&Method::GET, "/healthz") => return answer::whole(200, "text/plain", "ok\n"),
         (&Method::GET, "/readyz") => return admin::health::ready(&doors.gate).await,
         _ => {}
+    }
+    if let Some(token) = path.strip_prefix(events::PATH).filter(|_| head.method == Method::POST) {
+        let taken = async {
+            let body = read_body(body, EVENT_LIMIT_BYTES).await?;
+            events::take(doors, token, &head.headers, body).await
+        };
+        return taken.await.unwrap_or_else(|refusal| refuse_as(Language::Api, &refusal));
     }
     let arrived = async {
         let caller = caller::authenticate(&head.headers, &doors.gate.journal.keys(), doors.clock.now())?;

@@ -22,8 +22,9 @@ const TOKEN: &str = "tok-agent-1d5a";
 /// - `POST /run` answers with its name, the turn's number and the placement's, `POST /wait` the same once it is released;
 /// - `POST /hydrate` gives it the count of a session, from the state's value `turns`;
 /// - `GET /stream` sends three events, `GET /break` sends one and breaks off, `POST /echo` says what it was sent, `POST /hang` never answers;
+/// - `POST /resume` takes what a wait came to, unless it is ill;
 /// - `GET /healthz` says whether it is well.
-struct Replica {
+pub(crate) struct Replica {
     port: u16,
     memory: Arc<Memory>,
     runtime: Option<Runtime>,
@@ -35,6 +36,8 @@ struct Memory {
     released: (Mutex<bool>, Condvar),
     is_ill: Mutex<bool>,
     waiting: Mutex<usize>,
+    /// What was posted to `/resume`: the delivery and the message.
+    told: Mutex<Vec<(String, Value)>>,
 }
 
 fn held<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -42,7 +45,7 @@ fn held<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Replica {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut replica = Self { port: listener.local_addr().unwrap().port(), memory: Arc::default(), runtime: None };
         drop(listener);
@@ -51,7 +54,7 @@ impl Replica {
     }
 
     /// Lives, or lives again, without any memory of before.
-    async fn live(&mut self) {
+    pub(crate) async fn live(&mut self) {
         self.memory = Arc::default();
         let (memory, url, port) = (self.memory.clone(), self.url(), self.port);
         let runtime = Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
@@ -64,14 +67,23 @@ impl Replica {
         self.runtime = Some(runtime);
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         *held(&self.memory.released.0) = true;
         self.memory.released.1.notify_all();
         self.runtime.take().unwrap().shutdown_background();
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn make_ill(&self, is_ill: bool) {
+        *held(&self.memory.is_ill) = is_ill;
+    }
+
+    /// What it was told by deliveries.
+    pub(crate) fn told(&self) -> Vec<(String, Value)> {
+        held(&self.memory.told).clone()
     }
 
     fn release(&self) {
@@ -119,6 +131,12 @@ fn answer(name: &str, memory: &Memory, request: &Received) -> Vec<Vec<u8>> {
             let turns = state.iter().find(|value| value["key"] == "turns").and_then(|value| value["value"].as_u64());
             held(&memory.sessions).insert(session, turns.unwrap_or(0));
             remembered
+        }
+        "/resume" if *held(&memory.is_ill) => return vec![whole(500, "", "{}")],
+        "/resume" => {
+            let delivery = header(request, "portcullis-delivery").unwrap_or_default().to_owned();
+            held(&memory.told).push((delivery, request.json()));
+            json!({})
         }
         "/echo" => json!({"head": request.head, "body": String::from_utf8_lossy(&request.body)}),
         "/busy" => return vec![whole(503, "retry-after: 1\r\n", "{}")],
@@ -183,7 +201,7 @@ impl Agents {
     }
 }
 
-fn config(replicas: &[Replica], more: &str) -> String {
+pub(crate) fn config(replicas: &[Replica], more: &str) -> String {
     let urls: Vec<String> = replicas.iter().map(|replica| format!("'{}'", replica.url())).collect();
     let setup = Setup { models: "{}".to_owned(), servers: "{}".to_owned(), ..Setup::default() };
     let agents = format!("  agents: {{ counter: {{ replicas: [{}], token: '{TOKEN}'{more} }} }}\n", urls.join(", "));
@@ -393,7 +411,7 @@ async fn a_replica_that_drains_or_is_ill_gets_no_new_turns() {
     agents.gateway.configure(&config(&agents.replicas, ", hydrate: /hydrate, health: /healthz"));
     agents.gateway.reload().await;
     assert_eq!(agents.run("claim-1").await, json!({"replica": after["replica"], "turns": 2, "fence": 2}));
-    *held(&agents.replica(&after).memory.is_ill) = true;
+    agents.replica(&after).make_ill(true);
     let has_moved = || async { agents.run("claim-1").await["replica"] == before["replica"] };
     wait_until("the session has left the replica that is ill", LIMIT, has_moved).await.unwrap();
     agents.gateway.finish().await;

@@ -32,3 +32,4 @@ mod mcp;
 mod money;
 mod once;
 mod sessions;
+mod waits;

@@ -86,6 +86,10 @@ fn kind(code: Code) -> Option<Kind> {
         | Code::SessionClosed
         | Code::CapabilityNotFound
         | Code::Conflict
+        | Code::IdempotencyKeyReused
+        | Code::OutcomeUnknown
+        | Code::WaitOver
+        | Code::TurnUnderWay
         | Code::BudgetExhausted
         | Code::PriceUnknown
         | Code::TooLarge

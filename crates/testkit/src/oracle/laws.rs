@@ -11,8 +11,9 @@ use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::Code;
-use portcullis_domain::session::event::StatePut;
+use portcullis_domain::session::event::{StatePut, WaitEnded, WaitOpened};
 use portcullis_domain::session::once::Done;
+use portcullis_domain::session::wait::End;
 use portcullis_domain::session::{Earlier, Status};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
@@ -85,6 +86,9 @@ impl Laws {
             | Event::SessionClosed(_)
             | Event::StatePut(_)
             | Event::CallAdmitted(_)
+            | Event::WaitOpened(_)
+            | Event::WaitEnded(_)
+            | Event::WaitDelivered(_)
             | Event::CallSettled(_)
             | Event::CallResolved(_) => self.problems.push("it belongs to a session and stands outside".to_owned()),
         }
@@ -98,8 +102,11 @@ impl Laws {
         self.must(is_opening || status.is_some(), || "the session was never opened".to_owned());
         self.must(is_aftermath || status != Some(Status::Closed), || "the session was closed before".to_owned());
         let is_owner = entry.actor == Actor::Principal(session.owner.clone());
-        let may_be_another = matches!(entry.event, Event::SessionClosed(_) | Event::CallResolved(_))
-            || (matches!(entry.event, Event::CallSettled(_) | Event::Granted(_)) && entry.actor == Actor::Gateway);
+        let may_be_another = matches!(
+            entry.event,
+            Event::SessionClosed(_) | Event::CallResolved(_) | Event::WaitEnded(_) | Event::WaitDelivered(_)
+        ) || (matches!(entry.event, Event::CallSettled(_) | Event::Granted(_))
+            && entry.actor == Actor::Gateway);
         self.must(is_owner || may_be_another, || {
             let actor = match &entry.actor {
                 Actor::Gateway => "the gateway".to_owned(),
@@ -111,6 +118,13 @@ impl Laws {
             Event::SessionOpened(_) => self.must(status.is_none(), || "the session was opened before".to_owned()),
             Event::SessionClosed(_) => {}
             Event::StatePut(event) => self.state_put(session, event, entry),
+            Event::WaitOpened(event) => self.wait_opened(session, event, entry),
+            Event::WaitEnded(event) => self.wait_ended(session, event, entry),
+            Event::WaitDelivered(event) => {
+                let wait = self.world.waits.find(session, &event.name);
+                let is_due = wait.is_some_and(|wait| wait.end.is_some() && !wait.is_done);
+                self.must(is_due, || format!("wait `{}` was not to be delivered", event.name));
+            }
             Event::CallAdmitted(event) => self.call_admitted(session, event, entry),
             Event::CallRefused(event) => {
                 self.must(event.session.is_none(), || "a refusal in a session names another".to_owned());
@@ -136,6 +150,26 @@ impl Laws {
     fn key_revoked(&mut self, event: &KeyRevoked) {
         let is_held = self.world.identity.find(&event.key).is_some_and(|key| key.revoked_at.is_none());
         self.must(is_held, || format!("key `{}` was not issued, or was taken back before", event.key));
+    }
+
+    fn wait_opened(&mut self, session: &SessionId, event: &WaitOpened, entry: &Entry<Event>) {
+        let is_new = self.world.waits.find(session, &event.name).is_none();
+        self.must(is_new && entry.at < event.until, || format!("wait `{}` is there, or was over at once", event.name));
+    }
+
+    fn wait_ended(&mut self, session: &SessionId, event: &WaitEnded, entry: &Entry<Event>) {
+        let wait = self.world.waits.find(session, &event.name).cloned();
+        let is_lawful = wait.is_some_and(|wait| {
+            wait.end.is_none()
+                && match event.end {
+                    End::Event(_) => entry.at < wait.until && entry.bodies.len() == 1,
+                    End::Expired => entry.at >= wait.until && entry.bodies.is_empty(),
+                    End::Cancelled => entry.bodies.is_empty(),
+                }
+        });
+        self.must(is_lawful, || {
+            format!("wait `{}` had ended, was never opened, or ends at the wrong time", event.name)
+        });
     }
 
     fn state_put(&mut self, session: &SessionId, event: &StatePut, entry: &Entry<Event>) {
@@ -346,6 +380,9 @@ fn accounts(entry: &Entry<Event>) -> Vec<Account> {
             | Event::CallSettled(_)
             | Event::CallRefused(_)
             | Event::CallResolved(_)
+            | Event::WaitOpened(_)
+            | Event::WaitEnded(_)
+            | Event::WaitDelivered(_)
             | Event::KeyCreated(_)
             | Event::KeyRevoked(_)
             | Event::PolicyActivated(_)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use portcullis_domain::refusal::{Code, Refusal};
 
-use crate::doors::admin::{health, identity, ledger, resolve, session, state};
+use crate::doors::admin::{health, identity, ledger, resolve, session, state, wait};
 use crate::doors::answer::Answer;
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::path::decoded;
@@ -28,6 +28,14 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::DELETE, ["api", "v1", "sessions", id]) => session::close(gate, &arrived.caller, id).await,
         (&Method::POST, ["api", "v1", "sessions", id, "calls", call, "resolve"]) => {
             resolve::call(gate, &arrived, id, call).await
+        }
+        (&Method::GET, ["api", "v1", "sessions", id, "waits"]) => wait::list(gate, &arrived.caller, id).await,
+        (&Method::POST, ["api", "v1", "sessions", id, "waits"]) => wait::open(doors, &arrived, id).await,
+        (&Method::DELETE, ["api", "v1", "sessions", id, "waits", name]) => {
+            wait::cancel(gate, &arrived.caller, id, name).await
+        }
+        (&Method::POST, ["api", "v1", "sessions", id, "waits", name, "events"]) => {
+            wait::event(gate, &arrived, id, name).await
         }
         (&Method::GET, ["api", "v1", "sessions", id, "history"]) => session::history(gate, &arrived.caller, id).await,
         (&Method::GET, ["api", "v1", "sessions", id, "entries"]) => session::entries(gate, &arrived, id).await,

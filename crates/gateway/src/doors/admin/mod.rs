@@ -10,5 +10,6 @@ pub mod ledger;
 pub mod resolve;
 pub mod session;
 pub mod state;
+pub mod wait;
 
 pub use enter::enter;

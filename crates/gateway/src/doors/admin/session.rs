@@ -32,6 +32,9 @@ struct Shown {
     calls: u64,
     refused: u64,
     account: ShownBalance,
+    /// What it waits for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting_for: Vec<String>,
     /// Calls of which nobody knows whether they took effect.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unknown_calls: Vec<String>,
@@ -68,6 +71,12 @@ fn shown(world: &World, id: &SessionId, session: &Session) -> Shown {
         calls: session.calls,
         refused: session.refused,
         account: ShownBalance::of(&account, &world.ledger.balance(&account)),
+        waiting_for: world
+            .waits
+            .of(id)
+            .filter(|(_, wait)| wait.end.is_none())
+            .map(|(_, wait)| wait.what.clone())
+            .collect(),
         unknown_calls: session.once.all_unknown().map(|call| call.to_string()).collect(),
     }
 }

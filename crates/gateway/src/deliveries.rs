@@ -1,0 +1,254 @@
+//! Telling agents how waits ended: at least once, in the order in which they ended, until the agent accepts.
+//!
+//! Everything that must not be forgotten is in the journal; only how often was tried, and when to try again, is kept here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Request, Response};
+use portcullis_domain::admission::{EndWait, NoteDelivery};
+use portcullis_domain::call::Door;
+use portcullis_domain::event::{Event, Outcome};
+use portcullis_domain::ids::{Actor, SessionId};
+use portcullis_domain::journal::StreamId;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::Origin;
+use portcullis_domain::session::wait::{Deliver, End, Wait, WaitName};
+use portcullis_domain::time::Timestamp;
+use portcullis_interop::frame::http::write_response;
+use serde_json::{Value, json};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::asking::Asking;
+use crate::clock::Clock;
+use crate::life::Gate;
+use crate::life::agent::{Replied, Reply, Wish, settle};
+use crate::repetition::Patience;
+
+/// How often it is looked what is due, if nobody says that something is.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long after a first failure it is tried again; twice as long after each further one.
+const BACK_OFF_US: u64 = 1_000_000;
+/// The longest pause between two attempts.
+const BACK_OFF_LIMIT_US: u64 = 300 * 1_000_000;
+/// The most deliveries at a time.
+const DELIVERIES_LIMIT: usize = 64;
+/// How long a delivery waits for the session's turn.
+const TURN_WAIT: Duration = Duration::from_secs(60);
+/// How much of an agent's answer to a delivery is kept, in bytes.
+const KEPT_LIMIT_BYTES: usize = 64 << 10;
+/// Which delivery it is: the same in every attempt.
+const DELIVERY: HeaderName = HeaderName::from_static("portcullis-delivery");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+type Name = (SessionId, WaitName);
+
+/// What is to be delivered.
+struct Due {
+    session: SessionId,
+    name: WaitName,
+    wait: Wait,
+}
+
+/// When it is tried next.
+#[derive(Clone, Copy)]
+struct Attempts {
+    failed: u32,
+    next: Timestamp,
+}
+
+/// Expires waits and delivers their ends, until `stop` says so.
+pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiver<bool>) {
+    let mut attempts: HashMap<Name, Attempts> = HashMap::new();
+    let mut under_way: JoinSet<(Name, bool)> = JoinSet::new();
+    let mut busy: Vec<SessionId> = Vec::new();
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            Some(Ok((name, is_accepted))) = under_way.join_next() => {
+                busy.retain(|session| *session != name.0);
+                note(&mut attempts, name, is_accepted, clock.now());
+            }
+            () = gate.deliveries.notified() => {}
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+        }
+        let now = clock.now();
+        expire(&gate, now).await;
+        for due in due(&gate).await {
+            let name = (due.session.clone(), due.name.clone());
+            let is_early = attempts.get(&name).is_some_and(|attempts| attempts.next > now);
+            if is_early || busy.contains(&due.session) || under_way.len() >= DELIVERIES_LIMIT {
+                continue;
+            }
+            busy.push(due.session.clone());
+            let gate = gate.clone();
+            under_way.spawn(async move { (name, deliver(&gate, due).await) });
+        }
+    }
+}
+
+fn note(attempts: &mut HashMap<Name, Attempts>, name: Name, is_accepted: bool, now: Timestamp) {
+    if is_accepted {
+        attempts.remove(&name);
+        return;
+    }
+    let entry = attempts.entry(name).or_insert(Attempts { failed: 0, next: now });
+    let pause = BACK_OFF_US.saturating_mul(1 << entry.failed.min(20)).min(BACK_OFF_LIMIT_US);
+    *entry = Attempts { failed: entry.failed + 1, next: Timestamp(now.0.saturating_add(pause)) };
+}
+
+async fn expire(gate: &Gate, now: Timestamp) {
+    let overdue = gate.journal.read(move |world| {
+        let overdue = world.waits.overdue(now).take(DELIVERIES_LIMIT);
+        overdue.map(|(session, name)| (session.clone(), name.clone())).collect::<Vec<_>>()
+    });
+    for (session, name) in overdue.await.unwrap_or_default() {
+        let end = EndWait { session, name, by: Actor::Gateway, end: End::Expired, event: None };
+        // One that has ended meanwhile says so, and is no fault.
+        if let Ok(Err(refusal)) = gate.journal.execute(end).await {
+            tracing::debug!(%refusal, "a wait did not expire");
+        }
+    }
+}
+
+async fn due(gate: &Gate) -> Vec<Due> {
+    let due = gate.journal.read(|world| {
+        let of = |(session, name, wait): (&SessionId, &WaitName, &Wait)| Due {
+            session: session.clone(),
+            name: name.clone(),
+            wait: wait.clone(),
+        };
+        world.waits.to_tell().map(of).collect::<Vec<_>>()
+    });
+    due.await.unwrap_or_default()
+}
+
+/// One attempt; whether the agent has accepted.
+async fn deliver(gate: &Gate, due: Due) -> bool {
+    let (Some(deliver), Some((end, seq))) = (&due.wait.deliver, &due.wait.end) else { return false };
+    let attempt = async {
+        let body = message(gate, &due, end, *seq).await?;
+        let reply = post(gate, &due, deliver, body).await?;
+        let status = take(gate, reply).await?;
+        if !status.is_success() {
+            return Err(Refusal::new(Code::UpstreamFailed, format!("the agent answered {status}")));
+        }
+        let (session, name) = (due.session.clone(), due.name.clone());
+        gate.journal.execute(NoteDelivery { session, name }).await?;
+        Ok(())
+    };
+    let outcome = attempt.await;
+    if let Err(refusal) = &outcome {
+        tracing::info!(session = %due.session, wait = %due.name, %refusal, "a delivery was not accepted and is tried again");
+    }
+    outcome.is_ok()
+}
+
+/// What the agent is told.
+async fn message(gate: &Gate, due: &Due, end: &End, seq: u64) -> Result<Bytes, Refusal> {
+    let stream = StreamId::Session(due.session.clone());
+    let gone = || Refusal::new(Code::NotFound, "the entry of the wait's end is missing");
+    let placed = gate.journal.entries(&stream, seq.saturating_sub(1), 1).await?.pop().ok_or_else(gone)?;
+    let Event::WaitEnded(ended) = &placed.entry.event else { return Err(gone()) };
+    let mut message = json!({
+        "session": due.session.name, "wait": due.name, "for": due.wait.what, "at": placed.entry.at.to_string(),
+    });
+    let (kind, more) = match end {
+        End::Expired => ("expired", Value::Null),
+        End::Cancelled => ("cancelled", Value::Null),
+        End::Event(id) => {
+            let body = gate.journal.body(&stream, placed.position, 0).await?.unwrap_or_default();
+            ("event", event(id, ended.content_type.as_deref(), &body))
+        }
+    };
+    if let Some(members) = message.as_object_mut() {
+        members.insert("type".to_owned(), json!(kind));
+        if !more.is_null() {
+            members.insert("event".to_owned(), more);
+        }
+    }
+    Ok(message.to_string().into())
+}
+
+/// JSON as it is; anything else in Base64.
+fn event(id: &str, content_type: Option<&str>, body: &[u8]) -> Value {
+    match serde_json::from_slice::<Value>(body) {
+        Ok(data) => json!({"id": id, "content_type": content_type, "data": data}),
+        Err(_) => json!({"id": id, "content_type": content_type, "data_base64": STANDARD.encode(body)}),
+    }
+}
+
+async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<Reply, Refusal> {
+    let agent = gate.snapshot.load().agent_for(&due.session.owner, deliver.agent.as_str())?;
+    let delivery = format!("{}/{}", due.session, due.name);
+    let mut request = Request::post(deliver.path.as_str())
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .body(body)
+        .map_err(|error| Refusal::new(Code::InvalidRequest, error.to_string()))?;
+    for name in [DELIVERY, IDEMPOTENCY_KEY] {
+        let value = HeaderValue::from_str(&delivery);
+        request
+            .headers_mut()
+            .insert(name, value.map_err(|error| Refusal::new(Code::InvalidRequest, error.to_string()))?);
+    }
+    let asking =
+        Asking { key: deliver.key.clone(), session: due.session.clone(), origin: Origin::Named, door: Door::Http };
+    let (stays, gone) = oneshot::channel::<()>();
+    let (stays, listens) = (Arc::new(stays), Arc::new(()));
+    // Without a key of its own: that an attempt's outcome is unknown is the reason to try again, not one to stop.
+    let patience = Patience { key: None, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
+    let replied = gate.call_agent(&asking, &agent, Wish { request, patience, turn: Some(TURN_WAIT) }).await?;
+    drop((stays, listens));
+    match replied {
+        Replied::Fresh(reply) => Ok(*reply),
+        Replied::Recorded(..) => Err(Refusal::new(Code::Conflict, "a delivery has no key of its own")),
+    }
+}
+
+/// Reads the agent's answer to its end and settles the call.
+async fn take(gate: &Gate, mut reply: Reply) -> Result<http::StatusCode, Refusal> {
+    let mut kept = BytesMut::new();
+    let end = loop {
+        match reply.answer.body.next().await {
+            Ok(Some(piece)) if kept.len() + piece.len() <= KEPT_LIMIT_BYTES => kept.extend_from_slice(&piece),
+            Ok(Some(_)) => {}
+            Ok(None) => break Ok(()),
+            Err(fault) => break Err(fault),
+        }
+    };
+    if let Err(fault) = end {
+        gate.settle(settle(reply.call, Outcome::Unknown, None)).await?;
+        return Err(fault.refusal("the agent"));
+    }
+    let mut response = Response::new(kept.freeze());
+    *response.status_mut() = reply.answer.status;
+    gate.settle(settle(reply.call, Outcome::Completed, Some(write_response(&response)))).await?;
+    Ok(reply.answer.status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_a_limit_and_is_forgotten_when_the_agent_accepts() {
+        let (mut attempts, name): (_, Name) =
+            (HashMap::new(), ("ann:claim-1".parse().unwrap(), "letter".parse().unwrap()));
+        let mut now = Timestamp(7);
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            note(&mut attempts, name.clone(), false, now);
+            pauses.push((attempts[&name].next.0 - now.0) / 1_000_000);
+            now = attempts[&name].next;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+        note(&mut attempts, name, true, now);
+        assert!(attempts.is_empty());
+    }
+}
