@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::{AgentName, KeyId, SessionName};
 use crate::money::Nanodollars;
-use crate::session::wait::{Deliver, End, WaitName};
 use crate::time::Timestamp;
 
 /// The name of a value of the scratchpad, of the same alphabet as a session's name.
@@ -28,6 +28,32 @@ pub struct StatePut {
     pub key: StateKey,
     /// Its version, one more than before, the first one being 1.
     pub version: u64,
+}
+
+/// The name of a wait within its session, of the same alphabet as a session's name.
+pub type WaitName = SessionName;
+
+/// Whom the end of a wait is told to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deliver {
+    /// The agent.
+    pub agent: AgentName,
+    /// The path that it is posted to.
+    pub path: String,
+    /// The key that the wait was opened with: the delivery is a call in the name of its principal.
+    pub key: KeyId,
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// An event came. Its id tells repetitions of it from other events.
+    Event(String),
+    /// Its time came first.
+    Expired,
+    /// It was called off.
+    Cancelled,
 }
 
 /// The session waits for something.

@@ -7,13 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AgentName, KeyId, SessionId, SessionName};
+use crate::ids::SessionId;
 use crate::refusal::{Code, Refusal};
+pub use crate::session::event::{Deliver, End, WaitName};
 use crate::session::event::{WaitEnded, WaitOpened};
 use crate::time::Timestamp;
-
-/// The name of a wait within its session, of the same alphabet as a session's name.
-pub type WaitName = SessionName;
 
 /// The most waits of one session that are open or not yet delivered.
 pub const WAITS_LIMIT: usize = 64;
@@ -25,29 +23,6 @@ pub const WHAT_LIMIT_BYTES: usize = 500;
 pub const EVENT_ID_LIMIT_BYTES: usize = 200;
 /// The largest event, in bytes.
 pub const EVENT_LIMIT_BYTES: usize = 256 * 1024;
-
-/// Whom the end of a wait is told to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deliver {
-    /// The agent.
-    pub agent: AgentName,
-    /// The path that it is posted to.
-    pub path: String,
-    /// The key that the wait was opened with: the delivery is a call in the name of its principal.
-    pub key: KeyId,
-}
-
-/// How a wait ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    /// An event came. Its id tells repetitions of it from other events.
-    Event(String),
-    /// Its time came first.
-    Expired,
-    /// It was called off.
-    Cancelled,
-}
 
 /// One wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
