@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Capability, Door, Place};
-use crate::ids::{CallId, KeyId, SessionId};
+use crate::ids::{CallId, GatewayId, KeyId, SessionId};
 use crate::money::{Nanodollars, Tokens};
 use crate::policy::{Effect, Version};
 use crate::refusal::Code;
@@ -71,6 +71,9 @@ pub struct CallAdmitted {
     pub policy_version: Version,
     /// What it may cost; held on the accounts of the session's path.
     pub hold: Nanodollars,
+    /// The gateway that forwards it, where several share the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayId>,
 }
 
 /// A call was refused. The body, where there is one, is what would have been forwarded.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::Capability;
 use crate::event::{CallAdmitted, CallRefused, CallSettled, Event};
 use crate::identity::Keys;
-use crate::ids::{CallId, SessionId};
+use crate::ids::{CallId, GatewayId, SessionId};
 use crate::journal::{Entry, StreamId};
 use crate::ledger::Book;
 use crate::policy::{Active, Effect};
@@ -23,6 +23,9 @@ pub struct OpenCall {
     pub session: SessionId,
     /// What it is aimed at.
     pub capability: Capability,
+    /// The gateway that forwards it, where several share the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayId>,
 }
 
 /// The state of everything.
@@ -89,7 +92,8 @@ impl World {
     fn admitted(&mut self, session: &SessionId, event: &CallAdmitted) {
         self.session.counted(session, 1, 0);
         self.ledger.held(event.call, session, event.hold);
-        let open = OpenCall { session: session.clone(), capability: event.capability.clone() };
+        let (capability, gateway) = (event.capability.clone(), event.gateway.clone());
+        let open = OpenCall { session: session.clone(), capability, gateway };
         self.open_calls.insert(event.call, open);
     }
 

@@ -18,7 +18,9 @@ use crate::config::{Config, Problem, read};
 use crate::credential::bearer;
 use crate::doors::sealed::Sealer;
 use crate::identity::{self, ADMINISTRATOR, issue};
+use crate::journal::engine::OnFault;
 use crate::journal::files::DataDirectory;
+use crate::journal::postgres::{Options, PostgresEngine};
 use crate::journal::sqlite::SqliteEngine;
 use crate::journal::table::Store;
 use crate::journal::{Journal, StoreFault};
@@ -59,14 +61,75 @@ pub enum StartFault {
     System(String),
 }
 
+/// A store that is open.
+#[derive(Clone)]
+pub enum Opened {
+    /// The embedded one.
+    Sqlite(Arc<SqliteEngine>),
+    /// The one that gateways share.
+    Postgres(Arc<PostgresEngine>),
+}
+
+impl Opened {
+    /// What callers see of it.
+    #[must_use]
+    pub fn journal(&self) -> Journal {
+        match self {
+            Self::Sqlite(engine) => Journal::new(engine.clone()),
+            Self::Postgres(engine) => Journal::new(engine.clone()),
+        }
+    }
+
+    /// Whether other gateways may write to it too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// Writes what waits and ends the writer. It blocks until that is done.
+    pub fn close(&self) {
+        match self {
+            Self::Sqlite(engine) => engine.close(),
+            Self::Postgres(engine) => engine.close(),
+        }
+    }
+}
+
+/// Opens the store; with a database that may take its time.
+async fn open(store: &Store, directory: &Path, clock: Arc<dyn Clock>, on_fault: OnFault) -> Result<Opened, StoreFault> {
+    let (store, directory) = (store.clone(), directory.to_owned());
+    let open = move || match store {
+        Store::Sqlite(_) => {
+            SqliteEngine::open(&directory, clock, on_fault).map(|engine| Opened::Sqlite(Arc::new(engine)))
+        }
+        Store::Postgres(address) => PostgresEngine::open(&address, &directory, Options::default(), clock, on_fault)
+            .map(|engine| Opened::Postgres(Arc::new(engine))),
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.unwrap_or_else(|error| Err(StoreFault::Failed(error.to_string())))
+}
+
+/// Nobody else forwards calls of an embedded store, so those that are open were in flight when it ended. Where it is shared, whoever sees a gateway's lease
+/// run out settles that gateway's calls.
+async fn recover(journal: &Journal) -> Result<(), StoreFault> {
+    let open = journal.execute(Recover).await?;
+    if open > 0 {
+        tracing::warn!(
+            calls = open,
+            "calls were in flight when the gateway ended; their outcome is not known and their hold is charged"
+        );
+    }
+    Ok(())
+}
+
 /// The running parts, and what is needed to put them together again.
 pub struct Assembly {
     /// Where calls go.
     pub gate: Arc<Gate>,
     /// The configuration file.
     pub path: PathBuf,
-    /// The embedded store.
-    pub engine: Arc<SqliteEngine>,
+    /// The store.
+    pub engine: Opened,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What seals transport sessions.
@@ -85,19 +148,14 @@ impl Assembly {
     /// # Errors
     ///
     /// Why the gateway can't start.
-    pub async fn start(path: &Path, on_fault: crate::journal::sqlite::engine::OnFault) -> Result<Self, StartFault> {
+    pub async fn start(path: &Path, on_fault: OnFault) -> Result<Self, StartFault> {
         let loaded = read::read_file(path).map_err(|problem| StartFault::Config(vec![problem]))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let Store::Sqlite(directory) = &loaded.config.journal.store;
-        let directory = loaded.resolve(directory);
-        let engine = Arc::new(SqliteEngine::open(&directory, clock.clone(), on_fault)?);
-        let journal = Journal::new(engine.clone());
-        let open = journal.execute(Recover).await?;
-        if open > 0 {
-            tracing::warn!(
-                calls = open,
-                "calls were in flight when the gateway ended; their outcome is not known and their hold is charged"
-            );
+        let directory = loaded.resolve(loaded.config.journal.directory());
+        let engine = open(&loaded.config.journal.store, &directory, clock.clone(), on_fault).await?;
+        let journal = engine.journal();
+        if !engine.is_shared() {
+            recover(&journal).await?;
         }
         let files = DataDirectory::look(&directory);
         let new_admin_key = first_key(&journal, &files).await?;
@@ -130,9 +188,9 @@ impl Assembly {
     pub async fn reload(&mut self) -> Result<(), Vec<Problem>> {
         let loaded = read::read_file(&self.path).map_err(|problem| vec![problem])?;
         let current = self.gate.snapshot.load_full();
-        let fixed = |config: &Config| (config.server.listen, config.journal.store.clone());
+        let fixed = |config: &Config| (config.server.listen, config.journal.clone());
         if fixed(&loaded.config) != fixed(&current.config) {
-            let message = "`server.listen` and `journal.store` can't change while the gateway runs";
+            let message = "`server.listen` and `journal` can't change while the gateway runs";
             return Err(vec![Problem::of_file(&self.path.display().to_string(), message)]);
         }
         self.take_in(loaded.config).await

@@ -156,6 +156,8 @@ impl Admit {
             policies: self.decision.policies.clone(),
             policy_version: self.decision.version,
             hold: self.estimate.unwrap_or_default(),
+            // Who writes the entry knows whether there are others.
+            gateway: None,
         };
         let admitted = Admitted {
             call: self.call,

@@ -24,5 +24,5 @@ pub use keys::{CreateKey, RevokeKey};
 pub use observe_tools::ObserveTools;
 pub use open_session::OpenSession;
 pub use put_state::PutState;
-pub use recover::Recover;
+pub use recover::{Recover, RecoverGateway};
 pub use settle::{Receipt, Settle};

@@ -11,25 +11,42 @@ use crate::cli::arguments::{Common, Journal};
 use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::config::read;
-use crate::journal::show::{Reader, Selection};
+use crate::journal::Report;
+use crate::journal::postgres::address::Address;
+use crate::journal::postgres::outside::{self, Outside};
+use crate::journal::show::{Entries, Reader, Selection, Source};
+use crate::journal::table::Store;
 use crate::journal::verify::verify;
 
 pub(super) fn run(common: &Common, command: Journal) -> Result<(), Exit> {
     let loaded = read::read_file(&common.config).map_err(|problem| Exit::config(problem.to_string()))?;
     let directory = data_directory(&loaded);
+    let database = match &loaded.config.journal.store {
+        Store::Sqlite(_) => None,
+        Store::Postgres(address) => Some(address),
+    };
     match command {
-        Journal::Verify => check(common, &directory),
+        Journal::Verify => {
+            check(common, &database.map_or_else(|| verify(&directory), |address| outside::verify(address, &directory))?)
+        }
         Journal::Show { stream, after, limit, bodies } => {
             let stream: Option<StreamId> = stream.map(|stream| stream.parse()).transpose().map_err(Exit::negative)?;
-            show(common, &directory, Selection { stream, from: after.saturating_add(1), limit }, bodies)
+            let wanted = Selection { stream, from: after.saturating_add(1), limit };
+            show(common, source(database, &directory)?.as_ref(), wanted, bodies)
         }
     }
 }
 
-fn check(common: &Common, directory: &Path) -> Result<(), Exit> {
-    let report = verify(directory)?;
+fn source(database: Option<&Address>, directory: &Path) -> Result<Box<dyn Source>, Exit> {
+    Ok(match database {
+        Some(address) => Box::new(Outside::open(address, directory)?),
+        None => Box::new(Reader::open(directory)?),
+    })
+}
+
+fn check(common: &Common, report: &Report) -> Result<(), Exit> {
     if common.json {
-        print::json(&serde_json::to_value(&report).unwrap_or_default());
+        print::json(&serde_json::to_value(report).unwrap_or_default());
     } else {
         print::line(&format!(
             "{} entries in {} streams ({} sessions), {} bodies, {} signed checkpoints, {} entries not yet covered",
@@ -53,13 +70,12 @@ fn check(common: &Common, directory: &Path) -> Result<(), Exit> {
     Err(Exit::negative(format!("the journal is broken: {} problem(s)", report.problems.len())))
 }
 
-fn show(common: &Common, directory: &Path, wanted: Selection, with_bodies: bool) -> Result<(), Exit> {
-    let reader = Reader::open(directory)?;
-    for stored in reader.entries(wanted) {
+fn show(common: &Common, source: &dyn Source, wanted: Selection, with_bodies: bool) -> Result<(), Exit> {
+    for stored in Entries::of(source, wanted) {
         let stored = stored?;
         let entry = Entry::<Event>::decode(&stored.bytes)
             .map_err(|problem| Exit::io(format!("entry {}: {problem}", stored.position)))?;
-        let bodies = if with_bodies { bodies(&reader, &entry, stored.position)? } else { Vec::new() };
+        let bodies = if with_bodies { bodies(source, &entry, stored.position)? } else { Vec::new() };
         if common.json {
             let value: Value = serde_json::from_slice(&stored.bytes).unwrap_or_default();
             // One entry a line, so that programs can read them as they come.
@@ -80,10 +96,10 @@ fn print_entry(entry: &Entry<Event>, position: u64, bytes: &[u8]) {
     print::line(&format!("{position:>6}  {}  {}  {}  {data}", entry.at, entry.stream, text(&value, "/event/type")));
 }
 
-fn bodies(reader: &Reader, entry: &Entry<Event>, position: u64) -> Result<Vec<String>, Exit> {
+fn bodies(source: &dyn Source, entry: &Entry<Event>, position: u64) -> Result<Vec<String>, Exit> {
     let mut bodies = Vec::new();
     for index in 0..entry.bodies.len() {
-        let body = reader.body(&entry.stream, position, index)?;
+        let body = source.body(&entry.stream, position, index)?;
         bodies.push(body.map_or_else(|| "(erased)".to_owned(), |body| String::from_utf8_lossy(&body).into_owned()));
     }
     Ok(bodies)

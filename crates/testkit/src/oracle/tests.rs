@@ -168,6 +168,7 @@ fn admitted(number: u8) -> CallAdmitted {
         policies: vec![],
         policy_version: version(),
         hold: Nanodollars::new(10),
+        gateway: None,
     }
 }
 
