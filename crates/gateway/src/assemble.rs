@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_cedar::{Engine, Facts, compile};
-use portcullis_domain::admission::{Configure, Recover};
+use portcullis_domain::admission::Configure;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::{Actor, ServerName};
 use portcullis_domain::journal::Body;
@@ -20,9 +20,6 @@ use crate::doors::sealed::Sealer;
 use crate::identity::{self, ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
 use crate::journal::files::DataDirectory;
-use crate::journal::postgres::{Options, PostgresEngine};
-use crate::journal::sqlite::SqliteEngine;
-use crate::journal::table::Store;
 use crate::journal::{Journal, StoreFault};
 use crate::life::Gate;
 use crate::observe;
@@ -36,6 +33,10 @@ use crate::upstreams::client::HttpClient;
 use crate::upstreams::egress::{ToolServer, ToolServers};
 use crate::upstreams::tool::http::HttpToolServer;
 use crate::upstreams::tool::stdio::{Program, StdioToolServer};
+
+mod store;
+
+pub use store::Opened;
 
 /// The connections with the tables that they were made of.
 type Connections = BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>;
@@ -59,67 +60,6 @@ pub enum StartFault {
     /// Something of the system was refused: the address, a thread.
     #[error("{0}")]
     System(String),
-}
-
-/// A store that is open.
-#[derive(Clone)]
-pub enum Opened {
-    /// The embedded one.
-    Sqlite(Arc<SqliteEngine>),
-    /// The one that gateways share.
-    Postgres(Arc<PostgresEngine>),
-}
-
-impl Opened {
-    /// What callers see of it.
-    #[must_use]
-    pub fn journal(&self) -> Journal {
-        match self {
-            Self::Sqlite(engine) => Journal::new(engine.clone()),
-            Self::Postgres(engine) => Journal::new(engine.clone()),
-        }
-    }
-
-    /// Whether other gateways may write to it too.
-    #[must_use]
-    pub fn is_shared(&self) -> bool {
-        matches!(self, Self::Postgres(_))
-    }
-
-    /// Writes what waits and ends the writer. It blocks until that is done.
-    pub fn close(&self) {
-        match self {
-            Self::Sqlite(engine) => engine.close(),
-            Self::Postgres(engine) => engine.close(),
-        }
-    }
-}
-
-/// Opens the store; with a database that may take its time.
-async fn open(store: &Store, directory: &Path, clock: Arc<dyn Clock>, on_fault: OnFault) -> Result<Opened, StoreFault> {
-    let (store, directory) = (store.clone(), directory.to_owned());
-    let open = move || match store {
-        Store::Sqlite(_) => {
-            SqliteEngine::open(&directory, clock, on_fault).map(|engine| Opened::Sqlite(Arc::new(engine)))
-        }
-        Store::Postgres(address) => PostgresEngine::open(&address, &directory, Options::default(), clock, on_fault)
-            .map(|engine| Opened::Postgres(Arc::new(engine))),
-    };
-    let opened = tokio::task::spawn_blocking(open).await;
-    opened.unwrap_or_else(|error| Err(StoreFault::Failed(error.to_string())))
-}
-
-/// Nobody else forwards calls of an embedded store, so those that are open were in flight when it ended. Where it is shared, whoever sees a gateway's lease
-/// run out settles that gateway's calls.
-async fn recover(journal: &Journal) -> Result<(), StoreFault> {
-    let open = journal.execute(Recover).await?;
-    if open > 0 {
-        tracing::warn!(
-            calls = open,
-            "calls were in flight when the gateway ended; their outcome is not known and their hold is charged"
-        );
-    }
-    Ok(())
 }
 
 /// The running parts, and what is needed to put them together again.
@@ -152,10 +92,10 @@ impl Assembly {
         let loaded = read::read_file(path).map_err(|problem| StartFault::Config(vec![problem]))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let directory = loaded.resolve(loaded.config.journal.directory());
-        let engine = open(&loaded.config.journal.store, &directory, clock.clone(), on_fault).await?;
+        let engine = store::open(&loaded.config.journal.store, &directory, clock.clone(), on_fault).await?;
         let journal = engine.journal();
         if !engine.is_shared() {
-            recover(&journal).await?;
+            store::recover(&journal).await?;
         }
         let files = DataDirectory::look(&directory);
         let new_admin_key = first_key(&journal, &files).await?;

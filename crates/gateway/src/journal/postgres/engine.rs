@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -29,6 +28,7 @@ use crate::journal::postgres::follow::load;
 use crate::journal::postgres::keys::{self, Secrets};
 use crate::journal::postgres::link::Link;
 use crate::journal::postgres::members::Members;
+use crate::journal::postgres::options::Options;
 use crate::journal::postgres::read::Reader;
 use crate::journal::postgres::schema;
 use crate::journal::postgres::trouble::Trouble;
@@ -37,26 +37,6 @@ use crate::journal::vault::Keyring;
 
 /// How many decisions may wait for the writer.
 const QUEUE_LIMIT: usize = 16_384;
-/// How long a gateway is believed to live without another word from it.
-pub const LEASE: Duration = Duration::from_secs(10);
-/// How long jobs wait for a database that is away before they are refused.
-pub const OUTAGE_LIMIT: Duration = Duration::from_secs(5);
-
-/// How patient an engine is.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// How long it is believed to live without another word from it.
-    pub lease: Duration,
-    /// How long jobs wait for a database that is away before they are refused.
-    pub outage: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { lease: LEASE, outage: OUTAGE_LIMIT }
-    }
-}
-
 /// The cluster engine, as one gateway has it.
 pub struct PostgresEngine {
     queue: mpsc::Sender<Box<dyn Job>>,

@@ -15,6 +15,7 @@ pub mod follow;
 pub mod keys;
 pub mod link;
 pub mod members;
+pub mod options;
 pub mod outside;
 pub mod read;
 pub mod schema;
@@ -22,7 +23,8 @@ pub mod tls;
 pub mod trouble;
 pub mod writer;
 
-pub use engine::{Options, PostgresEngine};
+pub use engine::PostgresEngine;
+pub use options::Options;
 
 #[cfg(test)]
 mod tests;

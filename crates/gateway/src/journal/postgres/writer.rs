@@ -21,10 +21,10 @@ use crate::journal::decider::{BATCH_LIMIT, Batch, Decider};
 use crate::journal::engine::Job;
 use crate::journal::fault::StoreFault;
 use crate::journal::postgres::connect::{Connector, Listener};
-use crate::journal::postgres::engine::Options;
 use crate::journal::postgres::follow::{catch_up, known, load};
 use crate::journal::postgres::link::{Ending, Found, Link, LogHead};
 use crate::journal::postgres::members::{Members, Seen};
+use crate::journal::postgres::options::Options;
 use crate::journal::postgres::trouble::{Trouble, behind, within};
 
 /// How long the database may take for one step of a transaction. A gateway that stands still with the lock is ended by the server before that.
