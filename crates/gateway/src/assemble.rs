@@ -9,8 +9,9 @@ use arc_swap::ArcSwap;
 use portcullis_cedar::{Engine, Facts, compile};
 use portcullis_domain::admission::Configure;
 use portcullis_domain::digest::Digest;
-use portcullis_domain::ids::{Actor, ServerName};
+use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
 use portcullis_domain::journal::Body;
+use portcullis_domain::money::Nanodollars;
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, SystemClock};
@@ -21,7 +22,7 @@ use crate::identity::{self, ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
 use crate::journal::files::DataDirectory;
 use crate::journal::{Journal, StoreFault};
-use crate::life::Gate;
+use crate::life::{Gate, Owed};
 use crate::observe;
 use crate::policy::load;
 use crate::registry::table::ToolServerTable;
@@ -40,6 +41,9 @@ pub use store::Opened;
 
 /// The connections with the tables that they were made of.
 type Connections = BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>;
+
+/// What is journaled of a configuration: the version of the policies, and what principals may spend.
+type Configured = (Digest, BTreeMap<PrincipalName, Nanodollars>);
 
 /// How long a server may take to say which tools it has.
 const LIST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -78,6 +82,10 @@ pub struct Assembly {
     connections: Connections,
     /// Whether a server did not answer when it was asked last.
     has_unreached: bool,
+    /// What was journaled of the configuration last.
+    configured: Option<Configured>,
+    /// The version of the policies that another gateway has put in force, once it was seen.
+    overtaken_by: Option<Digest>,
     /// The file with the administrator's key, if this start has made it.
     pub new_admin_key: Option<PathBuf>,
 }
@@ -105,6 +113,7 @@ impl Assembly {
             snapshot: ArcSwap::from_pointee(empty().map_err(StartFault::Config)?),
             egress: Egress::new(HttpClient::new()),
             metrics: Metrics::new(),
+            owed: Owed::default(),
         };
         let mut assembly = Self {
             gate: Arc::new(gate),
@@ -114,6 +123,8 @@ impl Assembly {
             sealer: Some(Sealer::new(&secret).map_err(StartFault::System)?),
             connections: BTreeMap::new(),
             has_unreached: false,
+            configured: None,
+            overtaken_by: None,
             new_admin_key,
         };
         assembly.take_in(loaded.config).await.map_err(StartFault::Config)?;
@@ -192,8 +203,7 @@ impl Assembly {
         for warning in snapshot.policy.warnings() {
             tracing::warn!("{warning}");
         }
-        let configured = self.gate.journal.execute(configure(&snapshot)).await;
-        configured.map_err(|fault| vec![Problem::of_file(&self.path.display().to_string(), fault.to_string())])?;
+        self.configure(&snapshot).await?;
         let servers: ToolServers =
             connections.iter().map(|(name, (_, connection))| (name.clone(), connection.clone())).collect();
         self.gate.egress.servers.store(Arc::new(servers));
@@ -205,6 +215,32 @@ impl Assembly {
             }
         }
         Ok(())
+    }
+
+    /// Journals what the configuration says, if it says something else than before. Saying the same again would take back what another gateway has said
+    /// since: of gateways that share a journal, the one whose configuration changed last is right.
+    async fn configure(&mut self, snapshot: &Snapshot) -> Result<(), Vec<Problem>> {
+        let command = configure(snapshot);
+        let wanted = (command.policy_version, command.budgets.clone());
+        if self.configured.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        let configured = self.gate.journal.execute(command).await;
+        configured.map_err(|fault| vec![Problem::of_file(&self.path.display().to_string(), fault.to_string())])?;
+        self.configured = Some(wanted);
+        Ok(())
+    }
+
+    /// Whether another gateway has put other policies in force, told once for each: its tools are newer, or its configuration is.
+    pub async fn is_overtaken(&mut self) -> bool {
+        if !self.engine.is_shared() {
+            return false;
+        }
+        let Ok(Some(version)) = self.gate.journal.read(|world| world.policy.version).await else { return false };
+        let is_other = version != self.gate.snapshot.load().policy.version();
+        let is_new = is_other && self.overtaken_by != Some(version);
+        self.overtaken_by = is_other.then_some(version);
+        is_new
     }
 
     /// The connections of this configuration: those whose table is the same are kept.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_domain::admission::Recover;
+use portcullis_domain::ids::GatewayId;
 
 use crate::clock::Clock;
 use crate::journal::engine::OnFault;
@@ -28,6 +29,15 @@ impl Opened {
         match self {
             Self::Sqlite(engine) => Journal::new(engine.clone()),
             Self::Postgres(engine) => Journal::new(engine.clone()),
+        }
+    }
+
+    /// This run of this gateway, where others may write to it too.
+    #[must_use]
+    pub fn gateway(&self) -> Option<GatewayId> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(engine) => Some(engine.gateway().clone()),
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) fn run(common: &Common, command: Journal) -> Result<(), Exit> {
     let directory = data_directory(&loaded);
     let database = match &loaded.config.journal.store {
         Store::Sqlite(_) => None,
-        Store::Postgres(address) => Some(address),
+        Store::Postgres(address) => Some(address.as_ref()),
     };
     match command {
         Journal::Verify => {

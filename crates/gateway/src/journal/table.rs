@@ -48,7 +48,7 @@ pub enum Store {
     /// The embedded store in that directory.
     Sqlite(PathBuf),
     /// The database at that address.
-    Postgres(Address),
+    Postgres(Box<Address>),
 }
 
 impl TryFrom<String> for Store {
@@ -56,7 +56,7 @@ impl TryFrom<String> for Store {
 
     fn try_from(text: String) -> Result<Self, String> {
         if Address::is_meant(&text) {
-            return Address::parse(&text).map(Self::Postgres);
+            return Address::parse(&text).map(Box::new).map(Self::Postgres);
         }
         match text.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),

@@ -217,6 +217,8 @@ impl Writer {
         let listener = Listener { me: self.me.clone(), changed: self.changed.clone() };
         let link = within(ANSWER_LIMIT, Link::open(&self.connector, listener)).await?;
         self.members.forget();
+        // What was written meanwhile may be much: it is read before anybody is kept waiting for the lock.
+        within(ANSWER_LIMIT, self.look(&link)).await?;
         Ok(link)
     }
 

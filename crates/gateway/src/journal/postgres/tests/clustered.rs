@@ -150,7 +150,7 @@ fn judge(address: &Address, path: &Path) -> (Report, Derived) {
     let entries: Vec<_> =
         outside.entries(all).map(|stored| stored.map(|stored| (stored.position, stored.bytes)).unwrap()).collect();
     let verifier = DataDirectory::look(path).signer().unwrap().verifier();
-    let derived = Oracle::check(entries.into_iter(), &outside.checkpoints(usize::MAX).unwrap(), &verifier).unwrap();
+    let derived = Oracle::check(entries, &outside.checkpoints(usize::MAX).unwrap(), &verifier).unwrap();
     assert_eq!((derived.entries, derived.root.to_string()), (report.entries, report.root.clone()));
     (report, derived)
 }
