@@ -21,6 +21,7 @@ mod spoken;
 
 mod chat;
 mod clients;
+mod cluster;
 mod config;
 mod crash;
 mod demo;
