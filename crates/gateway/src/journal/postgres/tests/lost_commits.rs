@@ -1,8 +1,12 @@
 //! The connection is lost at a commit, which has arrived or has not, and the answer is the same as if nothing had happened.
 
+use std::time::Duration;
+
 use portcullis_domain::session::Expected;
 
 use crate::journal::conformance::scene::{Opened as _, Step, TurnedClock, WORKLOAD, put, until, world};
+use crate::journal::fault::StoreFault;
+use crate::journal::postgres::Options;
 use crate::journal::postgres::tests::clustered::{Clustered, PATIENT};
 use crate::journal::postgres::tests::load;
 use crate::journal::postgres::tests::proxy::{Cut, Proxy};
@@ -90,4 +94,30 @@ async fn commits_that_are_lost_under_load_lose_and_double_nothing() {
     other.engine.close();
     Box::new(cut_off).close();
     Box::new(other).close();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_callers_were_refused_is_never_written_later() {
+    const HASTY: Options = Options { lease: PATIENT.lease, outage: Duration::from_millis(200) };
+    for cut in [Cut::Before, Cut::After] {
+        let Some(store) = Clustered::new() else { return };
+        let proxy = Proxy::start(store.server.port()).await;
+        let opened = store.engine_at(&proxy.address(), "a", HASTY, TurnedClock::new()).unwrap();
+        Step::Open("claim-1").run(&opened.journal).await.unwrap();
+        proxy.plan(cut, 0, true);
+        let fault = opened.journal.execute(put("claim-1", "step", Expected::Absent, "in doubt")).await.unwrap_err();
+        assert!(matches!(fault, StoreFault::Failed(_)), "{fault:?}");
+        proxy.open();
+        let again = async {
+            loop {
+                match opened.journal.execute(put("claim-1", "step", Expected::Absent, "again")).await {
+                    Ok(answer) => return answer.is_ok(),
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let was_free = tokio::time::timeout(Duration::from_secs(30), again).await.unwrap();
+        assert_eq!(was_free, cut == Cut::Before, "it is there if and only if it had arrived");
+        Box::new(opened).close();
+    }
 }
