@@ -12,6 +12,9 @@ use crate::journal::postgres::address::Address;
 /// A commit as it is sent: a simple query with nothing else in it.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 
+/// What every entry has in it.
+const OF_ENTRY: &[u8] = b"\"prev\":\"";
+
 /// What is done with the commit at which the way is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
@@ -57,7 +60,7 @@ impl Proxy {
         Address::parse(&format!("postgres://portcullis@127.0.0.1:{}/postgres", self.port)).unwrap()
     }
 
-    /// Cuts the way at the commit after so many others.
+    /// Cuts the way at the commit after so many others. A way that stays shut is cut at a commit of entries, and not at one that only renews a lease.
     pub(super) fn plan(&self, cut: Cut, commits: usize, stays_shut: bool) {
         self.state.cut_after.store(cut == Cut::After, Ordering::SeqCst);
         self.state.stays_shut.store(stays_shut, Ordering::SeqCst);
@@ -81,7 +84,10 @@ impl Proxy {
 
 impl State {
     /// Counts a commit; whether the way is cut at it.
-    fn is_cut(&self) -> bool {
+    fn is_cut(&self, has_entries: bool) -> bool {
+        if self.stays_shut.load(Ordering::SeqCst) && !has_entries {
+            return false;
+        }
         let counted = self.commits.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
             usize::MAX => None,
             0 => Some(usize::MAX),
@@ -98,6 +104,7 @@ impl State {
 async fn carry(mut client: TcpStream, state: Arc<State>) {
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", state.server)).await else { return };
     let (mut up, mut down) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut has_entries = false;
     loop {
         // Made before the look: what is turned after it is not missed.
         let turned = state.turned.notified();
@@ -110,7 +117,9 @@ async fn carry(mut client: TcpStream, state: Arc<State>) {
                 let Ok(length @ 1..) = read else { return };
                 let bytes = &up[..length];
                 let commit = bytes.windows(COMMIT.len()).position(|window| window == COMMIT);
-                let (Some(at), true) = (commit, commit.is_some_and(|_| state.is_cut())) else {
+                has_entries |= bytes.windows(OF_ENTRY.len()).any(|window| window == OF_ENTRY);
+                let is_cut = commit.is_some_and(|_| state.is_cut(std::mem::take(&mut has_entries)));
+                let (Some(at), true) = (commit, is_cut) else {
                     if server.write_all(bytes).await.is_err() { return; }
                     continue;
                 };
