@@ -64,6 +64,13 @@ impl Postgres {
         self.port
     }
 
+    /// The id of its first process, which all others of it are children of.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).ok()?;
+        file.lines().next()?.trim().parse().ok()
+    }
+
     /// Starts it again after [`Postgres::crash`].
     ///
     /// # Errors
