@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Capability, Door, Place};
-use crate::ids::{CallId, KeyId, SessionId};
+use crate::ids::{CallId, GatewayId, KeyId, SessionId};
 use crate::money::{Nanodollars, Tokens};
 use crate::policy::{Effect, Version};
 use crate::refusal::Code;
@@ -97,6 +97,9 @@ pub struct CallAdmitted {
     /// Earlier calls of the session whose answers have been handed to their callers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delivered: Vec<CallId>,
+    /// The gateway that forwards it, where several share the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayId>,
 }
 
 /// A call was refused. The body, where there is one, is what would have been forwarded.

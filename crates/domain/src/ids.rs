@@ -81,6 +81,8 @@ names! {
     RoleName, "a role";
     /// The tenant that an entry belongs to.
     TenantName, "a tenant";
+    /// One run of a gateway that shares its journal with others, from its start to its end.
+    GatewayId, "a gateway";
 }
 
 /// A session: a name within the names of its owner. Written `owner:name`.

@@ -10,7 +10,7 @@ use crate::call::Capability;
 use crate::digest::Digest;
 use crate::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
 use crate::identity::Keys;
-use crate::ids::{CallId, SessionId};
+use crate::ids::{CallId, GatewayId, SessionId};
 use crate::journal::{Entry, StreamId};
 use crate::ledger::Book;
 use crate::policy::{Active, Effect};
@@ -28,6 +28,9 @@ pub struct OpenCall {
     /// What tells it apart, for calls that take effect at most once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub once: Option<Digest>,
+    /// The gateway that forwards it, where several share the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayId>,
 }
 
 /// The state of everything.
@@ -128,6 +131,7 @@ impl World {
             session: session.clone(),
             capability: event.capability.clone(),
             once: event.once.map(|mark| mark.id),
+            gateway: event.gateway.clone(),
         };
         self.open_calls.insert(event.call, open);
     }

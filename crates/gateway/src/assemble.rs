@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_cedar::{Engine, Facts, compile};
-use portcullis_domain::admission::{Configure, Recover};
+use portcullis_domain::admission::Configure;
 use portcullis_domain::digest::Digest;
-use portcullis_domain::ids::{Actor, ServerName};
+use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
 use portcullis_domain::journal::Body;
-
+use portcullis_domain::money::Nanodollars;
 use tokio::sync::Notify;
 
 use crate::clock::{Clock, SystemClock};
@@ -19,11 +19,10 @@ use crate::config::{Config, Problem, read};
 use crate::credential::bearer;
 use crate::doors::sealed::Sealer;
 use crate::identity::{self, ADMINISTRATOR, issue};
+use crate::journal::engine::OnFault;
 use crate::journal::files::DataDirectory;
-use crate::journal::sqlite::SqliteEngine;
-use crate::journal::table::Store;
 use crate::journal::{Journal, StoreFault};
-use crate::life::Gate;
+use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
 use crate::registry::table::ToolServerTable;
@@ -39,8 +38,15 @@ use crate::upstreams::replicas::Replicas;
 use crate::upstreams::tool::http::HttpToolServer;
 use crate::upstreams::tool::stdio::{Program, StdioToolServer};
 
+mod store;
+
+pub use store::Opened;
+
 /// The connections with the tables that they were made of.
 type Connections = BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>;
+
+/// What is journaled of a configuration: the version of the policies, and what principals may spend.
+type Configured = (Digest, BTreeMap<PrincipalName, Nanodollars>);
 
 /// The file with the administrator's key.
 pub const ADMIN_KEY_FILE: &str = "admin.key";
@@ -67,8 +73,8 @@ pub struct Assembly {
     pub gate: Arc<Gate>,
     /// The configuration file.
     pub path: PathBuf,
-    /// The embedded store.
-    pub engine: Arc<SqliteEngine>,
+    /// The store.
+    pub engine: Opened,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What seals transport sessions.
@@ -81,6 +87,10 @@ pub struct Assembly {
     has_unreached: bool,
     /// The files of rules that the configuration named when it was read last. One that is not there yet is waited for.
     wanted_policies: Vec<PathBuf>,
+    /// What was journaled of the configuration last.
+    configured: Option<Configured>,
+    /// The version of the policies that another gateway has put in force, once it was seen.
+    overtaken_by: Option<Digest>,
     /// The file with the administrator's key, if this start has made it.
     pub new_admin_key: Option<PathBuf>,
 }
@@ -91,19 +101,14 @@ impl Assembly {
     /// # Errors
     ///
     /// Why the gateway can't start.
-    pub async fn start(path: &Path, on_fault: crate::journal::sqlite::engine::OnFault) -> Result<Self, StartFault> {
+    pub async fn start(path: &Path, on_fault: OnFault) -> Result<Self, StartFault> {
         let loaded = read::read_file(path).map_err(|problem| StartFault::Config(vec![problem]))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let Store::Sqlite(directory) = &loaded.config.journal.store;
-        let directory = loaded.resolve(directory);
-        let engine = Arc::new(SqliteEngine::open(&directory, clock.clone(), on_fault)?);
-        let journal = Journal::new(engine.clone());
-        let open = journal.execute(Recover).await?;
-        if open > 0 {
-            tracing::warn!(
-                calls = open,
-                "calls were in flight when the gateway ended; their outcome is not known and their hold is charged"
-            );
+        let directory = loaded.resolve(loaded.config.journal.directory());
+        let engine = store::open(&loaded.config.journal.store, &directory, clock.clone(), on_fault).await?;
+        let journal = engine.journal();
+        if !engine.is_shared() {
+            store::recover(&journal).await?;
         }
         let files = DataDirectory::look(&directory);
         let new_admin_key = first_key(&journal, &files).await?;
@@ -117,6 +122,7 @@ impl Assembly {
             deliveries: Notify::new(),
             replicas: Arc::new(Replicas::default()),
             metrics: Metrics::new(),
+            owed: Owed::default(),
         };
         let mut assembly = Self {
             gate: Arc::new(gate),
@@ -128,6 +134,8 @@ impl Assembly {
             listings: Listings::default(),
             has_unreached: false,
             wanted_policies: Vec::new(),
+            configured: None,
+            overtaken_by: None,
             new_admin_key,
         };
         assembly.take_in(loaded.config).await.map_err(StartFault::Config)?;
@@ -143,9 +151,9 @@ impl Assembly {
         let loaded = read::read_file(&self.path).map_err(|problem| vec![problem])?;
         self.wanted_policies.clone_from(&loaded.config.policy.files);
         let current = self.gate.snapshot.load_full();
-        let fixed = |config: &Config| (config.server.listen, config.journal.store.clone());
+        let fixed = |config: &Config| (config.server.listen, config.journal.clone());
         if fixed(&loaded.config) != fixed(&current.config) {
-            let message = "`server.listen` and `journal.store` can't change while the gateway runs";
+            let message = "`server.listen` and `journal` can't change while the gateway runs";
             return Err(vec![Problem::of_file(&self.path.display().to_string(), message)]);
         }
         self.take_in(loaded.config).await
@@ -218,8 +226,7 @@ impl Assembly {
         for warning in snapshot.policy.warnings() {
             tracing::warn!("{warning}");
         }
-        let configured = self.gate.journal.execute(configure(&snapshot)).await;
-        configured.map_err(|fault| vec![Problem::of_file(&self.path.display().to_string(), fault.to_string())])?;
+        self.configure(&snapshot).await?;
         let servers: ToolServers =
             connections.iter().map(|(name, (_, connection))| (name.clone(), connection.clone())).collect();
         self.gate.egress.servers.store(Arc::new(servers));
@@ -231,6 +238,32 @@ impl Assembly {
             }
         }
         Ok(())
+    }
+
+    /// Journals what the configuration says, if it says something else than before. Saying the same again would take back what another gateway has said
+    /// since: of gateways that share a journal, the one whose configuration changed last is right.
+    async fn configure(&mut self, snapshot: &Snapshot) -> Result<(), Vec<Problem>> {
+        let command = configure(snapshot);
+        let wanted = (command.policy_version, command.budgets.clone());
+        if self.configured.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        let configured = self.gate.journal.execute(command).await;
+        configured.map_err(|fault| vec![Problem::of_file(&self.path.display().to_string(), fault.to_string())])?;
+        self.configured = Some(wanted);
+        Ok(())
+    }
+
+    /// Whether another gateway has put other policies in force, told once for each: its tools are newer, or its configuration is.
+    pub async fn is_overtaken(&mut self) -> bool {
+        if !self.engine.is_shared() {
+            return false;
+        }
+        let Ok(Some(version)) = self.gate.journal.read(|world| world.policy.version).await else { return false };
+        let is_other = version != self.gate.snapshot.load().policy.version();
+        let is_new = is_other && self.overtaken_by != Some(version);
+        self.overtaken_by = is_other.then_some(version);
+        is_new
     }
 
     /// The connections of this configuration: those whose table is the same are kept.

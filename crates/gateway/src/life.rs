@@ -2,6 +2,8 @@
 //!
 //! Doors read and answer; everything between is here, the same for every language. Nothing leaves but by [`Gate::call_tool`] and [`Gate::ask_model`], and both admit first.
 
+mod owed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ use crate::journal::Journal;
 pub mod agent;
 mod unknown;
 
+pub use crate::life::owed::Owed;
 pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Patience, Repetitions, UnderWay};
 use crate::reply::{ModelAnswer, ToolAnswer, UpstreamFault};
@@ -65,6 +68,8 @@ pub struct Gate {
     pub replicas: Arc<Replicas>,
     /// What is counted.
     pub metrics: Metrics,
+    /// What is still to be written down.
+    pub owed: Owed,
 }
 
 /// A model's answer that is not settled yet.
@@ -283,7 +288,12 @@ impl Gate {
                 candidates: terms.candidates.clone(),
                 turn: terms.turn,
             };
-            match self.journal.execute(command).await? {
+            let decided = self.journal.execute(command).await.inspect_err(|_| {
+                // Whether it was admitted is not known. It is certainly not forwarded.
+                let never = UpstreamFault::Unreachable(String::new());
+                self.owed.add(of_fault(call, &never));
+            });
+            match decided? {
                 Err(refusal) if refusal.code == Code::StaleDecision && attempt < STALE_LIMIT => {
                     attempt += 1;
                     tokio::time::sleep(STALE_PAUSE).await;
@@ -339,7 +349,8 @@ impl Gate {
     /// When the store failed.
     pub async fn settle(&self, settle: Settle) -> Result<Receipt, Refusal> {
         let outcome = settle.outcome;
-        let receipt = self.journal.execute(settle).await??;
+        let settled = self.journal.execute(settle.clone()).await;
+        let receipt = settled.inspect_err(|_| self.owed.add(settle))??;
         self.metrics.settled(outcome, receipt.charged);
         Ok(receipt)
     }

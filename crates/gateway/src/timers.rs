@@ -88,7 +88,15 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 async fn look(assembly: &mut Assembly, looks: u32) {
-    let is_due = assembly.has_changed()
+    assembly.gate.owed.pay(&assembly.gate.journal).await;
+    let is_overtaken = assembly.is_overtaken().await;
+    if is_overtaken {
+        tracing::warn!(
+            "another gateway has put other policies in force; calls are refused here until the configuration and the tools are the same"
+        );
+    }
+    let is_due = is_overtaken
+        || assembly.has_changed()
         || assembly.has_news()
         || looks.is_multiple_of(REFRESH_EVERY)
         || (assembly.has_unreached() && looks.is_multiple_of(RETRY_EVERY));

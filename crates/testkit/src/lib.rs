@@ -4,7 +4,7 @@
 //! client or upstream would. Nothing here enforces a rule; that the gateway does is what is shown.
 //!
 //! Start with [`model`], [`claims`] and [`agent`], the three players of the reference story; [`tool_server`] is the MCP server
-//! for everything that the story does not need. [`process`] and [`http`] are what a test does with them, [`effects`] is how
+//! for everything that the story does not need. [`process`], [`postgres`] and [`http`] are what a test does with them, [`effects`] is how
 //! it finds out what really ran.
 
 // The players.
@@ -18,6 +18,7 @@ pub mod effects;
 pub mod http;
 pub mod mcp;
 pub mod oracle;
+pub mod postgres;
 pub mod process;
 
 // What players share.

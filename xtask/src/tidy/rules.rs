@@ -153,6 +153,7 @@ pub(crate) const CONCRETE_USER: &str = "assemble";
 pub(crate) const CONCRETE: &[Concrete] = &[
     Concrete { name: "SqliteEngine", home: "journal" },
     Concrete { name: "SqliteDisk", home: "journal" },
+    Concrete { name: "PostgresEngine", home: "journal" },
     Concrete { name: "HttpToolServer", home: "upstreams" },
     Concrete { name: "StdioToolServer", home: "upstreams" },
 ];

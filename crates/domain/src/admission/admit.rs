@@ -240,6 +240,8 @@ impl Admit {
             placement: placement.clone(),
             is_turn: self.turn != Turn::Beside,
             delivered: self.repetition.delivered.clone(),
+            // Who writes the entry knows whether there are others.
+            gateway: None,
         };
         let admitted = Admitted {
             call: self.call,

@@ -31,6 +31,6 @@ pub use observe_tools::ObserveTools;
 pub use open_session::OpenSession;
 pub use open_wait::OpenWait;
 pub use put_state::PutState;
-pub use recover::Recover;
+pub use recover::{Recover, RecoverGateway};
 pub use resolve_call::ResolveCall;
 pub use settle::{Receipt, Settle};

@@ -1,34 +1,56 @@
-//! After a start: what became of the calls that were in flight is not known.
+//! What became of the calls that were in flight in a gateway that has ended is not known.
 
 use crate::admission::command::{Command, Verdict};
 use crate::event::{CallSettled, Event, Outcome};
-use crate::ids::{Actor, CallId};
+use crate::ids::{Actor, CallId, GatewayId};
 use crate::journal::{Draft, StreamId};
 use crate::time::Timestamp;
 use crate::world::{OpenCall, World};
 
-/// Settles every open call as *unknown* and charges its whole hold: the upstream may have done and billed all of it.
+/// Settles every open call as *unknown* and charges its whole hold: the upstream may have done and billed all of it. For a start, where nobody else shares
+/// the journal.
 #[derive(Debug, Clone, Copy)]
 pub struct Recover;
+
+/// The same for the calls of one gateway, by another one that shares its journal.
+#[derive(Debug, Clone)]
+pub struct RecoverGateway {
+    /// The gateway that has ended.
+    pub gateway: GatewayId,
+}
 
 impl Command for Recover {
     /// How many calls were open.
     type Answer = usize;
 
     fn decide(&self, world: &World, _: Timestamp) -> Verdict<usize> {
-        let settle = |(call, open): (&CallId, &OpenCall)| Draft {
-            stream: StreamId::Session(open.session.clone()),
-            actor: Actor::Gateway,
-            event: Event::CallSettled(CallSettled {
-                call: *call,
-                outcome: Outcome::Unknown,
-                tokens: None,
-                charged: world.ledger.charge(*call, None).charged,
-                overrun: crate::money::Nanodollars::ZERO,
-                judged: Vec::new(),
-            }),
-            bodies: Vec::new(),
-        };
-        Verdict { answer: world.open_calls.len(), drafts: world.open_calls.iter().map(settle).collect() }
+        settle(world, |_| true)
     }
+}
+
+impl Command for RecoverGateway {
+    /// How many calls were open.
+    type Answer = usize;
+
+    fn decide(&self, world: &World, _: Timestamp) -> Verdict<usize> {
+        settle(world, |open| open.gateway.as_ref() == Some(&self.gateway))
+    }
+}
+
+fn settle(world: &World, is_lost: impl Fn(&OpenCall) -> bool) -> Verdict<usize> {
+    let settle = |(call, open): (&CallId, &OpenCall)| Draft {
+        stream: StreamId::Session(open.session.clone()),
+        actor: Actor::Gateway,
+        event: Event::CallSettled(CallSettled {
+            call: *call,
+            outcome: Outcome::Unknown,
+            tokens: None,
+            charged: world.ledger.charge(*call, None).charged,
+            overrun: crate::money::Nanodollars::ZERO,
+            judged: Vec::new(),
+        }),
+        bodies: Vec::new(),
+    };
+    let drafts: Vec<_> = world.open_calls.iter().filter(|(_, open)| is_lost(open)).map(settle).collect();
+    Verdict { answer: drafts.len(), drafts }
 }

@@ -7,7 +7,7 @@ use crate::money::Nanodollars;
 use crate::time::Timestamp;
 
 /// The name of a value of the scratchpad, of the same alphabet as a session's name.
-pub type StateKey = crate::ids::SessionName;
+pub type StateKey = SessionName;
 
 /// The session begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,6 +23,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const USAGE: &str = "journal write DATA ACKNOWLEDGED COUNT   make entries, note what was acknowledged
 journal check DATA ACKNOWLEDGED         whether all that was acknowledged is there, and the store is sound
 journal speed DATA RECORDS [BATCH]      processor time for each durable record, by batch size
+journal cluster DATA RECORDS            the same on PostgreSQL, with the time of a batch
 journal start DATA ENTRIES              how long a start, a verification and a reading of so many entries takes";
 
 fn main() -> ExitCode {
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ["speed", data, records, batch] => {
             speed::speed(Path::new(data), records.parse().unwrap(), &[batch.parse().unwrap()])
         }
+        ["cluster", data, records] => speed::cluster(Path::new(data), records.parse().unwrap(), &[1, 8, 32, 128]),
         ["start", data, entries] => speed::start(Path::new(data), entries.parse().unwrap()),
         _ => Err(USAGE.to_owned()),
     };

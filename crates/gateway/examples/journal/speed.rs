@@ -7,14 +7,18 @@ use std::sync::{Arc, Barrier};
 use std::thread::Thread;
 use std::time::Instant;
 
+use portcullis::clock::SystemClock;
+use portcullis::journal::postgres::address::Address;
+use portcullis::journal::postgres::{Options, PostgresEngine};
 use portcullis::journal::show::{Reader, Selection};
 use portcullis::journal::sqlite::SqliteEngine;
-use portcullis::journal::{Engine as _, Job, StoreFault, verify};
+use portcullis::journal::{Engine, Job, StoreFault, verify};
 use portcullis_domain::admission::Command;
 use portcullis_domain::event::Event;
 use portcullis_domain::journal::Draft;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
+use portcullis_testkit::postgres::Postgres;
 
 use crate::work;
 
@@ -32,7 +36,7 @@ pub(crate) fn speed(data: &Path, records: u64, batches: &[u64]) -> Result<(), St
         let folder = data.join(batch.to_string());
         let engine = begin(&folder)?;
         let (writer, all, began) = (processor_ns(Some("journal")), processor_ns(None), now());
-        let rounds = calls(&engine, 0, records / 2, batch);
+        let (rounds, _) = calls(engine.as_ref(), 0, records / 2, batch);
         let each = |total: u64| to_f64(total) / 1e3 / to_f64(rounds * batch);
         let wall = u64::try_from(began.elapsed().as_nanos()).unwrap();
         println!(
@@ -48,13 +52,54 @@ pub(crate) fn speed(data: &Path, records: u64, batches: &[u64]) -> Result<(), St
     Ok(())
 }
 
+/// The same on a database that is started for it. Rounds are timed from the moment at which all of a batch waits.
+pub(crate) fn cluster(data: &Path, records: u64, batches: &[u64]) -> Result<(), String> {
+    let server = Postgres::start()?;
+    println!("batch   records   writer µs   all threads µs   database µs   wall µs   wall µs per batch");
+    let address = Address::parse(&server.url())?;
+    let told = Box::new(|fault: &StoreFault| println!("the engine has ended: {fault}"));
+    let engine = PostgresEngine::open(&address, data, Options::default(), Arc::new(SystemClock), told);
+    let engine = engine.map_err(|fault| fault.to_string())?;
+    configure(&engine);
+    let mut first = 0;
+    for &batch in batches {
+        let (writer, all, database) = (processor_ns(Some("journal")), processor_ns(None), database_ns(&server));
+        let (rounds, wall) = calls(&engine, first, records / 2, batch);
+        first += records / 2 + batch;
+        let each = |total: u64| to_f64(total) / 1e3 / to_f64(rounds * batch);
+        println!(
+            "{batch:5} {:9} {:11.2} {:16.2} {:13.2} {:9.2} {:19.2}",
+            rounds * batch,
+            each(processor_ns(Some("journal")) - writer),
+            each(processor_ns(None) - all),
+            each(database_ns(&server) - database),
+            each(wall),
+            to_f64(wall) / 1e3 / to_f64(rounds),
+        );
+    }
+    engine.close();
+    Ok(())
+}
+
+/// The processor time of all processes of the server, in nanoseconds.
+fn database_ns(server: &Postgres) -> u64 {
+    let parent = server.process_id().unwrap().to_string();
+    let stats = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("stat"));
+    let ticks = stats.filter_map(|path| {
+        let stat = fs::read_to_string(path).ok()?;
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        (fields[1] == parent).then(|| fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+    });
+    ticks.sum::<u64>() * 10_000_000
+}
+
 /// Makes so many entries, unless they are there, and times what reads all of them.
 pub(crate) fn start(data: &Path, entries: u64) -> Result<(), String> {
     let folder = data.join(entries.to_string());
     if !folder.exists() {
         let engine = begin(&folder)?;
         let sessions = entries / (2 * CALLS_PER_SESSION + 1);
-        calls(&engine, 0, sessions * CALLS_PER_SESSION, 128);
+        calls(engine.as_ref(), 0, sessions * CALLS_PER_SESSION, 128);
         engine.close();
     }
     for _ in 0..2 {
@@ -78,38 +123,47 @@ pub(crate) fn start(data: &Path, entries: u64) -> Result<(), String> {
 
 fn begin(folder: &Path) -> Result<Arc<SqliteEngine>, String> {
     let engine = work::open(folder).map_err(|fault| fault.to_string())?;
+    configure(engine.as_ref());
+    Ok(engine)
+}
+
+fn configure(engine: &dyn Engine) {
     let left = Left::new(2);
     engine.submit(Box::new(Asked(work::configure(), left.clone())));
     engine.submit(Box::new(Asked(work::issue(0), left.clone())));
     left.wait();
-    Ok(engine)
 }
 
-/// Admits and settles so many calls in batches of exactly that size; how many batches it took.
-fn calls(engine: &SqliteEngine, first: u64, count: u64, batch: u64) -> u64 {
-    let mut rounds = 0;
+/// Admits and settles so many calls in batches of exactly that size; how many batches it took, and how long they took in nanoseconds.
+fn calls(engine: &dyn Engine, first: u64, count: u64, batch: u64) -> (u64, u64) {
+    let (mut rounds, mut wall) = (0, 0);
     for start in (first..first + count).step_by(usize::try_from(batch).unwrap()) {
         let numbers = start..start + batch;
-        round(engine, numbers.clone().map(|number| work::admit(number, session(number), BODY_BYTES)).collect());
-        round(engine, numbers.map(|number| work::settle(number, BODY_BYTES)).collect());
+        wall += round(engine, numbers.clone().map(|number| work::admit(number, session(number), BODY_BYTES)).collect());
+        wall += round(engine, numbers.map(|number| work::settle(number, BODY_BYTES)).collect());
         rounds += 2;
     }
-    rounds
+    (rounds, wall)
 }
 
-/// One batch: while the writer is held up, all of it comes to wait.
-fn round<C: Command>(engine: &SqliteEngine, commands: Vec<C>) {
+/// One batch: while the writer is held up, all of it comes to wait. How long it takes from then on, in nanoseconds.
+fn round<C: Command>(engine: &dyn Engine, commands: Vec<C>) -> u64 {
     let left = Left::new(commands.len());
     let barrier = (commands.len() > 1).then(|| Arc::new(Barrier::new(2)));
     if let Some(barrier) = &barrier {
         engine.submit(Box::new(Hold(barrier.clone())));
         barrier.wait();
     }
+    let mut began = now();
     for command in commands {
         engine.submit(Box::new(Asked(command, left.clone())));
     }
-    barrier.map(|barrier| barrier.wait());
+    if let Some(barrier) = barrier {
+        barrier.wait();
+        began = now();
+    }
     left.wait();
+    u64::try_from(began.elapsed().as_nanos()).unwrap()
 }
 
 /// How many answers are still to come, and who waits for the last one.

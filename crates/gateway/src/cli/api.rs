@@ -14,7 +14,6 @@ use crate::assemble::ADMIN_KEY_FILE;
 use crate::cli::arguments::{Common, Remote};
 use crate::cli::exit::Exit;
 use crate::config::read::{self, Whereabouts};
-use crate::journal::table::Store;
 
 /// How long the gateway may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -105,11 +104,10 @@ impl Api {
     }
 }
 
-/// The data directory of the embedded store.
+/// The gateway's data directory.
 #[must_use]
 pub fn data_directory(place: &Whereabouts) -> std::path::PathBuf {
-    let Store::Sqlite(directory) = &place.store;
-    read::directory(&place.path).join(directory)
+    read::directory(&place.path).join(place.journal.directory())
 }
 
 /// The text of a member; `-` where there is none.

@@ -11,18 +11,34 @@ use crate::cli::arguments::{Common, Journal};
 use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::config::read;
-use crate::journal::show::{Reader, Selection};
+use crate::journal::Report;
+use crate::journal::postgres::address::Address;
+use crate::journal::postgres::outside::{self, Outside};
+use crate::journal::show::{Entries, Reader, Selection, Source};
+use crate::journal::table::Store;
 use crate::journal::verify_against;
 
 pub(super) fn run(common: &Common, command: Journal) -> Result<(), Exit> {
     let place = read::find(&common.config).map_err(|problem| Exit::config(problem.to_string()))?;
     let directory = data_directory(&place);
+    let database = match &place.journal.store {
+        Store::Sqlite(_) => None,
+        Store::Postgres(address) => Some(address.as_ref()),
+    };
     match command {
-        Journal::Verify { head } => check(common, &directory, head.as_deref().map(read_head).transpose()?.as_deref()),
-        Journal::Head => print_head(common, &directory),
+        Journal::Verify { head } => {
+            let head = head.as_deref().map(read_head).transpose()?;
+            let report = match database {
+                Some(address) => outside::verify(address, &directory, head.as_deref())?,
+                None => verify_against(&directory, head.as_deref())?,
+            };
+            check(common, &report)
+        }
+        Journal::Head => print_head(common, source(database, &directory)?.as_ref()),
         Journal::Show { stream, after, limit, bodies } => {
             let stream: Option<StreamId> = stream.map(|stream| stream.parse()).transpose().map_err(Exit::negative)?;
-            show(common, &directory, Selection { stream, from: after.saturating_add(1), limit }, bodies)
+            let wanted = Selection { stream, from: after.saturating_add(1), limit };
+            show(common, source(database, &directory)?.as_ref(), wanted, bodies)
         }
     }
 }
@@ -37,9 +53,8 @@ fn read_head(head: &str) -> Result<String, Exit> {
     Ok(format!("{}\n", text.trim_end()))
 }
 
-fn print_head(common: &Common, directory: &Path) -> Result<(), Exit> {
-    let notes = Reader::open(directory)?.checkpoints(1)?;
-    let note = notes.last().ok_or_else(|| Exit::negative("no head is signed yet"))?;
+fn print_head(common: &Common, source: &dyn Source) -> Result<(), Exit> {
+    let note = source.head()?.ok_or_else(|| Exit::negative("no head is signed yet"))?;
     if common.json {
         print::json(&json!({"head": note}));
     } else {
@@ -48,10 +63,16 @@ fn print_head(common: &Common, directory: &Path) -> Result<(), Exit> {
     Ok(())
 }
 
-fn check(common: &Common, directory: &Path, head: Option<&str>) -> Result<(), Exit> {
-    let report = verify_against(directory, head)?;
+fn source(database: Option<&Address>, directory: &Path) -> Result<Box<dyn Source>, Exit> {
+    Ok(match database {
+        Some(address) => Box::new(Outside::open(address, directory)?),
+        None => Box::new(Reader::open(directory)?),
+    })
+}
+
+fn check(common: &Common, report: &Report) -> Result<(), Exit> {
     if common.json {
-        print::json(&serde_json::to_value(&report).unwrap_or_default());
+        print::json(&serde_json::to_value(report).unwrap_or_default());
     } else {
         print::line(&format!(
             "{} entries in {} streams ({} sessions), {} bodies, {} signed checkpoints, {} entries not yet covered",
@@ -78,13 +99,12 @@ fn check(common: &Common, directory: &Path, head: Option<&str>) -> Result<(), Ex
     Err(Exit::negative(format!("the journal is broken: {} problem(s)", report.problems.len())))
 }
 
-fn show(common: &Common, directory: &Path, wanted: Selection, with_bodies: bool) -> Result<(), Exit> {
-    let reader = Reader::open(directory)?;
-    for stored in reader.entries(wanted) {
+fn show(common: &Common, source: &dyn Source, wanted: Selection, with_bodies: bool) -> Result<(), Exit> {
+    for stored in Entries::of(source, wanted) {
         let stored = stored?;
         let entry = Entry::<Event>::decode(&stored.bytes)
             .map_err(|problem| Exit::io(format!("entry {}: {problem}", stored.position)))?;
-        let bodies = if with_bodies { bodies(&reader, &entry, stored.position)? } else { Vec::new() };
+        let bodies = if with_bodies { bodies(source, &entry, stored.position)? } else { Vec::new() };
         if common.json {
             let value: Value = serde_json::from_slice(&stored.bytes).unwrap_or_default();
             // One entry a line, so that programs can read them as they come.
@@ -105,10 +125,10 @@ fn print_entry(entry: &Entry<Event>, position: u64, bytes: &[u8]) {
     print::line(&format!("{position:>6}  {}  {}  {}  {data}", entry.at, entry.stream, text(&value, "/event/type")));
 }
 
-fn bodies(reader: &Reader, entry: &Entry<Event>, position: u64) -> Result<Vec<String>, Exit> {
+fn bodies(source: &dyn Source, entry: &Entry<Event>, position: u64) -> Result<Vec<String>, Exit> {
     let mut bodies = Vec::new();
     for index in 0..entry.bodies.len() {
-        let body = reader.body(&entry.stream, position, index)?;
+        let body = source.body(&entry.stream, position, index)?;
         bodies.push(body.map_or_else(|| "(erased)".to_owned(), |body| String::from_utf8_lossy(&body).into_owned()));
     }
     Ok(bodies)

@@ -35,7 +35,10 @@ async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
         Command::Demo(demo) => demo::run(&common, &demo).await,
         Command::Check(check) => check::run(&common, &check).await,
         Command::Session { command } => session::run(&common, command).await,
-        Command::Journal { command } => journal::run(&common, command),
+        // It blocks on the store, of whatever kind.
+        Command::Journal { command } => tokio::task::spawn_blocking(move || journal::run(&common, command))
+            .await
+            .unwrap_or_else(|error| Err(Exit::system(error.to_string()))),
         Command::Identity { command } => identity::run(&common, command).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut std::io::stdout());

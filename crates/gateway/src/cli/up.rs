@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_domain::ids::GatewayId;
+use portcullis_domain::world::World;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -27,6 +29,7 @@ pub(super) async fn run(common: &Common, up: &Up) -> Result<(), Exit> {
     let mut assembly = Assembly::start(&common.config, Box::new(end_of_store)).await.map_err(explain)?;
     let Some(transport) = assembly.sealer.take() else { return Err(Exit::system("the transport's seal is missing")) };
     let gate = assembly.gate.clone();
+    let me = assembly.engine.gateway();
     let server = gate.snapshot.load().config.server.clone();
     let listener = TcpListener::bind(server.listen).await;
     let listener = listener.map_err(|error| Exit::system(format!("can't listen at {}: {error}", server.listen)))?;
@@ -45,7 +48,7 @@ pub(super) async fn run(common: &Common, up: &Up) -> Result<(), Exit> {
     tokio::spawn(stop_on_signal(stop, terminate, interrupt));
     let kept = tokio::spawn(timers::run(assembly, hangup, stopped.clone()));
     serve(listener, doors, stopped, || gate.snapshot.load().drain()).await;
-    settle_rest(&gate).await;
+    settle_rest(&gate, me.as_ref()).await;
     let assembly = kept.await.map_err(|error| Exit::system(error.to_string()))?;
     assembly.stop().await;
     tracing::info!("stopped");
@@ -86,9 +89,13 @@ impl Signals {
 }
 
 /// Calls whose callers have left are cancelled and still to be written down; they have no connection any more that is waited for.
-async fn settle_rest(gate: &Gate) {
+/// Those of other gateways that share the journal are theirs.
+async fn settle_rest(gate: &Gate, me: Option<&GatewayId>) {
+    let has_open =
+        |me: Option<GatewayId>| move |world: &World| world.open_calls.values().any(|call| call.gateway == me);
     let settled = async {
-        while gate.journal.read(|world| world.open_calls.len()).await.is_ok_and(|open| open > 0) {
+        gate.owed.pay(&gate.journal).await;
+        while gate.journal.read(has_open(me.cloned())).await.is_ok_and(|open| open) {
             tokio::time::sleep(SETTLE_PAUSE).await;
         }
     };

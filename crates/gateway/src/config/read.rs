@@ -10,7 +10,7 @@ use serde_saphyr::{DuplicateKeyPolicy, Error, Options, PropertySyntax};
 
 use crate::config::variables::Written;
 use crate::config::{Config, Problem};
-use crate::journal::table::{JournalTable, Store};
+use crate::journal::table::JournalTable;
 use crate::server::ServerTable;
 
 /// The largest configuration file, in bytes.
@@ -66,7 +66,7 @@ pub struct Whereabouts {
     /// Where it listens.
     pub listen: SocketAddr,
     /// Where its record is kept.
-    pub store: Store,
+    pub journal: JournalTable,
 }
 
 /// Reads from the file at `path` where its gateway is. Nothing else needs to be in order: the credentials that only the gateway has need not be set.
@@ -77,7 +77,7 @@ pub struct Whereabouts {
 pub fn find(path: &Path) -> Result<Whereabouts, Problem> {
     let (name, text) = text_of(path)?;
     let Place { server, journal, .. } = place_of(&name, &text, environment())?;
-    Ok(Whereabouts { path: path.to_owned(), listen: server.listen, store: journal.store })
+    Ok(Whereabouts { path: path.to_owned(), listen: server.listen, journal })
 }
 
 /// [`Config`] with only the tables that say where a gateway is.
@@ -96,7 +96,7 @@ struct Place {
 fn place_of(name: &str, text: &str, variables: HashMap<String, String>) -> Result<Place, Problem> {
     let written = Written::lenient(text, |variable| variables.contains_key(variable));
     let place: Place = parse(name, &written, variables)?;
-    let Store::Sqlite(directory) = &place.journal.store;
+    let directory = place.journal.directory();
     if directory.to_string_lossy().contains("${") {
         let message = format!("`journal.store` has a variable that is not set: `{}`", directory.display());
         return Err(Problem::of_file(name, message));
@@ -195,6 +195,7 @@ fn sentence(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::table::Store;
 
     #[test]
     fn variables_stand_for_their_values_with_and_without_quotes() {

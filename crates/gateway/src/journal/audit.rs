@@ -203,6 +203,12 @@ impl Audit {
         }
     }
 
+    /// Whether so many entries were given, with that root.
+    #[must_use]
+    pub fn is_at(&self, size: u64, root: &[u8]) -> bool {
+        (self.tree.size(), self.tree.root().0.as_slice()) == (size, root)
+    }
+
     /// Adds something that is not as it should be.
     pub fn problem(&mut self, problem: String) {
         if self.report.problems.len() < PROBLEMS_LIMIT {

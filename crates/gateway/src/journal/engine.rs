@@ -21,6 +21,9 @@ pub trait Job: Send {
     fn finish(self: Box<Self>, outcome: Result<(), StoreFault>);
 }
 
+/// What is called when an engine ends by a fault.
+pub type OnFault = Box<dyn FnOnce(&StoreFault) + Send>;
+
 /// An entry as it was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {

@@ -16,6 +16,9 @@ pub enum StoreFault {
     /// More waits for the writer than it may.
     #[error("the store has too much to do")]
     Busy,
+    /// The database can't be reached or does not take anything for now. Nothing was done; the same may work later.
+    #[error("the database is away: {0}")]
+    Away(String),
     /// What is in the store is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -35,9 +38,11 @@ impl From<StoreFault> for Refusal {
     fn from(fault: StoreFault) -> Self {
         let code = match fault {
             StoreFault::Busy => Code::TooMany,
-            StoreFault::Failed(_) | StoreFault::Closed | StoreFault::Damaged(_) | StoreFault::Unusable(_) => {
-                Code::StoreUnavailable
-            }
+            StoreFault::Failed(_)
+            | StoreFault::Away(_)
+            | StoreFault::Closed
+            | StoreFault::Damaged(_)
+            | StoreFault::Unusable(_) => Code::StoreUnavailable,
         };
         Self::new(code, "the gateway can't write its journal at the moment, so nothing was done")
             .because(fault.to_string())

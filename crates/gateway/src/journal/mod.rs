@@ -13,7 +13,10 @@ pub mod engine;
 pub mod fault;
 pub mod handle;
 
+pub mod decider;
 pub mod files;
+pub mod postgres;
+pub mod replay;
 pub mod sequencer;
 pub mod sqlite;
 pub mod streams;

@@ -37,6 +37,12 @@ impl Streams {
         self.open.get_mut(usize::try_from(number.checked_sub(1)?).ok()?)
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        u64::try_from(self.open.len()).unwrap_or(u64::MAX)
+    }
+
     /// Takes in a stream without entries, which gets the next number.
     pub fn begin(&mut self, id: StreamId, salt: Option<Salt>) -> &mut OpenStream {
         let place = self.open.len();

@@ -41,6 +41,11 @@ impl Keyring {
         Self { vault, keys: HashMap::new() }
     }
 
+    /// Forgets all keys: streams may have other numbers or salts from now on.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+    }
+
     /// The key of the stream of that number, which has this salt.
     ///
     /// # Errors

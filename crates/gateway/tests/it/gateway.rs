@@ -300,13 +300,19 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-fn spawn(folder: &Path, environment: &[(String, String)]) -> ChildProcess {
+/// Starts the gateway whose configuration lies in `folder`.
+pub(crate) fn spawn(folder: &Path, environment: &[(String, String)]) -> ChildProcess {
     let mut command = portcullis(folder, &["up"]);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     ChildProcess::spawn(command, &folder.join("log")).unwrap()
 }
 
-async fn ready(process: &mut ChildProcess, port: u16) -> Result<(), String> {
+/// Waits until it answers.
+///
+/// # Errors
+///
+/// A sentence with the end of its log when it does not.
+pub(crate) async fn ready(process: &mut ChildProcess, port: u16) -> Result<(), String> {
     let client = Client::new(&format!("http://127.0.0.1:{port}"));
     let is_ready = || async { client.get("/readyz").await.is_ok_and(|answer| answer.status == 200) };
     process.wait_until("the gateway is ready", LIMIT, is_ready).await

@@ -22,6 +22,7 @@ mod spoken;
 mod agents;
 mod chat;
 mod clients;
+mod cluster;
 mod config;
 mod crash;
 mod demo;

@@ -175,6 +175,7 @@ fn admitted(number: u8) -> CallAdmitted {
         placement: None,
         is_turn: false,
         delivered: Vec::new(),
+        gateway: None,
     }
 }
 

@@ -7,13 +7,11 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, available_parallelism};
 
-use portcullis_domain::digest::Digest;
-use portcullis_domain::event::Event;
-use portcullis_domain::journal::{Entry, merkle};
 use rusqlite::{Connection, Rows};
 
 use crate::journal::audit::Place;
 use crate::journal::fault::StoreFault;
+use crate::journal::replay::{Decoded, decode};
 use crate::journal::sqlite::schema::from_sql;
 
 /// How many rows go to a worker at a time.
@@ -22,18 +20,6 @@ const PAGE: usize = 256;
 const PAGES_PER_WORKER: usize = 2;
 /// The most workers: with more, the one thread that applies would be waited for anyway.
 const WORKERS_LIMIT: usize = 8;
-
-/// An entry with all that can be known of it alone.
-pub struct Decoded {
-    /// Where it is filed.
-    pub place: Place,
-    /// What it says.
-    pub entry: Entry<Event>,
-    /// The digest of its bytes.
-    pub digest: Digest,
-    /// Its bytes as a leaf of the tree.
-    pub leaf: Digest,
-}
 
 type Page = Vec<(Place, Vec<u8>)>;
 type Done = Vec<Result<Decoded, StoreFault>>;
@@ -93,13 +79,6 @@ impl Lane {
         let done = self.done.recv().map_err(|_| ended())?;
         done.into_iter().try_for_each(|decoded| take(decoded?))
     }
-}
-
-fn decode((place, bytes): (Place, Vec<u8>)) -> Result<Decoded, StoreFault> {
-    let entry = Entry::decode(&bytes);
-    let entry =
-        entry.map_err(|problem| StoreFault::Damaged(format!("entry {} of the journal: {problem}", place.position)))?;
-    Ok(Decoded { place, entry, digest: Digest::of(&bytes), leaf: merkle::leaf(&bytes) })
 }
 
 fn next_page(rows: &mut Rows<'_>) -> Result<Page, StoreFault> {

@@ -16,7 +16,8 @@ use portcullis_domain::time::Timestamp;
 use rusqlite::Connection;
 
 use crate::clock::Clock;
-use crate::journal::engine::{Engine, Job, Stored};
+use crate::journal::decider::Decider;
+use crate::journal::engine::{Engine, Job, OnFault, Stored};
 use crate::journal::fault::StoreFault;
 use crate::journal::files::{DataDirectory, SIGNER_FILE, VAULT_FILE};
 use crate::journal::sequencer::{Disk, Message, Sequencer};
@@ -36,9 +37,6 @@ pub struct SqliteEngine {
     verifier: Verifier,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
-
-/// What is called when the engine ends by a fault.
-pub type OnFault = Box<dyn FnOnce(&StoreFault) + Send>;
 
 /// What stands between the sequencer and SQLite; tests put faults there.
 pub type Wrap = Box<dyn FnOnce(Box<dyn Disk>) -> Box<dyn Disk>>;
@@ -72,14 +70,17 @@ impl SqliteEngine {
         let keys = Arc::new(ArcSwap::from_pointee(memory.world.identity.clone()));
         let reader = Mutex::new(schema::open_reader(&file)?);
         let sequencer = Sequencer {
-            memory,
+            decider: Decider {
+                memory,
+                keyring: Keyring::new(vault),
+                signer,
+                tenant: default_tenant()?,
+                gateway: None,
+                sealed_at: Timestamp::default(),
+            },
             disk: wrap(Box::new(disk::SqliteDisk::new(connection, file)?)),
-            keyring: Keyring::new(vault),
-            signer,
             clock,
-            tenant: default_tenant()?,
             keys: keys.clone(),
-            sealed_at: Timestamp::default(),
         };
         let (queue, waiting) = sync_channel(QUEUE_LIMIT);
         let work = move || run(sequencer, &waiting, on_fault, directory);

@@ -4,14 +4,15 @@
 //! Whoever verifies the journal checks the form too.
 
 use portcullis_domain::event::Event;
+use portcullis_domain::journal::Entry;
 use portcullis_domain::journal::checkpoint::{Checkpoint, Verifier};
-use portcullis_domain::journal::{Broken, Entry, Head};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::journal::fault::StoreFault;
-use crate::journal::files::{SIGNER_FILE, VAULT_FILE};
+use crate::journal::files::VAULT_FILE;
+use crate::journal::replay::{is_sealed, open_checkpoint, take};
 use crate::journal::sequencer::{BODIES_LIMIT, Memory};
-use crate::journal::sqlite::decode::{self, Decoded};
+use crate::journal::sqlite::decode;
 use crate::journal::sqlite::schema::{from_sql, to_sql};
 use crate::journal::vault::{Salt, Vault};
 
@@ -51,61 +52,12 @@ fn load_streams(connection: &Connection, memory: &mut Memory) -> Result<(), Stor
     Ok(())
 }
 
-/// Takes in the next entry, if it is that.
-fn take(memory: &mut Memory, decoded: Decoded) -> Result<(), StoreFault> {
-    let Decoded { place, entry, digest, leaf } = decoded;
-    let expected = memory.tree.size() + 1;
-    if place.position != expected {
-        return Err(StoreFault::Damaged(format!("entry {expected} of the journal is missing")));
-    }
-    let Some(stream) = memory.streams.numbered(place.stream) else {
-        return Err(StoreFault::Damaged(format!("entry {expected} belongs to no stream")));
-    };
-    let seq = stream.head.seq + 1;
-    let problem = if entry.stream != stream.id {
-        Some(format!("it says that it belongs to `{}`", entry.stream))
-    } else if entry.seq != seq {
-        Some(format!("it says that its number is {}", entry.seq))
-    } else if entry.prev != stream.head.digest {
-        Some("it does not follow the entry before it".to_owned())
-    } else {
-        (place.seq != seq).then(|| format!("it is filed as number {}", place.seq))
-    };
-    if let Some(problem) = problem {
-        let broken = Broken { stream: stream.id.clone(), seq, problem };
-        return Err(StoreFault::Damaged(format!("entry {expected} of the journal: {broken}")));
-    }
-    stream.head = Head { seq, digest };
-    memory.tree.push(leaf);
-    memory.world.apply(&entry);
-    memory.last_at = entry.at;
-    Ok(())
-}
-
-/// Once all entries that were signed are there, they must be those that were signed.
-fn is_sealed(memory: &Memory, sealed: Option<Checkpoint>) -> Result<(), StoreFault> {
-    match sealed {
-        Some(Checkpoint { size, root }) if size == memory.tree.size() && root != memory.tree.root() => {
-            Err(StoreFault::Damaged(format!("the first {size} entries are not those that were signed")))
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
 fn last_checkpoint(connection: &Connection, verifier: &Verifier) -> Result<Option<Checkpoint>, StoreFault> {
     let mut statement = connection.prepare("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1")?;
     let mut rows = statement.query([])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let (size, note): (i64, String) = (row.get(0)?, row.get(1)?);
-    let checkpoint = verifier.open(&note).map_err(|problem| {
-        StoreFault::Damaged(format!(
-            "the last checkpoint was altered, or was signed with another `{SIGNER_FILE}`: {problem}"
-        ))
-    })?;
-    if to_sql(checkpoint.size) != size {
-        return Err(StoreFault::Damaged("the last checkpoint is not the one that was signed".to_owned()));
-    }
-    Ok(Some(checkpoint))
+    open_checkpoint(verifier, from_sql(size), &note).map(Some)
 }
 
 /// Opens the last body that can still be opened: what would be encrypted with another key from here on could not be read with the right one later.

@@ -3,4 +3,4 @@
 use crate::journal::conformance::suite::conforms;
 use crate::journal::sqlite::tests::embedded::Embedded;
 
-conforms!(Embedded::new());
+conforms!(Some(Embedded::new()));

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::journal::conformance::scene::{Opened as _, TurnedClock, put, stream};
 use crate::journal::files::VAULT_FILE;
 use crate::journal::handle::Placed;
-use crate::journal::show::{Reader, Selection};
+use crate::journal::show::{Reader, Selection, Source as _};
 use crate::journal::sqlite::tests::embedded::{ALL, Embedded};
 use crate::journal::verify::verify;
 

@@ -1,0 +1,146 @@
+//! Taking what others have written into memory, through the same checks as at a start; and all of it at a start itself.
+
+use std::thread::available_parallelism;
+
+use portcullis_domain::journal::checkpoint::{Checkpoint, Verifier};
+
+use crate::journal::audit::Place;
+use crate::journal::decider::{Memory, changes_keys};
+use crate::journal::fault::StoreFault;
+use crate::journal::postgres::link::{Known, Link, LogHead, News, PAGE, StreamRow};
+use crate::journal::postgres::trouble::{Trouble, behind};
+use crate::journal::replay::{Decoded, decode, is_sealed, open_checkpoint, take};
+
+/// With fewer entries than this it is not worth to wake another processor.
+const SHARE: usize = 128;
+/// The most threads that read entries.
+const WORKERS_LIMIT: usize = 8;
+
+/// Where memory ends.
+#[must_use]
+pub fn known(memory: &Memory) -> Known {
+    Known { entries: memory.tree.size(), streams: memory.streams.count() }
+}
+
+/// Takes in what was found, and within the same transaction what did not fit into the first answer. Then memory is what the head says. Says in
+/// `keys_changed` if they have, whatever happens after.
+///
+/// # Errors
+///
+/// When the log does not go on from what is in memory.
+pub async fn catch_up(
+    link: &Link,
+    memory: &mut Memory,
+    head: LogHead,
+    news: News,
+    keys_changed: &mut bool,
+) -> Result<(), Trouble> {
+    let there = memory.tree.size();
+    if head.position < there {
+        return Err(Trouble::Fatal(behind(head.position, there)));
+    }
+    add_streams(memory, news.streams)?;
+    let mut page = news.entries;
+    loop {
+        let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
+        *keys_changed |= add_entries(memory, page, &mut |_| Ok(()))?;
+        if is_last {
+            break;
+        }
+        page = link.more(memory.tree.size()).await?;
+    }
+    agree(memory, head)?;
+    memory.sealed = head.sealed;
+    Ok(())
+}
+
+/// Reads the whole log into new memory.
+///
+/// # Errors
+///
+/// When an entry is missing or altered, the journal differs from its last checkpoint, or the database is away.
+pub async fn load(link: &Link, verifier: &Verifier) -> Result<Memory, Trouble> {
+    let mut memory = Memory::default();
+    let (head, news) = link.look(known(&memory)).await?;
+    let sealed = match link.last_checkpoint().await? {
+        Some((size, note)) => Some(open_checkpoint(verifier, size, &note)?),
+        None => None,
+    };
+    add_streams(&mut memory, news.streams)?;
+    let mut page = news.entries;
+    while !page.is_empty() {
+        add_entries(&mut memory, page, &mut |memory| is_sealed(memory, sealed))?;
+        page = link.more(memory.tree.size()).await?;
+    }
+    link.end().await?;
+    let size = sealed.map_or(0, |checkpoint: Checkpoint| checkpoint.size);
+    if memory.tree.size() < size {
+        let there = memory.tree.size();
+        return Err(Trouble::Fatal(StoreFault::Damaged(format!("{size} entries were signed, and {there} are there"))));
+    }
+    agree(&memory, head)?;
+    memory.sealed = size;
+    Ok(memory)
+}
+
+/// The head says how many entries there are and what the root over them is: with another root somebody has gone on from another past.
+fn agree(memory: &Memory, head: LogHead) -> Result<(), Trouble> {
+    let (size, root) = (memory.tree.size(), memory.tree.root());
+    if (size, root) == (head.position, head.root) {
+        return Ok(());
+    }
+    Err(Trouble::Fatal(StoreFault::Damaged(format!(
+        "the log in the database has {} entries with root {}, and what was read of it {size} with root {root}",
+        head.position, head.root
+    ))))
+}
+
+fn add_streams(memory: &mut Memory, rows: Vec<StreamRow>) -> Result<(), StoreFault> {
+    for (number, name, salt) in rows {
+        let stream = memory.streams.begin(name.parse().map_err(StoreFault::Damaged)?, salt);
+        if stream.number != number {
+            return Err(StoreFault::Damaged(format!("stream {} is missing", stream.number)));
+        }
+    }
+    Ok(())
+}
+
+type Rows = Vec<(Place, Vec<u8>)>;
+
+/// Takes entries in one by one; `judge` sees memory after each. Whether keys have changed.
+fn add_entries(
+    memory: &mut Memory,
+    rows: Rows,
+    judge: &mut dyn FnMut(&Memory) -> Result<(), StoreFault>,
+) -> Result<bool, StoreFault> {
+    let mut keys_changed = false;
+    for decoded in decode_all(rows)? {
+        keys_changed |= changes_keys(&decoded.entry.event);
+        take(memory, decoded)?;
+        judge(memory)?;
+    }
+    Ok(keys_changed)
+}
+
+/// Reading and hashing needs to know nothing of other entries, so that all processors share it.
+fn decode_all(mut rows: Rows) -> Result<Vec<Decoded>, StoreFault> {
+    let workers = available_parallelism().map_or(1, usize::from).min(WORKERS_LIMIT).min(rows.len() / SHARE);
+    if workers < 2 {
+        return rows.into_iter().map(decode).collect();
+    }
+    let share = rows.len().div_ceil(workers);
+    std::thread::scope(|scope| {
+        let mut shares = Vec::new();
+        while !rows.is_empty() {
+            let rest = rows.split_off(share.min(rows.len()));
+            let rows = std::mem::replace(&mut rows, rest);
+            shares.push(scope.spawn(move || rows.into_iter().map(decode).collect::<Result<Vec<_>, _>>()));
+        }
+        let mut decoded = Vec::new();
+        for share in shares {
+            let ended = |_| StoreFault::Failed("a thread that reads entries has ended".to_owned());
+            decoded.extend(share.join().map_err(ended)??);
+        }
+        Ok(decoded)
+    })
+}

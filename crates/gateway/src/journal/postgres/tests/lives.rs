@@ -1,0 +1,109 @@
+//! Gateways that end, die, or are taken for dead.
+
+use std::time::Duration;
+
+use portcullis_domain::event::Outcome;
+use portcullis_domain::ids::CallId;
+use portcullis_domain::session::Expected;
+
+use crate::journal::conformance::scene::{Opened as _, Step, TurnedClock, admit, stream, until, whole};
+use crate::journal::fault::StoreFault;
+use crate::journal::postgres::Options;
+use crate::journal::postgres::tests::clustered::{Clustered, PATIENT};
+use crate::journal::postgres::tests::proxy::Proxy;
+
+/// Gateways are missed soon, but not by a machine that is merely busy.
+const SHORT: Options = Options { lease: Duration::from_secs(2), outage: Duration::from_secs(60) };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_calls_of_a_gateway_that_died_are_settled_by_another_and_it_writes_nothing_more() {
+    let Some(store) = Clustered::new() else { return };
+    let proxy = Proxy::start(store.server.port()).await;
+    let lost = store.engine_at(&proxy.address(), "a", SHORT, TurnedClock::new()).unwrap();
+    let other = store.engine("b", SHORT, TurnedClock::new()).unwrap();
+    for step in [Step::Configure(1_000), Step::Issue(1)] {
+        step.run(&lost.journal).await.unwrap();
+    }
+    lost.journal.execute(admit(1, "claim-1", 400)).await.unwrap().unwrap();
+    other.journal.execute(admit(2, "claim-2", 300)).await.unwrap().unwrap();
+    let owners =
+        other.journal.read(|world| world.open_calls.values().map(|call| call.gateway.clone()).collect::<Vec<_>>());
+    let expected = [lost.engine.gateway(), other.engine.gateway()].map(|id| Some(id.clone()));
+    assert_eq!(owners.await.unwrap(), expected);
+
+    proxy.shut();
+    let journal = other.journal.clone();
+    let waiting = async {
+        while journal.read(|world| world.open_calls.contains_key(&CallId([1; 16]))).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
+    let derived = store.judge();
+    assert_eq!(derived.settled.get(&CallId([1; 16])), Some(&Outcome::Unknown));
+    assert!(!derived.settled.contains_key(&CallId([2; 16])), "the living keep their calls");
+    let before = whole(&other.journal, &stream("claim-1")).await.len();
+
+    // It did not die: it was only cut off.
+    proxy.open();
+    let answer = Step::Settle(1, 100).run(&lost.journal).await;
+    assert!(matches!(answer, Err(StoreFault::Unusable(_) | StoreFault::Closed)), "{answer:?}");
+    until("it has ended", || !lost.faults().is_empty()).await;
+    assert!(matches!(lost.faults().as_slice(), [one] if one.contains("took this one for dead")), "{:?}", lost.faults());
+    assert_eq!(whole(&other.journal, &stream("claim-1")).await.len(), before);
+    Step::Settle(2, 100).run(&other.journal).await.unwrap();
+    Box::new(other).close();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_gateway_that_stops_ends_its_lease_unless_it_leaves_calls_behind() {
+    let Some(store) = Clustered::new() else { return };
+    for (call, has_ended) in [(None, true), (Some(1), false)] {
+        let opened = store.engine("a", PATIENT, TurnedClock::new()).unwrap();
+        for step in [Step::Configure(1_000), Step::Issue(1)] {
+            step.run(&opened.journal).await.unwrap();
+        }
+        if let Some(call) = call {
+            opened.journal.execute(admit(call, "claim-1", 400)).await.unwrap().unwrap();
+        }
+        let id = opened.engine.gateway().to_string();
+        Box::new(opened).close();
+        let select = "SELECT ended_at IS NOT NULL FROM portcullis.gateways WHERE id = $1";
+        let row = store.client().await.query_one(select, &[&id]).await.unwrap();
+        assert_eq!(row.get::<_, bool>(0), has_ended);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn leases_that_ran_out_while_nobody_could_renew_them_cost_nobody_its_life() {
+    let Some(store) = Clustered::new() else { return };
+    let ways = [Proxy::start(store.server.port()).await, Proxy::start(store.server.port()).await];
+    let mut engines = Vec::new();
+    for (way, name) in ways.iter().zip(["a", "b"]) {
+        store.copy_secrets(name);
+        engines.push(store.engine_at(&way.address(), name, SHORT, TurnedClock::new()).unwrap());
+        // By now the first has seen the second, and both are seen with the leases that will run out.
+        Step::Open("one").run(&engines[0].journal).await.unwrap();
+    }
+    ways.iter().for_each(Proxy::shut);
+    let client = store.client().await;
+    let waiting = async {
+        let select = "SELECT bool_and(lease_until < clock_timestamp()) FROM portcullis.gateways";
+        while !client.query_one(select, &[]).await.unwrap().get::<_, bool>(0) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
+    ways.iter().for_each(Proxy::open);
+    for name in ["two", "three"] {
+        let (first, second) = tokio::join!(
+            Step::Open(name).run(&engines[0].journal),
+            Step::Put(name, "step", Expected::Anything, "value").run(&engines[1].journal)
+        );
+        first.and(second).unwrap();
+    }
+    engines.iter().for_each(|opened| opened.engine.close());
+    for opened in engines {
+        Box::new(opened).close();
+    }
+}
