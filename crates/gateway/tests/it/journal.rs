@@ -69,7 +69,7 @@ async fn a_head_that_was_kept_elsewhere_finds_what_was_cut_off() {
     let size_before: u64 = size(&before).parse().unwrap();
     let cut_off = format!(
         "DELETE FROM checkpoints WHERE size > {size_before};
-         DELETE FROM entries WHERE position > {size_before};
+         DELETE FROM entries WHERE position > {size_before}; DELETE FROM places WHERE position > {size_before};
          DELETE FROM bodies WHERE number >= {};",
         (size_before + 1) * BODIES_LIMIT
     );
