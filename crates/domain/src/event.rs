@@ -41,6 +41,9 @@ pub enum Event {
     /// A value of a session's scratchpad was written.
     #[serde(rename = "session.state_put")]
     StatePut(session::event::StatePut),
+    /// A value of a session's scratchpad was deleted.
+    #[serde(rename = "session.state_deleted")]
+    StateDeleted(session::event::StateDeleted),
     /// A call may be forwarded.
     #[serde(rename = "call.admitted")]
     CallAdmitted(CallAdmitted),

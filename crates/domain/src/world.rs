@@ -68,6 +68,7 @@ impl World {
             | Event::SessionOpened(_)
             | Event::SessionClosed(_)
             | Event::StatePut(_)
+            | Event::StateDeleted(_)
             | Event::CallAdmitted(_)
             | Event::CallSettled(_)
             | Event::CallResolved(_) => {}
@@ -81,7 +82,8 @@ impl World {
                 self.ledger.session_opened(session, event.budget);
             }
             Event::SessionClosed(_) => self.session.closed(session),
-            Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq),
+            Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq, entry.at),
+            Event::StateDeleted(event) => self.session.state_was_deleted(session, event),
             Event::CallAdmitted(event) => self.admitted(session, event, entry.at),
             Event::CallRefused(CallRefused { .. }) => self.session.counted(session, 0, 1),
             Event::CallSettled(event) => self.settled(session, event, entry),
