@@ -29,4 +29,5 @@ mod interception;
 mod mcp;
 mod money;
 mod once;
+mod sdk;
 mod sessions;
