@@ -192,6 +192,30 @@ def test_a_request_is_sent_again_only_where_that_is_safe(gateway, key, errors, c
     assert transport.sent == sent
 
 
+@pytest.mark.parametrize(("repeatable", "expected", "sent"), [(False, portcullis.OutcomeUnknown, 1), (True, 2, 2)])
+async def test_so_it_is_with_an_event_loop(gateway, key, repeatable, expected, sent):
+    class Lossy(httpx.AsyncHTTPTransport):
+        count = 0
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            self.count += 1
+            response = await super().handle_async_request(request)
+            if self.count == 1:
+                await response.aread()
+                raise LOST("the answer was lost")
+            return response
+
+    transport = Lossy()
+    async with AsyncClient(gateway.url, key, transport=transport) as client:
+        written = client.session(name()).state.put("step", 1, repeatable=repeatable)
+        if isinstance(expected, int):
+            assert await written == expected
+        else:
+            with pytest.raises(expected):
+                await written
+    assert transport.count == sent
+
+
 def test_a_tool_runs_once_though_its_answer_was_lost(gateway, key):
     paid = gateway.folder / "payments.jsonl"
     before = paid.read_text() if paid.exists() else ""

@@ -11,11 +11,19 @@ from pathlib import Path
 
 import pytest
 from conftest import until
-from crewai.flow.async_feedback.types import PendingFeedbackContext
+from crewai.flow.async_feedback.types import HumanFeedbackPending, PendingFeedbackContext
+from crewai.flow.flow import Flow, listen, start
+from crewai.flow.human_feedback import HumanFeedbackResult, human_feedback
 from pydantic import BaseModel
 
 import portcullis
 from portcullis.crewai import PortcullisPersistence
+
+
+class Claim(BaseModel):
+    id: str = "x"
+    opened: date = date(2026, 1, 2)
+    tags: set[str] = {"a"}
 
 
 def test_a_killed_flow_is_continued_by_another_process(client, environment, tmp_path):
@@ -35,12 +43,6 @@ def test_a_killed_flow_is_continued_by_another_process(client, environment, tmp_
     assert second.returncode == 0, second.stderr
     assert lines() == ["first", "second", "second", "third"]
     assert ran.with_suffix(".state").read_text() == "first second third"
-
-
-class Claim(BaseModel):
-    id: str = "x"
-    opened: date = date(2026, 1, 2)
-    tags: set[str] = {"a"}
 
 
 @pytest.mark.parametrize("state", [Claim(), Claim().model_dump()])
@@ -63,6 +65,35 @@ def test_a_question_waits_until_it_is_answered(client):
     assert keeper.load_state(identity) == state
     keeper.clear_pending_feedback(identity)
     keeper.clear_pending_feedback(identity)
+    assert keeper.load_pending_feedback(identity) is None
+
+
+class Asks:
+    """A provider that asks somewhere else and doesn't wait."""
+
+    def request_feedback(self, context: PendingFeedbackContext, flow: Flow) -> str:
+        raise HumanFeedbackPending(context=context)
+
+
+class Approval(Flow[Claim]):
+    @start()
+    @human_feedback(message="Pay it?", provider=Asks())
+    def draft(self) -> str:
+        self.state.tags.add("drafted")
+        return "pay 9000"
+
+    @listen(draft)
+    def pay(self, answer: HumanFeedbackResult) -> str:
+        return f"{answer.output}: {answer.feedback} {sorted(self.state.tags)}"
+
+
+def test_a_real_flow_waits_for_a_human_and_is_resumed_by_another_flow(client):
+    keeper, identity = PortcullisPersistence(client), str(uuid.uuid4())
+    waiting = Approval(persistence=keeper, suppress_flow_events=True).kickoff(inputs={"id": identity})
+    assert isinstance(waiting, HumanFeedbackPending)
+    assert keeper.load_pending_feedback(identity)[1].message == "Pay it?"
+    resumed = Approval.from_pending(identity, PortcullisPersistence(client))
+    assert resumed.resume("yes") == "pay 9000: yes ['a', 'drafted']"
     assert keeper.load_pending_feedback(identity) is None
 
 

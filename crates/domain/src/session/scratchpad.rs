@@ -108,15 +108,15 @@ impl Scratchpad {
             let message = format!("a value has at most {VALUE_LIMIT_BYTES} bytes, not {bytes}");
             return Err(Refusal::new(Code::TooLarge, message));
         }
-        let others = || self.all(at).filter(|(other, _)| *other != key);
-        if others().count() >= VALUES_LIMIT {
+        let (count, sum) = self.all(at).fold((0, 0), |(count, sum), (_, located)| (count + 1, sum + located.bytes));
+        if found.is_none() && count >= VALUES_LIMIT {
             let message = format!("a session has at most {VALUES_LIMIT} values: delete one, or use another session");
             return Err(Refusal::new(Code::TooMany, message));
         }
-        let used: u64 = others().map(|(_, located)| located.bytes).sum();
-        if used + bytes > VALUES_LIMIT_BYTES {
+        let others = sum - found.map_or(0, |located| located.bytes);
+        if others + bytes > VALUES_LIMIT_BYTES {
             let message = format!(
-                "the values of a session have at most {VALUES_LIMIT_BYTES} bytes together: the others have {used}, and this one {bytes}"
+                "the values of a session have at most {VALUES_LIMIT_BYTES} bytes together: the others have {others}, and this one {bytes}"
             );
             return Err(Refusal::new(Code::TooLarge, message));
         }

@@ -129,9 +129,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3_u8, forged(), name(), origin(), amount()).prop_map(|(owner, is_forged, name, origin, budget)| {
             Step::Open { key: key_of(owner, is_forged), owner, name, origin, budget }
         }),
-        4 => (value(), expected(), prop::option::of(0..60_u64))
+        3 => (value(), expected(), prop::option::of(0..60_u64))
             .prop_map(|(at, expected, ttl)| Step::Put { at, expected, ttl }),
-        3 => (value(), expected()).prop_map(|(at, expected)| Step::Delete { at, expected }),
+        2 => (value(), expected()).prop_map(|(at, expected)| Step::Delete { at, expected }),
         2 => (0..3_u8, name()).prop_map(|(owner, name)| Step::Close { owner, name }),
         1 => (0..6_u8, 0..3_u8, any::<Option<u8>>())
             .prop_map(|(key, owner, lifetime)| Step::CreateKey { key, owner, lifetime: lifetime.map(u64::from) }),

@@ -34,13 +34,13 @@ fn check(environment: &str, file: &str, passed: usize) {
 #[test]
 #[ignore = "needs client libraries: cargo xtask test"]
 fn the_python_client_keeps_its_promises() {
-    check("sdk-langgraph", "tests/test_client.py", 18);
+    check("sdk-langgraph", "tests/test_client.py", 20);
 }
 
 #[test]
 #[ignore = "needs client libraries: cargo xtask test"]
 fn the_checkpointer_of_langgraph_keeps_its_promises() {
-    check("sdk-langgraph", "tests/test_langgraph.py", 16);
+    check("sdk-langgraph", "tests/test_langgraph.py", 17);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn agents_of_autogen_are_saved_and_loaded() {
 #[test]
 #[ignore = "needs client libraries: cargo xtask test"]
 fn flows_of_crewai_are_persisted_and_continued() {
-    check("sdk-crewai", "tests/test_crewai.py", 5);
+    check("sdk-crewai", "tests/test_crewai.py", 6);
 }
 
 #[test]

@@ -31,7 +31,7 @@ class Client:
 
     `base_url` and `key` come from `PORTCULLIS_URL` and `PORTCULLIS_KEY` where they are not given. `retries` is how often
     a request is sent again that may safely be: because it only reads, because it never left, or because it carries an
-    idempotency key.
+    idempotency key. Proxies and `.netrc` of the environment are not looked at: the key goes to the gateway and nowhere else.
     """
 
     def __init__(
