@@ -51,6 +51,9 @@ pub enum Event {
     /// The end of a wait was accepted by the agent that it is for.
     #[serde(rename = "session.wait_delivered")]
     WaitDelivered(session::event::WaitDelivered),
+    /// A value of a session's scratchpad was deleted.
+    #[serde(rename = "session.state_deleted")]
+    StateDeleted(session::event::StateDeleted),
     /// A call may be forwarded.
     #[serde(rename = "call.admitted")]
     CallAdmitted(CallAdmitted),

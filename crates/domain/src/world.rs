@@ -77,6 +77,7 @@ impl World {
             | Event::SessionOpened(_)
             | Event::SessionClosed(_)
             | Event::StatePut(_)
+            | Event::StateDeleted(_)
             | Event::CallAdmitted(_)
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
@@ -97,7 +98,8 @@ impl World {
                 self.placements.ended(session);
                 self.waits.closed(session);
             }
-            Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq),
+            Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq, entry.at),
+            Event::StateDeleted(event) => self.session.state_was_deleted(session, event),
             Event::WaitOpened(event) => self.waits.opened(session, event),
             Event::WaitEnded(event) => self.waits.ended(session, event, entry.seq),
             Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),

@@ -91,6 +91,7 @@ impl History {
             | Event::SessionOpened(_)
             | Event::SessionClosed(_)
             | Event::StatePut(_)
+            | Event::StateDeleted(_)
             | Event::Granted(_)
             | Event::KeyCreated(_)
             | Event::KeyRevoked(_)

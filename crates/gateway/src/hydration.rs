@@ -1,10 +1,14 @@
 //! What a replica is told of a session that it has not served before.
 
 use bytes::Bytes;
+use portcullis_domain::admission::{Command, Verdict};
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Placement;
+use portcullis_domain::session::scratchpad::Located;
+use portcullis_domain::time::Timestamp;
+use portcullis_domain::world::World;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -57,11 +61,7 @@ pub async fn memory(
 }
 
 async fn state(journal: &Journal, session: &SessionId) -> Result<Vec<Remembered>, Refusal> {
-    let wanted = session.clone();
-    let located = journal.read(move |world| {
-        let scratchpad = world.session.find(&wanted).map(|session| session.scratchpad.clone()).unwrap_or_default();
-        scratchpad.all().map(|(key, located)| (key.to_string(), *located)).collect::<Vec<_>>()
-    });
+    let located = journal.execute(Look { session: session.clone() });
     let stream = StreamId::Session(session.clone());
     let mut state = Vec::new();
     for (key, located) in located.await? {
@@ -72,4 +72,19 @@ async fn state(journal: &Journal, session: &SessionId) -> Result<Vec<Remembered>
         }
     }
     Ok(state)
+}
+
+/// The values that are there at the writer's time.
+struct Look {
+    session: SessionId,
+}
+
+impl Command for Look {
+    type Answer = Vec<(String, Located)>;
+
+    fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
+        let scratchpad = world.session.find(&self.session).map(|session| &session.scratchpad);
+        let values = scratchpad.into_iter().flat_map(|scratchpad| scratchpad.all(at));
+        Verdict::unchanged(values.map(|(key, located)| (key.to_string(), *located)).collect())
+    }
 }

@@ -24,12 +24,13 @@ enum Kind {
     Node(PathBuf),
 }
 
-/// What `tests/clients` asks for; asks the system for the interpreters first.
+/// What `tests/clients` and the tests of `sdk/python` ask for; asks the system for the interpreters first.
 pub(crate) fn wanted(environment: &Environment) -> Result<Vec<Library>, String> {
     let sources = environment.root.join("tests/clients");
     let clients = environment.clients();
     let mut libraries = Vec::new();
-    for (name, path) in requirements(&sources.join("python")) {
+    let python = [sources.join("python"), environment.root.join("sdk/python/tests")];
+    for (name, path) in python.iter().flat_map(|folder| requirements(folder)) {
         debian::need("python3", &["-c", "import ensurepip, venv"], &["python3", "python3-venv"])?;
         let stamp = stamp("python3", &[&path])?;
         libraries.push(Library { name, kind: Kind::Python(path), clients: clients.clone(), stamp });

@@ -1,7 +1,8 @@
 //! The public client libraries that the integration tests speak to the gateway with.
 //!
 //! What is wanted is in `tests/clients`: each `python/requirements-<name>.txt` becomes a Python environment `<name>`, and each
-//! `<name>/package-lock.json` becomes `<name>/node_modules`. They are installed once, beside what cargo builds and outside of the
+//! `<name>/package-lock.json` becomes `<name>/node_modules`. The environments of the Python package are asked for in
+//! `sdk/python/tests`, in the same way. They are installed once, beside what cargo builds and outside of the
 //! sources, and again when what is wanted changes. The tests find them through [`VARIABLE`].
 //!
 //! One of the libraries is not one: the tests of the cluster engine speak to a PostgreSQL server, which comes from Debian as a whole.

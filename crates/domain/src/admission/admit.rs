@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use crate::admission::command::{Command, Verdict};
-use crate::admission::open_session::opening;
+use crate::admission::open_session::{is_held, opening};
 use crate::call::{Capability, Door};
 use crate::event::{CallAdmitted, CallRefused, Event};
-use crate::ids::{Actor, CallId, KeyId, PrincipalName, SessionId};
+use crate::ids::{Actor, CallId, KeyId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::money::Nanodollars;
 use crate::policy::{Decision, Effect};
@@ -158,7 +158,7 @@ impl Admit {
 
     /// The door has recognised the key already, from a copy; here is the truth.
     fn is_known(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
-        check_key(world, &self.key, &self.session.owner, at)
+        is_held(world, &self.key, &self.session, at)
     }
 
     fn is_allowed(&self, world: &World) -> Result<(), Refusal> {
@@ -294,16 +294,6 @@ impl Admit {
     fn draft(&self, stream: StreamId, event: Event, bodies: Vec<Body>) -> Draft<Event> {
         Draft { stream, actor: Actor::Principal(self.session.owner.clone()), event, bodies }
     }
-}
-
-/// Whether the key is still one of that principal.
-///
-/// # Errors
-///
-/// [`Code::Unauthenticated`].
-pub fn check_key(world: &World, key: &KeyId, holder: &PrincipalName, at: Timestamp) -> Result<(), Refusal> {
-    let key = world.identity.find(key).filter(|key| key.is_live(at) && key.principal == *holder);
-    key.map(|_| ()).ok_or_else(|| Refusal::new(Code::Unauthenticated, "the key is not valid any more"))
 }
 
 /// The refusal that a decision stands for when its answer is no.

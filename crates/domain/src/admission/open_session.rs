@@ -2,10 +2,10 @@
 
 use crate::admission::command::{Command, Verdict};
 use crate::event::Event;
-use crate::ids::{Actor, SessionId};
+use crate::ids::{Actor, KeyId, SessionId};
 use crate::journal::{Draft, StreamId};
 use crate::money::Nanodollars;
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::session::Origin;
 use crate::session::event::Opened;
 use crate::time::Timestamp;
@@ -14,6 +14,8 @@ use crate::world::World;
 /// Opens the session, if it is not open yet.
 #[derive(Debug, Clone)]
 pub struct OpenSession {
+    /// The key that was presented, by which the owner was recognised.
+    pub presented: KeyId,
     /// The session; its owner is who asks.
     pub session: SessionId,
     /// Whether the owner named it.
@@ -26,12 +28,20 @@ impl Command for OpenSession {
     /// Whether it was opened by this.
     type Answer = Result<bool, Refusal>;
 
-    fn decide(&self, world: &World, _: Timestamp) -> Verdict<Self::Answer> {
-        match world.session.enter(&self.session, self.origin) {
+    fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
+        let entered = is_held(world, &self.presented, &self.session, at)
+            .and_then(|()| world.session.enter(&self.session, self.origin));
+        match entered {
             Ok(found) => Verdict { answer: Ok(found.is_none()), drafts: opening(world, &self.session, self.budget) },
             Err(refusal) => Verdict::unchanged(Err(refusal)),
         }
     }
+}
+
+/// The door has recognised the key already, from a copy that may be older than its revocation; here is the truth.
+pub(super) fn is_held(world: &World, presented: &KeyId, session: &SessionId, at: Timestamp) -> Result<(), Refusal> {
+    let key = world.identity.find(presented).filter(|key| key.is_live(at) && key.principal == session.owner);
+    key.map(|_| ()).ok_or_else(|| Refusal::new(Code::Unauthenticated, "the key is not valid any more"))
 }
 
 /// The entry that opens the session; none when it was opened before.

@@ -1,8 +1,7 @@
 //! A session begins to wait for something.
 
-use crate::admission::admit::check_key;
 use crate::admission::command::{Command, Verdict};
-use crate::admission::open_session::opening;
+use crate::admission::open_session::{is_held, opening};
 use crate::event::Event;
 use crate::ids::{Actor, AgentName, KeyId, SessionId};
 use crate::journal::{Draft, StreamId};
@@ -50,7 +49,7 @@ impl Command for OpenWait {
 
 impl OpenWait {
     fn check(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
-        check_key(world, &self.key, &self.session.owner, at)?;
+        is_held(world, &self.key, &self.session, at)?;
         world.session.enter(&self.session, Origin::Named)?;
         let invalid = |message: String, parameter: &str| Refusal::new(Code::InvalidRequest, message).about(parameter);
         if self.what.is_empty() || self.what.len() > WHAT_LIMIT_BYTES {

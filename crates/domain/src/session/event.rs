@@ -26,7 +26,22 @@ pub struct Closed {}
 pub struct StatePut {
     /// Its key.
     pub key: StateKey,
-    /// Its version, one more than before, the first one being 1.
+    /// Its version: one more than before, and higher than that of any value of the session that is gone.
+    pub version: u64,
+    /// How long it is.
+    #[serde(default)]
+    pub bytes: u64,
+    /// From when on it is absent; none is never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A value of the scratchpad was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateDeleted {
+    /// Its key.
+    pub key: StateKey,
+    /// The version that it had.
     pub version: u64,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::Capability;
 use crate::ids::{CallId, SessionId, SessionName};
 use crate::refusal::{Code, Refusal};
-use crate::session::event::StatePut;
+use crate::session::event::{StateDeleted, StatePut};
 use crate::session::once::Once;
 use crate::session::scratchpad::Scratchpad;
 use crate::time::Timestamp;
@@ -127,10 +127,17 @@ impl Sessions {
         }
     }
 
-    /// Takes in that a value of a session's scratchpad was written by the entry of that number.
-    pub fn state_was_put(&mut self, id: &SessionId, event: &StatePut, seq: u64) {
+    /// Takes in that a value of a session's scratchpad was written at that time by the entry of that number.
+    pub fn state_was_put(&mut self, id: &SessionId, event: &StatePut, seq: u64, at: Timestamp) {
         if let Some(session) = self.sessions.get_mut(id) {
-            session.scratchpad.was_put(event, seq);
+            session.scratchpad.was_put(event, seq, at);
+        }
+    }
+
+    /// Takes in that a value of a session's scratchpad was deleted.
+    pub fn state_was_deleted(&mut self, id: &SessionId, event: &StateDeleted) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.scratchpad.was_deleted(event);
         }
     }
 

@@ -13,15 +13,15 @@ use portcullis_domain::policy::Effect;
 use portcullis_domain::refusal::Code;
 use portcullis_domain::session::state::MINTED_PREFIX;
 use portcullis_domain::session::wait::{End, WaitName};
-use portcullis_domain::session::{Earlier, Mark, Origin, Status, Turn};
+use portcullis_domain::session::{Earlier, Expected, Mark, Origin, StateKey, Status, Turn};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::{OpenCall, World};
 use proptest::prelude::*;
 
 use super::engine::{Engine, Written, replay};
 use super::steps::{
-    Ask, Done, Ending, Step, aimed, call, capability, config, configure, key_id, payload, principal, replica, session,
-    started, steps, take, wait_name,
+    Ask, Done, Ending, Step, Value, aimed, call, capability, config, configure, key_id, payload, principal, replica,
+    session, started, state_key, steps, take, wait_name,
 };
 
 struct Moment<'a> {
@@ -38,12 +38,16 @@ struct Moment<'a> {
 enum Promise {
     Admitted(CallId, SessionId),
     Charged(SessionId, Nanodollars),
-    Put(SessionId, u64),
+    Put(SessionId, StateKey, u64),
 }
 
 /// Plays random stories and holds the law against every moment of them.
 fn check(law: impl Fn(&Moment<'_>)) {
-    proptest!(config(1), |(steps in steps())| play(&steps, &law));
+    check_times(1, law);
+}
+
+fn check_times(times: u32, law: impl Fn(&Moment<'_>)) {
+    proptest!(config(times), |(steps in steps())| play(&steps, &law));
 }
 
 fn play(steps: &[Step], law: &impl Fn(&Moment<'_>)) {
@@ -71,7 +75,7 @@ fn promise(before: &World, step: &Step, done: &Done) -> Option<Promise> {
             let open = before.open_calls.get(&aimed(before, *number)).unwrap();
             Some(Promise::Charged(open.session.clone(), receipt.charged))
         }
-        (Step::Put { owner, name, .. }, Done::Put(version)) => Some(Promise::Put(session(*owner, *name), *version)),
+        (Step::Put { at, .. }, Done::Put(put)) => Some(Promise::Put(at.session(), at.key(), put.version)),
         _ => None,
     }
 }
@@ -238,9 +242,9 @@ fn what_was_acknowledged_survives_every_crash() {
                     "call {call} was admitted and is gone"
                 ),
                 Promise::Charged(session, amount) => *charged.entry(session).or_default() += amount.nanos(),
-                Promise::Put(session, version) => {
+                Promise::Put(session, key, version) => {
                     let scratchpad = &world.session.find(session).unwrap().scratchpad;
-                    assert!(scratchpad.find(&"step".parse().unwrap()).unwrap().version >= *version);
+                    assert!(scratchpad.next_version(key) > *version, "a version that was told comes again");
                 }
             }
         }
@@ -308,10 +312,12 @@ fn acting(moment: &Moment<'_>) -> Option<PrincipalName> {
             Some(principal(*owner))
         }
         // An administrator resolves in the name of nobody else than the owner.
-        Step::Open { owner, .. }
-        | Step::Put { owner, .. }
-        | Step::Close { owner, .. }
-        | Step::Resolve { owner, .. } => Some(principal(*owner)),
+        Step::Close { owner, .. } | Step::Resolve { owner, .. } => Some(principal(*owner)),
+        Step::Open { key, .. }
+        | Step::Put { at: Value { key, .. }, .. }
+        | Step::Delete { at: Value { key, .. }, .. } => {
+            moment.before.identity.find(&key_id(*key)).map(|key| key.principal.clone())
+        }
         Step::CreateKey { .. }
         | Step::RevokeKey { .. }
         | Step::Configure { .. }
@@ -401,7 +407,7 @@ fn a_marked_call_is_not_made_again_while_the_first_one_may_have_taken_effect() {
             Done::Refused(Code::OutcomeUnknown) => {
                 assert!(matches!(last, Some((_, LastOfMark::Unknown))) && !marked.is_harmless, "{last:?}");
             }
-            Done::Refused(_) | Done::Settled(_) | Done::Put(_) | Done::Else => {}
+            Done::Refused(_) | Done::Settled(_) | Done::Put(_) | Done::Deleted | Done::Else => {}
         }
     });
 }
@@ -447,6 +453,7 @@ fn a_wait_ends_once_in_time_and_is_told_in_order_until_it_was_accepted() {
                 | Event::Granted(_)
                 | Event::SessionOpened(_)
                 | Event::StatePut(_)
+                | Event::StateDeleted(_)
                 | Event::CallAdmitted(_)
                 | Event::CallRefused(_)
                 | Event::CallSettled(_)
@@ -514,6 +521,55 @@ fn the_turns_of_a_session_with_an_agent_come_one_after_the_other() {
     });
 }
 
+/// The version of a value before this step, told by the entries alone; and the highest one that it or any other ever had.
+fn last_of_value(moment: &Moment<'_>, session: &SessionId, key: &StateKey) -> (Option<u64>, u64, u64) {
+    let (mut there, mut last, mut most) = (None, 0, 0);
+    let known = moment.engine.written.len() - moment.written.len();
+    for Written { entry, .. } in moment.engine.written.iter().take(known) {
+        if entry.stream != StreamId::Session(session.clone()) {
+            continue;
+        }
+        if let Event::StatePut(event) = &entry.event {
+            most = most.max(event.version);
+            if event.key == *key {
+                (there, last) = (Some((event.version, event.expires_at)), event.version);
+            }
+        } else if let Event::StateDeleted(event) = &entry.event
+            && event.key == *key
+        {
+            there = None;
+        }
+    }
+    let now = Timestamp(moment.engine.now);
+    let there = there.filter(|(_, expires_at)| expires_at.is_none_or(|expiry| now < expiry));
+    (there.map(|(version, _)| version), last, most)
+}
+
+#[test]
+fn a_value_changes_only_over_what_its_writer_expects_and_never_has_a_version_twice() {
+    check(|moment| {
+        let (Step::Put { at, expected, .. } | Step::Delete { at, expected }) = moment.step else { return };
+        let (there, last, most) = last_of_value(moment, &at.session(), &at.key());
+        let is_met = match expected {
+            Expected::Anything => true,
+            Expected::Absent => there.is_none(),
+            Expected::Present => there.is_some(),
+            Expected::Version(version) => there == Some(*version),
+        };
+        if let Done::Put(put) = moment.done {
+            assert!(is_met, "{expected:?} was met by {there:?}");
+            assert!(put.version > last && put.version <= most + 1, "{put:?} after {last} of {most}");
+            assert_eq!(put.is_new, there.is_none());
+        } else if let Done::Deleted = moment.done {
+            assert!(is_met && there.is_some(), "{there:?} was deleted");
+        } else if let Done::Refused(Code::Conflict) = moment.done {
+            assert!(!is_met, "{expected:?} was not met by {there:?}");
+        } else if let Done::Refused(Code::NotFound) = moment.done {
+            assert!(there.is_none() && matches!(moment.step, Step::Delete { .. }));
+        }
+    });
+}
+
 #[test]
 fn a_session_stays_with_its_replica_as_long_as_that_can_serve_it() {
     check(|moment| {
@@ -532,6 +588,37 @@ fn a_session_stays_with_its_replica_as_long_as_that_can_serve_it() {
         }
         let after = moment.engine.world.placements.find(answer.session(), answer.capability());
         assert_eq!(after, Some(placement));
+    });
+}
+
+#[test]
+fn a_value_is_there_from_its_entry_on_until_it_is_deleted_or_over() {
+    check(|moment| {
+        for (owner, name, number) in
+            (0..3).flat_map(|owner| (0..2).flat_map(move |name| [(owner, name, 0), (owner, name, 1)]))
+        {
+            let (id, key, now) = (session(owner, name), state_key(number), Timestamp(moment.engine.now));
+            let (there, ..) = last_of_value(&Moment { written: &[], ..*moment }, &id, &key);
+            let found = moment.engine.world.session.find(&id).and_then(|session| session.scratchpad.find(&key, now));
+            assert_eq!(found.map(|located| located.version), there, "{id} {key}");
+        }
+    });
+}
+
+#[test]
+fn a_scratchpad_is_written_by_the_holder_of_a_live_key_only() {
+    check(|moment| {
+        let (key, owner) = if let Step::Put { at, .. } | Step::Delete { at, .. } = moment.step {
+            (at.key, at.owner)
+        } else if let Step::Open { key, owner, .. } = moment.step {
+            (*key, *owner)
+        } else {
+            return;
+        };
+        let is_held = is_held(moment, key, &principal(owner));
+        let is_refused = matches!(moment.done, Done::Refused(Code::Unauthenticated));
+        assert_eq!(is_refused, !is_held, "key {key} of {owner}");
+        assert!(is_held || moment.written.is_empty());
     });
 }
 
@@ -559,7 +646,8 @@ fn every_refusal_of_a_call_is_written_where_its_reader_may_look() {
 #[test]
 fn the_stories_reach_every_corner() {
     let seen = std::cell::RefCell::new(BTreeMap::new());
-    check(|moment| {
+    // Some corners are rare, and all must be met in every run.
+    check_times(8, |moment| {
         let mut seen = seen.borrow_mut();
         let mut count = |what: String| *seen.entry(what).or_insert(0_u32) += 1;
         match (moment.step, moment.done) {
@@ -570,6 +658,9 @@ fn the_stories_reach_every_corner() {
             (_, Done::Again(Earlier::Done(_))) => count("again when done".to_owned()),
             (Step::Settle { .. }, Done::Settled(_)) => count("settled".to_owned()),
             (Step::Crash { is_batch_lost: true }, _) => count("lost a batch".to_owned()),
+            (Step::Put { .. } | Step::Delete { .. }, Done::Refused(code)) => count(format!("value: {code}")),
+            (Step::Put { .. }, Done::Put(put)) if put.is_new && put.version > 1 => count("came again".to_owned()),
+            (Step::Delete { .. }, Done::Deleted) => count("deleted".to_owned()),
             _ => {}
         }
         for Written { entry, .. } in moment.written {
@@ -607,6 +698,11 @@ fn the_stories_reach_every_corner() {
         "budget_exhausted",
         "price_unknown",
         "conflict",
+        "came again",
+        "deleted",
+        "value: conflict",
+        "value: not_found",
+        "value: unauthenticated",
     ] {
         assert!(seen.borrow().get(what).is_some_and(|count| *count > 0), "{what}: {:?}", seen.borrow());
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use portcullis_domain::admission::{
-    Admit, Admitted, CloseSession, Configure, CreateKey, EndWait, NoteDelivery, ObserveTools, OpenSession, OpenWait,
-    Passed, PutState, Receipt, ResolveCall, RevokeKey, Settle,
+    Admit, Admitted, CloseSession, Configure, CreateKey, DeleteState, EndWait, NoteDelivery, ObserveTools, OpenSession,
+    OpenWait, Passed, Put, PutState, Receipt, ResolveCall, RevokeKey, Settle,
 };
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::digest::Digest;
@@ -19,7 +19,7 @@ use portcullis_domain::policy::{Decision, Effect};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::wait::{End, WaitName};
-use portcullis_domain::session::{Earlier, Expected, Mark, Origin, Repetition, Turn};
+use portcullis_domain::session::{Earlier, Expected, Mark, Origin, Repetition, StateKey, Turn};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 use proptest::collection::vec;
@@ -39,8 +39,9 @@ pub(super) enum Step {
     NoteDelivery { owner: u8, name: u8, wait: u8 },
     Resolve { owner: u8, name: u8, call: u8, is_done: bool },
     Settle { call: u8, outcome: Outcome, cost: Option<u64> },
-    Open { owner: u8, name: u8, origin: Origin, budget: Option<u64> },
-    Put { owner: u8, name: u8, expected: Expected },
+    Open { key: u8, owner: u8, name: u8, origin: Origin, budget: Option<u64> },
+    Put { at: Value, expected: Expected, ttl: Option<u64> },
+    Delete { at: Value, expected: Expected },
     Close { owner: u8, name: u8 },
     CreateKey { key: u8, owner: u8, lifetime: Option<u64> },
     RevokeKey { key: u8 },
@@ -56,6 +57,25 @@ pub(super) enum Ending {
     Event(u8),
     Expired,
     Cancelled,
+}
+
+/// A value of a scratchpad, and with which key it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Value {
+    pub(super) key: u8,
+    pub(super) owner: u8,
+    pub(super) name: u8,
+    pub(super) number: u8,
+}
+
+impl Value {
+    pub(super) fn key(self) -> StateKey {
+        state_key(self.number)
+    }
+
+    pub(super) fn session(self) -> SessionId {
+        session(self.owner, self.name)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -99,7 +119,8 @@ pub(super) enum Done {
     Admitted(Admitted),
     Again(Earlier),
     Settled(Receipt),
-    Put(u64),
+    Put(Put),
+    Deleted,
     Refused(Code),
     Else,
 }
@@ -125,9 +146,12 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..2_u8, 0..2_u8, 0..2_u8).prop_map(|(owner, name, wait)| Step::NoteDelivery { owner, name, wait }),
         2 => (0..3_u8, name(), 0..12_u8, any::<bool>())
             .prop_map(|(owner, name, call, is_done)| Step::Resolve { owner, name, call, is_done }),
-        1 => (0..3_u8, name(), origin(), amount())
-            .prop_map(|(owner, name, origin, budget)| Step::Open { owner, name, origin, budget }),
-        2 => (0..3_u8, name(), expected()).prop_map(|(owner, name, expected)| Step::Put { owner, name, expected }),
+        1 => (0..3_u8, forged(), name(), origin(), amount()).prop_map(|(owner, is_forged, name, origin, budget)| {
+            Step::Open { key: key_of(owner, is_forged), owner, name, origin, budget }
+        }),
+        3 => (value(), expected(), prop::option::of(0..60_u64))
+            .prop_map(|(at, expected, ttl)| Step::Put { at, expected, ttl }),
+        2 => (value(), expected()).prop_map(|(at, expected)| Step::Delete { at, expected }),
         2 => (0..3_u8, name()).prop_map(|(owner, name)| Step::Close { owner, name }),
         1 => (0..6_u8, 0..3_u8, any::<Option<u8>>())
             .prop_map(|(key, owner, lifetime)| Step::CreateKey { key, owner, lifetime: lifetime.map(u64::from) }),
@@ -142,7 +166,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
-    let who = (0..3_u8, name(), prop::bool::weighted(0.06), origin());
+    let who = (0..3_u8, name(), forged(), origin());
     let money = (amount(), amount());
     let judged = (prop::bool::weighted(0.15), prop::bool::weighted(0.1), prop::bool::weighted(0.9));
     let once = (prop::option::weighted(0.8, marked()), vec(0..12_u8, 0..4));
@@ -154,7 +178,7 @@ fn ask() -> impl Strategy<Value = Ask> {
             let (owner, name, is_forged, origin) = who;
             let (budget, estimate) = money;
             let (is_denied, is_stale, has_payload) = judged;
-            let key = if is_forged { (owner + 1) % 6 } else { owner };
+            let key = key_of(owner, is_forged);
             let effect = if is_denied { Effect::Deny } else { Effect::Allow };
             Ask {
                 call,
@@ -183,6 +207,20 @@ fn turn() -> impl Strategy<Value = Turn> {
 
 fn ending() -> impl Strategy<Value = Ending> {
     prop_oneof![4 => (0..2_u8).prop_map(Ending::Event), 2 => Just(Ending::Expired), 1 => Just(Ending::Cancelled)]
+}
+
+fn forged() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.06)
+}
+
+/// The key that is presented: one's own, or that of the next or of nobody.
+fn key_of(owner: u8, is_forged: bool) -> u8 {
+    if is_forged { (owner + 1) % 6 } else { owner }
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let at = (0..3_u8, forged(), name(), 0..2_u8);
+    at.prop_map(|(owner, is_forged, name, number)| Value { key: key_of(owner, is_forged), owner, name, number })
 }
 
 fn marked() -> impl Strategy<Value = Marked> {
@@ -275,14 +313,27 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
                 Settle { call, outcome: *outcome, tokens: None, cost, answer: Some(body("answer")), judged: vec![] };
             done(engine.run(&settle), Done::Settled)
         }
-        Step::Open { owner, name, origin, budget } => {
-            let budget = budget.map(Nanodollars::new);
-            done(engine.run(&OpenSession { session: session(*owner, *name), origin: *origin, budget }), |_| Done::Else)
+        Step::Open { key, owner, name, origin, budget } => {
+            let (session, budget) = (session(*owner, *name), budget.map(Nanodollars::new));
+            let open = OpenSession { presented: key_id(*key), session, origin: *origin, budget };
+            done(engine.run(&open), |_| Done::Else)
         }
-        Step::Put { owner, name, expected } => {
-            let (session, key) = (session(*owner, *name), "step".parse().unwrap());
-            let value = body("value");
-            done(engine.run(&PutState { session, session_budget: None, key, expected: *expected, value }), Done::Put)
+        Step::Put { at, expected, ttl } => {
+            let put = PutState {
+                presented: key_id(at.key),
+                session: at.session(),
+                session_budget: None,
+                key: at.key(),
+                expected: *expected,
+                ttl_us: *ttl,
+                value: body("value"),
+            };
+            done(engine.run(&put), Done::Put)
+        }
+        Step::Delete { at, expected } => {
+            let (presented, key) = (key_id(at.key), at.key());
+            let delete = DeleteState { presented, session: at.session(), key, expected: *expected };
+            done(engine.run(&delete), |()| Done::Deleted)
         }
         Step::Close { owner, name } => {
             done(engine.run(&CloseSession { session: session(*owner, *name), by: principal(*owner) }), |()| Done::Else)
@@ -399,6 +450,10 @@ pub(super) fn session(owner: u8, name: u8) -> SessionId {
         owner: principal(owner),
         name: ["claim-1", "claim-2", "ses_1", "ses_2"][usize::from(name)].parse().unwrap(),
     }
+}
+
+pub(super) fn state_key(number: u8) -> StateKey {
+    ["step", "note"][usize::from(number)].parse().unwrap()
 }
 
 pub(super) fn key_id(number: u8) -> KeyId {

@@ -88,7 +88,8 @@ fn database_ns(server: &Postgres) -> u64 {
     let ticks = stats.filter_map(|path| {
         let stat = fs::read_to_string(path).ok()?;
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        (fields[1] == parent).then(|| fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+        let [_, of, _, _, _, _, _, _, _, _, _, user, system, ..] = fields.as_slice() else { return None };
+        (*of == parent).then(|| user.parse::<u64>().unwrap() + system.parse::<u64>().unwrap())
     });
     ticks.sum::<u64>() * 10_000_000
 }

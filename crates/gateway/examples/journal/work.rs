@@ -60,7 +60,15 @@ pub(crate) fn issue(number: u64) -> CreateKey {
 
 pub(crate) fn put(number: u64, within: u64, length: usize) -> PutState {
     let (expected, value) = (Expected::Anything, body(number, length));
-    PutState { session: session(within), session_budget: None, key: "step".parse().unwrap(), expected, value }
+    PutState {
+        presented: key(0),
+        session: session(within),
+        session_budget: None,
+        key: "step".parse().unwrap(),
+        expected,
+        ttl_us: None,
+        value,
+    }
 }
 
 pub(crate) fn admit(number: u64, within: u64, length: usize) -> Admit {

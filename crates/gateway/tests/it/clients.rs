@@ -26,7 +26,7 @@ when { context.arguments.a.greaterThan(decimal("10000.0")) };
 "#;
 
 #[expect(clippy::disallowed_methods, reason = "where the libraries are is known to whoever runs the tests")]
-fn libraries() -> PathBuf {
+pub(crate) fn libraries() -> PathBuf {
     let folder =
         std::env::var_os(VARIABLE).unwrap_or_else(|| panic!("`{VARIABLE}` is not set: run `cargo xtask test`"));
     PathBuf::from(folder)

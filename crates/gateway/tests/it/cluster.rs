@@ -142,9 +142,9 @@ async fn a_gateway_goes_on_where_another_was_killed() {
     site.wait_for("the call is settled as unknown", settled_as("unknown")).await;
     let answer = ask(&ann_elsewhere, &in_session("shared"), &saying("hello")).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let owners = site.entries().await.into_iter().filter_map(|entry| match entry.event {
-        Event::CallAdmitted(admitted) => Some(admitted.gateway.unwrap().to_string()),
-        _ => None,
+    let owners = site.entries().await.into_iter().filter_map(|entry| {
+        let Event::CallAdmitted(admitted) = entry.event else { return None };
+        Some(admitted.gateway.unwrap().to_string())
     });
     let owners: Vec<String> = owners.collect();
     assert_eq!(owners.len(), 5);

@@ -32,5 +32,6 @@ mod journal;
 mod mcp;
 mod money;
 mod once;
+mod sdk;
 mod sessions;
 mod waits;

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 
 use portcullis_testkit::http::{Answer, Client};
+use portcullis_testkit::process::wait_until;
 use serde_json::{Value, json};
 
+use crate::gateway::LIMIT;
 use crate::scene::{Scene, tools_client};
 use crate::spoken::{COMPLETIONS, ask, in_session, listen, saying, with};
 
@@ -309,21 +311,123 @@ async fn the_scratchpad_takes_json_and_has_limits() {
         assert_eq!(put(key, kind, body.to_owned()).await, status, "{key} {kind} {body}");
     }
     let sized = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
-    assert_eq!(put("large", json, sized(256 * 1024)).await, 201);
-    assert_eq!(put("large", json, sized(256 * 1024 + 1)).await, 413);
-    for number in 3..64 {
+    const MIB: usize = 1024 * 1024;
+    assert_eq!(put("large", json, sized(MIB)).await, 201);
+    assert_eq!(put("large", json, sized(MIB + 1)).await, 413);
+    for number in 3..1_024 {
         assert_eq!(put(&format!("key-{number}"), json, number.to_string()).await, 201, "{number}");
     }
     assert_eq!(put("one-more", json, "1".to_owned()).await, 429);
     assert_eq!(put("key-3", json, "1".to_owned()).await, 204);
+    for number in 3..33 {
+        assert_eq!(put(&format!("key-{number}"), json, sized(MIB)).await, 204, "{number}");
+    }
+    let path = "/api/v1/sessions/s/state/key-34";
+    let refused = client.send("PUT", path, &[], Some(sized(MIB))).await.unwrap();
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (413, &json!("too_large")),
+        "32 MiB less some bytes are there"
+    );
+    assert_eq!(client.delete("/api/v1/sessions/s/state/key-3").await.unwrap().status, 204);
+    assert_eq!(put("key-34", json, sized(MIB)).await, 204);
+    assert_eq!(put("one-more", json, "1".to_owned()).await, 201);
     let before = get(&client, "s/state").await.json();
-    assert_eq!(before["values"].as_array().unwrap().len(), 64);
+    assert_eq!(before["values"].as_array().unwrap().len(), 1_000);
+    let rest = get(&client, &format!("s/state?after={}", before["next"].as_str().unwrap())).await.json();
+    assert_eq!((rest["values"].as_array().unwrap().len(), &rest["next"]), (24, &Value::Null));
     scene.gateway.kill();
     scene.gateway.restart().await;
     assert_eq!(get(&client, "s/state").await.json(), before);
-    assert_eq!(get(&client, "s/state/large").await.text(), sized(256 * 1024));
+    assert_eq!(get(&client, "s/state/large").await.text(), sized(MIB));
     assert_eq!(get(&client, "s/state/nothing").await.status, 404);
     assert_eq!(get(&client, "nothing/state").await.status, 404);
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn a_value_is_deleted_by_compare_and_set_and_its_versions_count_on() {
+    let mut scene = Scene::start().await;
+    let (client, path) = (scene.client("ann").await, "/api/v1/sessions/s/state/step");
+    let delete = async |headers: &[(&str, &str)]| client.send("DELETE", path, headers, None).await.unwrap().status;
+    assert_eq!(delete(&[]).await, 404, "no session");
+    for value in ["1", "2"] {
+        client.send("PUT", path, &[], Some(value.to_owned())).await.unwrap();
+    }
+    assert_eq!(delete(&[("if-match", "\"1\"")]).await, 412);
+    assert_eq!(delete(&[("if-match", "2")]).await, 400);
+    assert_eq!(delete(&[("if-none-match", "*")]).await, 412);
+    assert_eq!(delete(&[("if-match", "\"2\"")]).await, 204);
+    assert_eq!((get(&client, "s/state/step").await.status, delete(&[]).await), (404, 404));
+    assert_eq!(delete(&[("if-match", "*")]).await, 412);
+    scene.gateway.kill();
+    scene.gateway.restart().await;
+    let put = client.send("PUT", path, &[("if-match", "\"2\"")], Some("3".to_owned())).await.unwrap();
+    assert_eq!(put.status, 412, "what was deleted does not fit again");
+    let put = client.send("PUT", path, &[("if-none-match", "*")], Some("3".to_owned())).await.unwrap();
+    assert_eq!((put.status, put.header("etag")), (201, Some("\"3\"")));
+    let other = scene.client("bob").await;
+    assert_eq!(other.delete("/api/v1/sessions/ann:s/state/step").await.unwrap().status, 404);
+    let admin = scene.gateway.admin();
+    assert_eq!(admin.delete("/api/v1/sessions/ann:s/state/step").await.unwrap().status, 403);
+    let entries = get(&client, "s/entries").await.json();
+    let types: Vec<&str> =
+        entries["entries"].as_array().unwrap().iter().map(|entry| entry["event"]["type"].as_str().unwrap()).collect();
+    let put = "session.state_put";
+    assert_eq!(types, ["session.opened", put, put, "session.state_deleted", put], "{entries}");
+    client.delete("/api/v1/sessions/s").await.unwrap();
+    assert_eq!(delete(&[]).await, 410);
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn a_value_with_a_time_is_absent_when_it_is_over() {
+    let scene = Scene::start().await;
+    let client = scene.client("ann").await;
+    let put = async |query: &str, headers: &[(&str, &str)]| {
+        let path = format!("/api/v1/sessions/s/state/step{query}");
+        client.send("PUT", &path, headers, Some("1".to_owned())).await.unwrap().status
+    };
+    for ttl in ["", "0", "-1", "1.5", "x", "315360001", "99999999999999999999"] {
+        assert_eq!(put(&format!("?ttl_s={ttl}"), &[]).await, 400, "{ttl}");
+    }
+    assert_eq!(put("?ttl_s=315360000", &[]).await, 201);
+    let listed = get(&client, "s/state").await.json();
+    assert!(listed["values"][0]["expires_at"].as_str().unwrap().starts_with("203"), "{listed}");
+    assert_eq!(put("", &[]).await, 204);
+    assert_eq!(get(&client, "s/state").await.json(), json!({"values": [{"key": "step", "version": 2, "bytes": 1}]}));
+    assert_eq!(put("?ttl_s=1", &[("if-match", "\"2\"")]).await, 204);
+    let is_over = async || get(&client, "s/state/step").await.status == 404;
+    wait_until("the value is over", LIMIT, is_over).await.unwrap();
+    assert_eq!(get(&client, "s/state").await.json(), json!({"values": []}));
+    assert_eq!(put("", &[("if-match", "\"3\"")]).await, 412);
+    assert_eq!(put("", &[("if-none-match", "*")]).await, 201);
+    assert_eq!(get(&client, "s/state/step").await.header("etag"), Some("\"4\""));
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn keys_are_listed_by_prefix_and_page() {
+    let scene = Scene::start().await;
+    let client = scene.client("ann").await;
+    for key in ["b.2", "a.1", "b.1", "b.3", "b", "c"] {
+        client.put(&format!("/api/v1/sessions/s/state/{key}"), &json!(1)).await.unwrap();
+    }
+    let check = async |query: &str, expected: &[&str], next: Option<&str>| {
+        let page = get(&client, &format!("s/state{query}")).await.json();
+        let keys: Vec<&str> =
+            page["values"].as_array().unwrap().iter().map(|value| value["key"].as_str().unwrap()).collect();
+        assert_eq!((keys.as_slice(), page["next"].as_str()), (expected, next), "{query}");
+    };
+    check("", &["a.1", "b", "b.1", "b.2", "b.3", "c"], None).await;
+    check("?prefix=b.", &["b.1", "b.2", "b.3"], None).await;
+    check("?prefix=b.&limit=2", &["b.1", "b.2"], Some("b.2")).await;
+    check("?prefix=b.&limit=2&after=b.2", &["b.3"], None).await;
+    check("?prefix=b.&limit=3", &["b.1", "b.2", "b.3"], None).await;
+    check("?prefix=d", &[], None).await;
+    for query in ["?prefix=%62", "?limit=0", "?limit=1001", "?after=-"] {
+        assert_eq!(get(&client, &format!("s/state{query}")).await.status, 400, "{query}");
+    }
     scene.finish().await;
 }
 

@@ -11,10 +11,10 @@ use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::Code;
-use portcullis_domain::session::event::{StatePut, WaitEnded, WaitOpened};
+use portcullis_domain::session::event::{StateDeleted, StatePut, WaitEnded, WaitOpened};
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::wait::End;
-use portcullis_domain::session::{Earlier, Status};
+use portcullis_domain::session::{Earlier, StateKey, Status};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 
@@ -34,11 +34,28 @@ struct Used {
     calls: u64,
 }
 
+/// The values of a session's scratchpad, as the entries tell them.
+#[derive(Debug, Default)]
+struct Values {
+    /// What was last written under each key that ever was.
+    kept: HashMap<StateKey, Kept>,
+    /// The highest version that any of them was given.
+    most: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    version: u64,
+    until: Option<Timestamp>,
+    is_deleted: bool,
+}
+
 #[derive(Default)]
 pub(super) struct Laws {
     pub(super) world: World,
     pub(super) calls: HashMap<CallId, Fate>,
     sessions: HashMap<SessionId, Used>,
+    values: HashMap<SessionId, Values>,
     last_at: Timestamp,
     position: u64,
     /// What is wrong with the entry at hand.
@@ -85,6 +102,7 @@ impl Laws {
             Event::SessionOpened(_)
             | Event::SessionClosed(_)
             | Event::StatePut(_)
+            | Event::StateDeleted(_)
             | Event::CallAdmitted(_)
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
@@ -125,6 +143,7 @@ impl Laws {
                 let is_due = wait.is_some_and(|wait| wait.end.is_some() && !wait.is_done);
                 self.must(is_due, || format!("wait `{}` was not to be delivered", event.name));
             }
+            Event::StateDeleted(event) => self.state_deleted(session, event, entry),
             Event::CallAdmitted(event) => self.call_admitted(session, event, entry),
             Event::CallRefused(event) => {
                 self.must(event.session.is_none(), || "a refusal in a session names another".to_owned());
@@ -173,12 +192,26 @@ impl Laws {
     }
 
     fn state_put(&mut self, session: &SessionId, event: &StatePut, entry: &Entry<Event>) {
-        let scratchpad = self.world.session.find(session).map(|session| &session.scratchpad);
-        let version =
-            scratchpad.and_then(|scratchpad| scratchpad.find(&event.key)).map_or(0, |located| located.version);
-        let (key, put) = (&event.key, event.version);
-        self.must(put == version + 1, || format!("`{key}` gets version {put} after version {version}"));
+        let StatePut { key, version: put, expires_at, .. } = event;
+        let values = self.values.entry(session.clone()).or_default();
+        let last = values.kept.get(key).map_or(0, |kept| kept.version);
+        let most = values.most;
+        values.most = most.max(*put);
+        values.kept.insert(key.clone(), Kept { version: *put, until: *expires_at, is_deleted: false });
+        self.must(*put > last && *put <= most + 1, || format!("`{key}` gets version {put} after version {last}"));
+        let is_later = expires_at.is_none_or(|until| until > entry.at);
+        self.must(is_later, || format!("`{key}` is over before it begins"));
         self.has_body(entry, None);
+    }
+
+    fn state_deleted(&mut self, session: &SessionId, event: &StateDeleted, entry: &Entry<Event>) {
+        let StateDeleted { key, version } = event;
+        let kept = self.values.entry(session.clone()).or_default().kept.get_mut(key);
+        let is_there = kept.is_some_and(|kept| {
+            let was_deleted = std::mem::replace(&mut kept.is_deleted, true);
+            !was_deleted && kept.version == *version && kept.until.is_none_or(|until| entry.at < until)
+        });
+        self.must(is_there, || format!("version {version} of `{key}` was deleted, and it was not there"));
     }
 
     fn call_admitted(&mut self, session: &SessionId, event: &CallAdmitted, entry: &Entry<Event>) {
@@ -389,7 +422,8 @@ fn accounts(entry: &Entry<Event>) -> Vec<Account> {
             | Event::ToolsObserved(_)
             | Event::SessionOpened(_)
             | Event::SessionClosed(_)
-            | Event::StatePut(_),
+            | Event::StatePut(_)
+            | Event::StateDeleted(_),
             _,
         ) => Vec::new(),
     }

@@ -14,7 +14,7 @@ use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::event::Activated;
 use portcullis_domain::policy::{Decision, Effect};
 use portcullis_domain::registry::event::ToolsObserved;
-use portcullis_domain::session::event::{Closed, Opened, StatePut};
+use portcullis_domain::session::event::{Closed, Opened, StateDeleted, StatePut};
 use portcullis_domain::session::{Expected, Origin, Repetition, Turn};
 use portcullis_domain::time::Timestamp;
 
@@ -331,7 +331,7 @@ fn an_admission_that_no_rule_would_make_is_found() {
 #[test]
 fn a_session_that_is_entered_unlawfully_is_found() {
     let opened = || Event::SessionOpened(Opened { budget: None });
-    let put = |version| Event::StatePut(StatePut { key: "step".parse().unwrap(), version });
+    let put = |version| Event::StatePut(put("step", version, None));
     check_planted("ann:other", Event::CallAdmitted(admitted(2)), "the session was never opened");
     check_planted(CLAIM, opened(), "the session was opened before");
     check_planted(CLAIM, put(2), "`step` gets version 2 after version 0");
@@ -348,6 +348,32 @@ fn a_session_that_is_entered_unlawfully_is_found() {
         journal.place(Draft { stream, actor, event: put(1), bodies: vec![body("value")] });
     };
     check(stranger, "`bob` acts in a session of `ann`");
+}
+
+fn put(key: &str, version: u64, expires_at: Option<Timestamp>) -> StatePut {
+    StatePut { key: key.parse().unwrap(), version, bytes: 1, expires_at }
+}
+
+#[test]
+fn a_value_that_comes_back_with_an_old_version_is_found() {
+    let check = |events: &[(&str, Option<u64>)], expected: &str| {
+        let story = |journal: &mut Journal| {
+            for (event, version) in events {
+                let (key, is_put) = event.strip_prefix('-').map_or((*event, true), |key| (key, false));
+                let version = version.unwrap();
+                let deleted = StateDeleted { key: key.parse().unwrap(), version };
+                let event =
+                    if is_put { Event::StatePut(put(key, version, None)) } else { Event::StateDeleted(deleted) };
+                journal.plant(CLAIM, event);
+            }
+        };
+        check(story, expected);
+    };
+    check(&[("a", Some(1)), ("-a", Some(1)), ("a", Some(1))], "`a` gets version 1 after version 1");
+    check(&[("a", Some(1)), ("b", Some(3))], "`b` gets version 3 after version 0");
+    check(&[("a", Some(1)), ("-a", Some(2))], "version 2 of `a` was deleted, and it was not there");
+    check(&[("a", Some(1)), ("-a", Some(1)), ("-a", Some(1))], "version 1 of `a` was deleted, and it was not there");
+    check_planted(CLAIM, Event::StatePut(put("a", 1, Some(Timestamp(0)))), "`a` is over before it begins");
 }
 
 #[test]
@@ -488,7 +514,15 @@ fn busy(calls: u32, seed: u64) -> Journal {
             1..10 => {
                 let (key, value) = ("step".parse().unwrap(), body("value"));
                 let session = admit.session.clone();
-                let put = PutState { session, session_budget: None, key, expected: Expected::Anything, value };
+                let put = PutState {
+                    presented: admit.key.clone(),
+                    session,
+                    session_budget: None,
+                    key,
+                    expected: Expected::Anything,
+                    ttl_us: None,
+                    value,
+                };
                 journal.run(&put).unwrap();
             }
             10..20 => journal.seal(),

@@ -39,9 +39,10 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         }
         (&Method::GET, ["api", "v1", "sessions", id, "history"]) => session::history(gate, &arrived.caller, id).await,
         (&Method::GET, ["api", "v1", "sessions", id, "entries"]) => session::entries(gate, &arrived, id).await,
-        (&Method::GET, ["api", "v1", "sessions", id, "state"]) => state::list(gate, &arrived.caller, id).await,
+        (&Method::GET, ["api", "v1", "sessions", id, "state"]) => state::list(gate, &arrived, id).await,
         (&Method::GET, ["api", "v1", "sessions", id, "state", key]) => state::get(gate, &arrived.caller, id, key).await,
         (&Method::PUT, ["api", "v1", "sessions", id, "state", key]) => state::put(gate, &arrived, id, key).await,
+        (&Method::DELETE, ["api", "v1", "sessions", id, "state", key]) => state::delete(gate, &arrived, id, key).await,
         (&Method::GET, ["api", "v1", "identity", "keys"]) => identity::list(gate, &arrived.caller),
         (&Method::POST, ["api", "v1", "identity", "keys"]) => identity::create(gate, &arrived).await,
         (&Method::DELETE, ["api", "v1", "identity", "keys", id]) => identity::revoke(gate, &arrived.caller, id).await,

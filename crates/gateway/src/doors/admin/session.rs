@@ -102,7 +102,8 @@ pub(super) async fn open(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refus
     let named = wanted.name.map(|name| SessionId { owner: arrived.caller.principal.clone(), name });
     let (session, origin) = session_or_minted(&arrived.caller, named)?;
     let budget = gate.snapshot.load().session_budget();
-    let is_new = gate.journal.execute(OpenSession { session: session.clone(), origin, budget }).await??;
+    let command = OpenSession { presented: arrived.caller.key.clone(), session: session.clone(), origin, budget };
+    let is_new = gate.journal.execute(command).await??;
     let body = serde_json::json!({"id": session, "name": session.name, "owner": session.owner});
     let answer = json(if is_new { 201 } else { 200 }, &body)?;
     Ok(answer::with_header(answer, http::header::LOCATION, &format!("/api/v1/sessions/{}", session.name)))

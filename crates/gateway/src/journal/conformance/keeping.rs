@@ -88,7 +88,7 @@ pub(crate) async fn keys_are_those_of_the_last_durable_entry(open: Opener<'_>) {
 
 pub(crate) async fn nothing_is_taken_after_the_end(open: Opener<'_>) {
     let opened = open(TurnedClock::new());
-    Step::Open("claim-1").run(opened.journal()).await.unwrap();
+    Step::Issue(1).run(opened.journal()).await.unwrap();
     let (journal, before) = (opened.journal().clone(), world(opened.journal()).await);
     opened.close();
     assert!(matches!(Step::Open("claim-2").run(&journal).await, Err(StoreFault::Closed)));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::session::Expected;
 
-use crate::journal::conformance::scene::{Opener, TurnedClock, put, stream, whole};
+use crate::journal::conformance::scene::{Opener, TurnedClock, Write, put, stream, whole};
 
 pub(crate) async fn entries_are_read_from_any_place_in_order(open: Opener<'_>) {
     let opened = open(TurnedClock::new());
@@ -31,11 +31,7 @@ pub(crate) async fn bodies_come_back_exact_and_only_for_their_own_stream(open: O
     let journal = opened.journal();
     for (value, name) in values.iter().zip(["a", "b", "c", "d"]) {
         let value = Body::new(Bytes::from(value.clone()));
-        journal
-            .execute(portcullis_domain::admission::PutState { value, ..put(name, "step", Expected::Absent, "") })
-            .await
-            .unwrap()
-            .unwrap();
+        journal.execute(Write { value, ..put(name, "step", Expected::Absent, "") }).await.unwrap().unwrap();
     }
     for (value, name) in values.iter().zip(["a", "b", "c", "d"]) {
         let position = whole(journal, &stream(name)).await.last().unwrap().position;

@@ -6,18 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use portcullis_domain::admission::{
-    Admit, CloseSession, Command, Configure, CreateKey, OpenSession, PutState, Recover, RevokeKey, Settle,
+    Admit, CloseSession, Command, Configure, CreateKey, OpenSession, Put, PutState, Recover, RevokeKey, Settle, Verdict,
 };
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::digest::Digest;
-use portcullis_domain::event::Outcome;
+use portcullis_domain::event::{Event, Outcome};
 use portcullis_domain::identity::event::KeyCreated;
 use portcullis_domain::ids::{Actor, CallId, KeyId, SessionId};
-use portcullis_domain::journal::{Body, StreamId};
+use portcullis_domain::journal::{Body, Draft, StreamId};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::{Decision, Effect};
-use portcullis_domain::session::{Expected, Origin, Repetition, Turn};
+use portcullis_domain::refusal::Refusal;
+use portcullis_domain::session::event::{Opened as SessionOpened, StatePut};
+use portcullis_domain::session::{Expected, Origin, Repetition, StateKey, Turn};
 use portcullis_domain::time::Timestamp;
+use portcullis_domain::world::World;
 
 use crate::clock::Clock;
 use crate::journal::fault::StoreFault;
@@ -112,13 +115,17 @@ impl Step {
             Self::Issue(number) => tell(journal, issue(number)).await,
             Self::Revoke(number) => tell(journal, RevokeKey { by: Actor::Gateway, key: key(number) }).await,
             Self::Open(name) => {
-                tell(journal, OpenSession { session: session(name), origin: Origin::Named, budget: None }).await
+                tell(
+                    journal,
+                    OpenSession { presented: key(1), session: session(name), origin: Origin::Named, budget: None },
+                )
+                .await
             }
             Self::Close(name) => {
                 let id = session(name);
                 tell(journal, CloseSession { by: id.owner.clone(), session: id }).await
             }
-            Self::Put(name, at, expected, value) => tell(journal, put(name, at, expected, value)).await,
+            Self::Put(name, at, expected, value) => tell(journal, put_state(name, at, expected, value)).await,
             Self::Admit(call, name, hold) => tell(journal, admit(call, name, hold)).await,
             Self::Settle(call, cost) => tell(journal, settle(call, cost)).await,
             Self::Recover => tell(journal, Recover).await,
@@ -166,8 +173,49 @@ fn issue(number: u8) -> CreateKey {
     CreateKey { by: Actor::Gateway, key }
 }
 
-pub(crate) fn put(name: &str, at: &str, expected: Expected, value: &str) -> PutState {
-    PutState { session: session(name), session_budget: None, key: at.parse().unwrap(), expected, value: body(value) }
+/// Writes a value as [`PutState`] does, but asks nobody for a key: what is tested is the journal.
+pub(crate) struct Write {
+    pub(crate) session: SessionId,
+    pub(crate) key: StateKey,
+    pub(crate) expected: Expected,
+    pub(crate) value: Body,
+}
+
+impl Command for Write {
+    type Answer = Result<Put, Refusal>;
+
+    fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
+        let session = world.session.find(&self.session);
+        let scratchpad = session.map(|session| session.scratchpad.clone()).unwrap_or_default();
+        let bytes = self.value.bytes().len() as u64;
+        let (version, is_new) = match scratchpad.put(&self.key, self.expected, bytes, at) {
+            Ok(put) => put,
+            Err(refusal) => return Verdict::unchanged(Err(refusal)),
+        };
+        let opened = session.is_none().then_some((Event::SessionOpened(SessionOpened { budget: None }), vec![]));
+        let put = Event::StatePut(StatePut { key: self.key.clone(), version, bytes, expires_at: None });
+        let stream = StreamId::Session(self.session.clone());
+        let actor = Actor::Principal(self.session.owner.clone());
+        let draft = |(event, bodies)| Draft { stream: stream.clone(), actor: actor.clone(), event, bodies };
+        let drafts = opened.into_iter().chain([(put, vec![self.value.clone()])]).map(draft).collect();
+        Verdict { answer: Ok(Put { version, is_new }), drafts }
+    }
+}
+
+pub(crate) fn put(name: &str, at: &str, expected: Expected, value: &str) -> Write {
+    Write { session: session(name), key: at.parse().unwrap(), expected, value: body(value) }
+}
+
+fn put_state(name: &str, at: &str, expected: Expected, value: &str) -> PutState {
+    PutState {
+        presented: key(1),
+        session: session(name),
+        session_budget: None,
+        key: at.parse().unwrap(),
+        expected,
+        ttl_us: None,
+        value: body(value),
+    }
 }
 
 pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
@@ -232,8 +280,7 @@ pub(crate) async fn world(journal: &Journal) -> String {
 
 /// The control stream and those of all sessions.
 pub(crate) async fn streams(journal: &Journal) -> Vec<StreamId> {
-    let sessions =
-        |world: &portcullis_domain::world::World| world.session.all().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+    let sessions = |world: &World| world.session.all().map(|(id, _)| id.clone()).collect::<Vec<_>>();
     let sessions = journal.read(sessions).await.unwrap();
     std::iter::once(StreamId::Control).chain(sessions.into_iter().map(StreamId::Session)).collect()
 }

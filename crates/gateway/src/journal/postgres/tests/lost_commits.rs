@@ -65,11 +65,11 @@ async fn what_was_decided_before_another_wrote_is_decided_again_unless_it_was_co
             }
         );
         let winner = if cut == Cut::After { [first, second] } else { [second, first] };
-        assert_eq!(winner[0], Ok(1), "{cut:?}");
+        assert_eq!(winner[0].as_ref().map(|put| put.version), Ok(1), "{cut:?}");
         assert!(winner[1].is_err(), "{cut:?}");
         // What is encrypted from here on can be read by all.
         let answer = cut_off.journal.execute(put("claim-2", "step", Expected::Version(1), "third")).await.unwrap();
-        assert_eq!(answer, Ok(2));
+        assert_eq!(answer.map(|put| put.version), Ok(2));
         assert_eq!(world(&cut_off.journal).await, world(&other.journal).await);
         other.engine.close();
         Box::new(cut_off).close();

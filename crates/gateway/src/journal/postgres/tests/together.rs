@@ -114,13 +114,14 @@ async fn what_one_gateway_has_acknowledged_all_others_know_at_once() {
         let (writer, reader) = (&engines[at % 3].journal, &engines[(at + 1) % 3].journal);
         let expected = if version == 1 { Expected::Absent } else { Expected::Version(version - 1) };
         let value = version.to_string();
-        assert_eq!(writer.execute(put("claim-1", "step", expected, &value)).await.unwrap(), Ok(version));
+        let answer = writer.execute(put("claim-1", "step", expected, &value)).await.unwrap();
+        assert_eq!(answer.map(|put| put.version), Ok(version));
         let entries = whole(reader, &stream("claim-1")).await;
         let last = entries.last().unwrap();
         let body = reader.body(&stream("claim-1"), last.position, 0).await.unwrap();
         assert_eq!(body.as_deref(), Some(value.as_bytes()));
         let seen = reader.read(|world| world.session.all().map(|(_, s)| s.scratchpad.clone()).next()).await.unwrap();
-        assert_eq!(seen.unwrap().find(&"step".parse().unwrap()).unwrap().version, version);
+        assert_eq!(seen.unwrap().find(&"step".parse().unwrap(), Timestamp::default()).unwrap().version, version);
     }
     close(engines);
 }

@@ -20,7 +20,7 @@ use crate::journal::sqlite::tests::embedded::{Embedded, judge};
 async fn nothing_is_answered_before_it_is_durable() {
     let (store, gate) = (Embedded::new(), Arc::new(Gate::default()));
     let opened = store.open_wrapped(TurnedClock::new(), gate.wrap()).unwrap();
-    Step::Open("claim-1").run(&opened.journal).await.unwrap();
+    opened.journal.execute(put("claim-1", "step", Expected::Anything, "value")).await.unwrap().unwrap();
     gate.shut();
     let journal = opened.journal.clone();
     let issue = tokio::spawn(async move { Step::Issue(1).run(&journal).await });
@@ -45,7 +45,7 @@ async fn a_decision_sees_those_before_it_in_the_same_batch() {
     gate.shut();
     let first = {
         let journal = opened.journal.clone();
-        tokio::spawn(async move { Step::Open("other").run(&journal).await })
+        tokio::spawn(async move { Step::Issue(1).run(&journal).await })
     };
     until("the writer is busy", || gate.is_waited_at()).await;
     let answers = Arc::new(Mutex::new(Vec::new()));
@@ -73,7 +73,7 @@ impl Job for Put {
     fn decide(&mut self, world: &World, at: Timestamp) -> Vec<Draft<Event>> {
         use portcullis_domain::admission::Command as _;
         let verdict = put("claim-1", "step", self.expected, "value").decide(world, at);
-        self.version = verdict.answer.ok();
+        self.version = verdict.answer.ok().map(|put| put.version);
         verdict.drafts
     }
 
@@ -89,7 +89,7 @@ async fn what_waits_has_a_limit_and_beyond_it_nothing_is_decided() {
     gate.shut();
     let first = {
         let journal = opened.journal.clone();
-        tokio::spawn(async move { Step::Open("claim-1").run(&journal).await })
+        tokio::spawn(async move { Step::Issue(1).run(&journal).await })
     };
     until("the writer is busy", || gate.is_waited_at()).await;
     let counts = Arc::new(Counts::default());
@@ -97,7 +97,7 @@ async fn what_waits_has_a_limit_and_beyond_it_nothing_is_decided() {
         opened.engine.submit(Box::new(Counted(counts.clone())));
     }
     assert_eq!((counts.done.load(Ordering::SeqCst), counts.busy.load(Ordering::SeqCst)), (0, 0));
-    assert!(matches!(Step::Open("claim-2").run(&opened.journal).await, Err(StoreFault::Busy)));
+    assert!(matches!(Step::Issue(1).run(&opened.journal).await, Err(StoreFault::Busy)));
     opened.engine.submit(Box::new(Counted(counts.clone())));
     assert_eq!(counts.busy.load(Ordering::SeqCst), 1);
     gate.open();
@@ -135,7 +135,7 @@ async fn a_store_is_open_once_at_a_time() {
     let opened = store.open_wrapped(TurnedClock::new(), Box::new(|disk| disk)).unwrap();
     let fault = store.refusal().unwrap().to_string();
     assert!(fault.ends_with("is in use by another gateway"), "{fault}");
-    Step::Open("claim-1").run(&opened.journal).await.unwrap();
+    Step::Issue(1).run(&opened.journal).await.unwrap();
     Box::new(opened).close();
     assert!(store.refusal().is_none());
 }
@@ -146,7 +146,7 @@ async fn a_store_that_nobody_holds_is_not_opened_before_its_writer_has_ended() {
     let opened = store.open_wrapped(TurnedClock::new(), gate.wrap()).unwrap();
     gate.shut();
     let journal = opened.journal.clone();
-    let pending = tokio::spawn(async move { Step::Open("claim-1").run(&journal).await });
+    let pending = tokio::spawn(async move { Step::Issue(1).run(&journal).await });
     until("the writer is busy", || gate.is_waited_at()).await;
     // Its caller has left, and the engine was let go without being closed.
     pending.abort();

@@ -118,6 +118,6 @@ async fn goes_on(opened: OpenEngine) {
     let calls = opened.journal.read(|world| world.open_calls.len()).await.unwrap();
     assert_eq!(Step::Recover.run(&opened.journal).await.unwrap(), calls.to_string());
     assert_eq!(opened.journal.read(|world| world.open_calls.len()).await.unwrap(), 0);
-    Step::Open("later").run(&opened.journal).await.unwrap();
+    Step::Issue(9).run(&opened.journal).await.unwrap();
     Box::new(opened).close();
 }

@@ -72,8 +72,8 @@ async fn what_a_crash_left_without_a_checkpoint_gets_one_at_the_next_start() {
     let store = Embedded::new();
     // The third batch is the checkpoint of the second entry, and the writer does not live to see it.
     let opened = store.open_wrapped(TurnedClock::new(), Faulty::new(Failure::Ended, 3).wrap()).unwrap();
-    Step::Open("claim-1").run(&opened.journal).await.unwrap();
-    write(&opened.journal).await;
+    Step::Issue(1).run(&opened.journal).await.unwrap();
+    Step::Issue(2).run(&opened.journal).await.unwrap();
     opened.engine.close();
     assert_eq!(verify(&store.path()).unwrap().unsealed, 1);
     let opened = store.open_wrapped(TurnedClock::new(), Box::new(|disk| disk)).unwrap();
