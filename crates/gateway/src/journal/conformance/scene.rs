@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use portcullis_domain::admission::{
-    Admit, CloseSession, Command, Configure, CreateKey, OpenSession, Put, PutState, Recover, RevokeKey, Settle, Verdict,
+    Admit, CloseSession, Command, Configure, CreateKey, Put, PutState, Recover, RevokeKey, Settle, Verdict,
 };
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::digest::Digest;
@@ -114,13 +114,7 @@ impl Step {
             Self::Configure(budget) => tell(journal, configure(budget)).await,
             Self::Issue(number) => tell(journal, issue(number)).await,
             Self::Revoke(number) => tell(journal, RevokeKey { by: Actor::Gateway, key: key(number) }).await,
-            Self::Open(name) => {
-                tell(
-                    journal,
-                    OpenSession { presented: key(1), session: session(name), origin: Origin::Named, budget: None },
-                )
-                .await
-            }
+            Self::Open(name) => tell(journal, Begin { session: session(name) }).await,
             Self::Close(name) => {
                 let id = session(name);
                 tell(journal, CloseSession { by: id.owner.clone(), session: id }).await
@@ -171,6 +165,28 @@ fn issue(number: u8) -> CreateKey {
     let secret = Digest::of(&[number]);
     let key = KeyCreated { key: key(number), principal: "ann".parse().unwrap(), secret, expires_at: None };
     CreateKey { by: Actor::Gateway, key }
+}
+
+/// Opens a session as [`OpenSession`](portcullis_domain::admission::OpenSession) does, but asks nobody for a key: what is tested is the journal.
+struct Begin {
+    session: SessionId,
+}
+
+impl Command for Begin {
+    type Answer = Result<bool, Refusal>;
+
+    fn decide(&self, world: &World, _: Timestamp) -> Verdict<Self::Answer> {
+        if world.session.find(&self.session).is_some() {
+            return Verdict::unchanged(Ok(false));
+        }
+        let draft = Draft {
+            stream: StreamId::Session(self.session.clone()),
+            actor: Actor::Principal(self.session.owner.clone()),
+            event: Event::SessionOpened(SessionOpened { budget: None }),
+            bodies: vec![],
+        };
+        Verdict { answer: Ok(true), drafts: vec![draft] }
+    }
 }
 
 /// Writes a value as [`PutState`] does, but asks nobody for a key: what is tested is the journal.

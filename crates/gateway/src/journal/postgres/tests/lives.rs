@@ -85,6 +85,7 @@ async fn leases_that_ran_out_while_nobody_could_renew_them_cost_nobody_its_life(
         // By now the first has seen the second, and both are seen with the leases that will run out.
         Step::Open("one").run(&engines[0].journal).await.unwrap();
     }
+    Step::Issue(1).run(&engines[0].journal).await.unwrap();
     ways.iter().for_each(Proxy::shut);
     let client = store.client().await;
     let waiting = async {
