@@ -22,6 +22,7 @@ use crate::journal::sqlite::SqliteEngine;
 use crate::journal::table::Store;
 use crate::journal::{Journal, StoreFault};
 use crate::life::Gate;
+use crate::life::a2a::Told;
 use crate::listings::Listings;
 use crate::policy::load;
 use crate::registry::table::ToolServerTable;
@@ -31,6 +32,7 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
+use crate::upstreams::cards::Cards;
 use crate::upstreams::client::HttpClient;
 use crate::upstreams::egress::{ToolServer, ToolServers};
 use crate::upstreams::replicas::Replicas;
@@ -113,6 +115,8 @@ impl Assembly {
             repetitions: Repetitions::default(),
             turns: Turns::default(),
             replicas: Arc::new(Replicas::default()),
+            cards: Arc::new(Cards::new(clock.clone())),
+            told: Told::default(),
             metrics: Metrics::new(),
         };
         let mut assembly = Self {

@@ -15,14 +15,26 @@ use crate::journal::Journal;
 /// The body of a hydration: everything that the session remembers for its agents.
 #[derive(Serialize)]
 struct Memory<'a> {
+    #[serde(flatten)]
+    identity: Identity<'a>,
+    state: Vec<Remembered>,
+    /// The conversation with models, as OpenAI chat messages.
+    messages: Vec<Value>,
+}
+
+#[derive(Serialize)]
+struct Identity<'a> {
     session: &'a str,
     owner: &'a str,
     agent: &'a str,
     /// The number of the placement.
     fence: u64,
-    state: Vec<Remembered>,
-    /// The conversation with models, as OpenAI chat messages.
-    messages: Vec<Value>,
+}
+
+impl<'a> Identity<'a> {
+    fn of(session: &'a SessionId, agent: &'a str, placement: &Placement) -> Self {
+        Self { session: session.name.as_str(), owner: session.owner.as_str(), agent, fence: placement.fence }
+    }
 }
 
 #[derive(Serialize)]
@@ -30,6 +42,15 @@ struct Remembered {
     key: String,
     version: u64,
     value: Box<RawValue>,
+}
+
+/// Which session it is, as JSON: what [`memory`] begins with.
+///
+/// # Errors
+///
+/// Never; the library's error is passed on rather than ignored.
+pub fn identity(session: &SessionId, agent: &str, placement: &Placement) -> Result<Bytes, Refusal> {
+    written(&Identity::of(session, agent, placement))
 }
 
 /// What the session remembers, as JSON.
@@ -44,14 +65,15 @@ pub async fn memory(
     placement: &Placement,
 ) -> Result<Bytes, Refusal> {
     let memory = Memory {
-        session: session.name.as_str(),
-        owner: session.owner.as_str(),
-        agent,
-        fence: placement.fence,
+        identity: Identity::of(session, agent, placement),
         state: state(journal, session).await?,
         messages: conversation::messages(journal, session.clone()).await?,
     };
-    serde_json::to_vec(&memory).map(Bytes::from).map_err(|error| {
+    written(&memory)
+}
+
+fn written(memory: &impl Serialize) -> Result<Bytes, Refusal> {
+    serde_json::to_vec(memory).map(Bytes::from).map_err(|error| {
         Refusal::new(Code::StoreUnavailable, "the session's memory can't be written").because(error.to_string())
     })
 }

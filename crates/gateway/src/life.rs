@@ -24,17 +24,20 @@ use portcullis_interop::llm::chat::{ChatRequest, Round};
 use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::journal::Journal;
+use crate::life::a2a::Told;
 
+pub mod a2a;
 pub mod agent;
 mod unknown;
 
-pub use crate::registry::{Model, Tool};
+pub use crate::registry::{Agent, Model, Tool};
 use crate::repetition::{Gone, Patience, Repetitions, UnderWay};
 use crate::reply::{ModelAnswer, ToolAnswer, UpstreamFault};
 use crate::snapshot::{Known, Snapshot};
 use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
+use crate::upstreams::cards::Cards;
 use crate::upstreams::model::ModelEndpoint;
 use crate::upstreams::replicas::Replicas;
 
@@ -59,6 +62,10 @@ pub struct Gate {
     pub turns: Turns,
     /// The replicas of agents.
     pub replicas: Arc<Replicas>,
+    /// The cards of those that speak Agent2Agent.
+    pub cards: Arc<Cards>,
+    /// What their replicas know of sessions.
+    pub told: Told,
     /// What is counted.
     pub metrics: Metrics,
 }

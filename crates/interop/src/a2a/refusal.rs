@@ -86,6 +86,9 @@ fn kind(code: Code) -> Option<Kind> {
         | Code::SessionClosed
         | Code::CapabilityNotFound
         | Code::Conflict
+        | Code::IdempotencyKeyReused
+        | Code::OutcomeUnknown
+        | Code::TurnUnderWay
         | Code::BudgetExhausted
         | Code::PriceUnknown
         | Code::TooLarge
