@@ -144,12 +144,7 @@ impl Snapshot {
     /// # Errors
     ///
     /// [`Code::CapabilityNotFound`], whether there is none or it is hidden.
-    pub fn agent_for(
-        &self,
-        principal: &PrincipalName,
-        name: &str,
-        door: Door,
-    ) -> Result<Arc<Agent>, Refusal> {
+    pub fn agent_for(&self, principal: &PrincipalName, name: &str, door: Door) -> Result<Arc<Agent>, Refusal> {
         let is_spoken = |agent: &&Arc<Agent>| match agent.protocol {
             AgentProtocol::Http => door == Door::Http,
             AgentProtocol::A2a => door == Door::A2a,

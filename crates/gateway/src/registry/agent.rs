@@ -60,7 +60,10 @@ impl Agent {
             return Err(format!("`{stray}` is in `draining` and not in `replicas`"));
         }
         if table.protocol == AgentProtocol::A2a && table.hydrate.is_some() {
-            return Err("`hydrate` is for agents over plain HTTP: one that speaks Agent2Agent is told with the message".to_owned());
+            return Err(
+                "`hydrate` is for agents over plain HTTP: one that speaks Agent2Agent is told with the message"
+                    .to_owned(),
+            );
         }
         for path in [&table.health, &table.hydrate].into_iter().flatten() {
             if !path.starts_with('/') {

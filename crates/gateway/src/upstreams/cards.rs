@@ -121,7 +121,8 @@ impl Cards {
                 (Ok(shown), problems)
             }
             Err(problems) => {
-                let fault = UpstreamFault::Unreachable(format!("it has no card to be called by: {}", problems.join("; ")));
+                let fault =
+                    UpstreamFault::Unreachable(format!("it has no card to be called by: {}", problems.join("; ")));
                 (known.card.clone().ok_or(fault), problems)
             }
         };

@@ -72,7 +72,8 @@ pub fn write_replies(replies: &[Reply]) -> Result<Vec<u8>, String> {
     let wrong = |error: serde_json::Error| error.to_string();
     let first = replies.first().ok_or("there is no answer")?;
     let raw = replies.iter().map(|reply| serde_json::from_str(reply.raw())).collect::<Result<_, _>>().map_err(wrong)?;
-    let answered = Answered { version: first.form().as_str().into(), method: name(first.method()).into(), replies: raw };
+    let answered =
+        Answered { version: first.form().as_str().into(), method: name(first.method()).into(), replies: raw };
     serde_json::to_vec(&answered).map_err(wrong)
 }
 

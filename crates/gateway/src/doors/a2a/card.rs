@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::HeaderMap;
-use http::header::{
-    CACHE_CONTROL, ETAG, HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY,
-};
+use http::header::{CACHE_CONTROL, ETAG, HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::Version;
@@ -40,20 +38,20 @@ pub async fn show(doors: &Arc<Doors>, arrived: &Arrived, agent: &Arc<Agent>) -> 
     })?;
     let tag = format!("\"{}\"", Digest::of(card.as_bytes()));
     let changed_at = UNIX_EPOCH + Duration::from_secs(shown.changed_at.0 / 1_000_000);
-    let answer = if is_fresh(&arrived.headers, &tag, changed_at) { answer::empty(304) } else { answer::json(200, card) };
-    let headers: [(HeaderName, &str); 4] = [
-        (ETAG, &tag),
-        (LAST_MODIFIED, &httpdate::fmt_http_date(changed_at)),
-        (CACHE_CONTROL, MAX_AGE),
-        (VARY, VARIES),
-    ];
+    let answer =
+        if is_fresh(&arrived.headers, &tag, changed_at) { answer::empty(304) } else { answer::json(200, card) };
+    let headers: [(HeaderName, &str); 4] =
+        [(ETAG, &tag), (LAST_MODIFIED, &httpdate::fmt_http_date(changed_at)), (CACHE_CONTROL, MAX_AGE), (VARY, VARIES)];
     Ok(headers.into_iter().fold(answer, |answer, (name, value)| answer::with_header(answer, name, value)))
 }
 
 /// Whether the client has the card already (RFC 9110, section 13.2.2).
 fn is_fresh(headers: &HeaderMap, tag: &str, changed_at: std::time::SystemTime) -> bool {
     if let Some(known) = text_header(headers, &IF_NONE_MATCH) {
-        return known.split(',').map(|known| known.trim().trim_start_matches("W/")).any(|known| known == tag || known == "*");
+        return known
+            .split(',')
+            .map(|known| known.trim().trim_start_matches("W/"))
+            .any(|known| known == tag || known == "*");
     }
     let since = text_header(headers, &IF_MODIFIED_SINCE).and_then(|since| httpdate::parse_http_date(since).ok());
     since.is_some_and(|since| changed_at <= since)

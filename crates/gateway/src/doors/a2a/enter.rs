@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::{HeaderMap, HeaderName};
 use http::Method as Verb;
+use http::header::{HeaderMap, HeaderName};
 use portcullis_domain::call::Door;
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::journal::Body;
@@ -21,8 +21,8 @@ use crate::doors::a2a::relay::{Relay, replayed};
 use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
-use crate::life::agent::{Replied, Wish};
 use crate::life::Agent;
+use crate::life::agent::{Replied, Wish};
 use crate::repetition::Patience;
 
 /// The headers by which a call belongs to a trace (W3C Trace Context).
@@ -91,10 +91,10 @@ async fn ask(
     };
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
-    let patience =
-        Patience { key: wish.key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
+    let patience = Patience { key: wish.key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
     let wish = Wish { payload: wish.payload, trace: wish.trace, patience, turn: wish.turn };
-    let asking = Asking { key: arrived.caller.key, session: claims.session.clone(), origin: claims.origin, door: Door::A2a };
+    let asking =
+        Asking { key: arrived.caller.key, session: claims.session.clone(), origin: claims.origin, door: Door::A2a };
     let doors = doors.clone();
     let kept = call.clone();
     // In a task of its own, so that it is settled even when the caller leaves. Whether the agent goes on with its task is the agent's affair.
@@ -148,9 +148,7 @@ async fn forward(
             let answer = answer::with_header(replayed(&call, &body), REPLAYED, "true");
             answer::with_header(answer, CALL, &id.to_string())
         }
-        Ok(Replied::Unspoken(id, failure)) => {
-            answer::with_header(failed(&call, &failure), CALL, &id.to_string())
-        }
+        Ok(Replied::Unspoken(id, failure)) => answer::with_header(failed(&call, &failure), CALL, &id.to_string()),
         Err(refusal) => {
             let task = claims.task.as_ref().map(|(shown, _)| shown.as_str());
             let id = crate::entropy::new_call().map(|id| id.to_string()).unwrap_or_default();

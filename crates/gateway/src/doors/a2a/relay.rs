@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use portcullis_domain::event::Outcome;
+use portcullis_domain::json;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::egress::{AnswerReader, Inbound};
-use portcullis_interop::a2a::{A2aCall, Dialect, Failure, Kind, Method, Reply as Said, answer as written, kept, refusal};
-use portcullis_domain::json;
+use portcullis_interop::a2a::{
+    A2aCall, Dialect, Failure, Kind, Method, Reply as Said, answer as written, kept, refusal,
+};
 use tokio::sync::mpsc;
 
 use crate::doors::a2a::claims::Claims;
@@ -69,7 +71,9 @@ impl Relay {
                 answer::events(receiver)
             }
             Next::Said(said) => match self.finish(said).await {
-                Ok(said) => written::whole(&self.call, &said).map_or_else(|failure| failed(&self.call, &failure), shown),
+                Ok(said) => {
+                    written::whole(&self.call, &said).map_or_else(|failure| failed(&self.call, &failure), shown)
+                }
                 Err(failure) => failed(&self.call, &failure),
             },
             other => match self.end(other, false).await {
@@ -149,11 +153,8 @@ impl Relay {
     /// The same with the client's names. Of a list only what belongs to the session is left: some agents do not mind the filter.
     fn named(&self, said: &Said) -> Result<Said, String> {
         let said = if self.call.method == Method::ListTasks { self.own_tasks(said)? } else { said.clone() };
-        let names = Names {
-            sealer: &self.doors.transport,
-            owner: &self.claims.session.owner,
-            agent: &self.agent.capability,
-        };
+        let names =
+            Names { sealer: &self.doors.transport, owner: &self.claims.session.owner, agent: &self.agent.capability };
         said.renamed(&mut |named, id| names.rename(&self.claims.session, &self.claims.context, named, id))
     }
 
@@ -236,7 +237,8 @@ fn outcome_of(failure: &Failure) -> Outcome {
 #[must_use]
 pub fn replayed(call: &A2aCall<'_>, body: &[u8]) -> Answer {
     let not_kept = |problem: String| {
-        let refused = Refusal::new(Code::OutcomeUnknown, "the answer of this call is not kept any more").because(problem);
+        let refused =
+            Refusal::new(Code::OutcomeUnknown, "the answer of this call is not kept any more").because(problem);
         refusal::failure(&refused)
     };
     let answer = kept::read_replies(body).map_err(not_kept).and_then(|replies| {
