@@ -62,7 +62,7 @@ impl State {
         let mut words = request.head.split(' ');
         let (verb, target) = (words.next().unwrap(), words.next().unwrap());
         let path = target.split('?').next().unwrap();
-        if path == "/.well-known/agent-card.json" {
+        if path.starts_with("/.well-known/") {
             let has_card = *self.has_card.lock().unwrap_or_else(PoisonError::into_inner);
             return vec![if has_card { whole(200, "", &self.card(url).to_string()) } else { whole(404, "", "{}") }];
         }
