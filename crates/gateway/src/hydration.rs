@@ -1,6 +1,10 @@
 //! What a replica is told of a session that it has not served before.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
+use portcullis_domain::call::Capability;
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::refusal::{Code, Refusal};
@@ -11,6 +15,9 @@ use serde_json::value::RawValue;
 
 use crate::conversation;
 use crate::journal::Journal;
+
+/// For how many sessions it is remembered that their replica knows them; beyond that they are forgotten, and replicas are told once more.
+const SESSIONS_LIMIT: usize = 16_384;
 
 /// The body of a hydration: everything that the session remembers for its agents.
 #[derive(Serialize)]
@@ -94,4 +101,34 @@ async fn state(journal: &Journal, session: &SessionId) -> Result<Vec<Remembered>
         }
     }
     Ok(state)
+}
+
+/// Which placements of agents that are told with messages know what their session remembers. What is forgotten here, as at a restart, is told again with the next message; an agent knows by
+/// the placement's number that it is nothing new.
+#[derive(Debug, Default)]
+pub struct Told {
+    placements: Mutex<HashMap<(SessionId, Capability), u64>>,
+}
+
+impl Told {
+    /// Whether the session's replica knows what the session remembers.
+    #[must_use]
+    pub fn is_told(&self, session: &SessionId, agent: &Capability, placement: &Placement) -> bool {
+        self.lock().get(&(session.clone(), agent.clone())) == Some(&placement.fence)
+    }
+
+    /// It does now.
+    pub fn told(&self, session: &SessionId, agent: &Capability, placement: &Placement) {
+        let key = (session.clone(), agent.clone());
+        let mut placements = self.lock();
+        if placements.len() >= SESSIONS_LIMIT && !placements.contains_key(&key) {
+            placements.clear();
+        }
+        placements.insert(key, placement.fence);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(SessionId, Capability), u64>> {
+        // Nobody panics while holding it; if so, what is in it is still whole.
+        self.placements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -23,14 +23,14 @@ use portcullis_interop::llm::chat::{ChatRequest, Round};
 
 use crate::asking::Asking;
 use crate::entropy::new_call;
+use crate::hydration::Told;
 use crate::journal::Journal;
-use crate::life::a2a::Told;
 
 pub mod a2a;
 pub mod agent;
 mod unknown;
 
-pub use crate::registry::{Agent, Model, Tool};
+pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Patience, Repetitions, UnderWay};
 use crate::reply::{ModelAnswer, ToolAnswer, UpstreamFault};
 use crate::snapshot::{Known, Snapshot};

@@ -1,12 +1,9 @@
 //! What is particular to agents that speak Agent2Agent: the card of the replica, and the extension that tells it of the session.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http::HeaderMap;
 use portcullis_domain::admission::Admitted;
-use portcullis_domain::call::Capability;
-use portcullis_domain::ids::SessionId;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::{Placement, Replica};
 use portcullis_interop::a2a::kept;
@@ -23,39 +20,6 @@ use crate::upstreams::cards::ShownCard;
 
 /// The extension by which an agent is told of the session that a message belongs to.
 pub const SESSION_EXTENSION: &str = "https://portcullis.dev/extensions/session/v1";
-/// For how many sessions it is remembered that their replica knows them; beyond that they are forgotten, and replicas are told once more.
-const SESSIONS_LIMIT: usize = 16_384;
-
-/// Which placements have been told what their session remembers. What is forgotten here, as at a restart, is told again with the next message; an agent knows by
-/// the placement's number that it is nothing new.
-#[derive(Debug, Default)]
-pub struct Told {
-    placements: Mutex<HashMap<(SessionId, Capability), u64>>,
-}
-
-impl Told {
-    fn is_told(&self, admitted: &Admitted, placement: &Placement) -> bool {
-        self.lock().get(&key(admitted)) == Some(&placement.fence)
-    }
-
-    fn told(&self, admitted: &Admitted, placement: &Placement) {
-        let mut placements = self.lock();
-        if placements.len() >= SESSIONS_LIMIT && !placements.contains_key(&key(admitted)) {
-            placements.clear();
-        }
-        placements.insert(key(admitted), placement.fence);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(SessionId, Capability), u64>> {
-        // Nobody panics while holding it; if so, what is in it is still whole.
-        self.placements.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn key(admitted: &Admitted) -> (SessionId, Capability) {
-    (admitted.session().clone(), admitted.capability().clone())
-}
-
 impl Gate {
     /// Sends a call by Agent2Agent to its replica. One that wants to know of its sessions is told with each message which one it is, and with the first what it remembers.
     pub(super) async fn forward_a2a(
@@ -71,7 +35,7 @@ impl Gate {
         let is_wanted = is_message && shown.card.declares(SESSION_EXTENSION);
         let unreachable = |refusal: Refusal| UpstreamFault::Unreachable(refusal.to_string());
         let name = &agent.capability.name;
-        let session = match (is_wanted, self.told.is_told(admitted, placement)) {
+        let session = match (is_wanted, self.told.is_told(admitted.session(), &agent.capability, placement)) {
             (false, _) => None,
             (true, true) => Some(hydration::identity(admitted.session(), name, placement).map_err(unreachable)?),
             (true, false) => {
@@ -83,7 +47,7 @@ impl Gate {
         let aside = Aside { trace, session: session.map(|raw| (SESSION_EXTENSION, raw)) };
         let answer = self.egress.call_a2a(admitted, endpoint, &shown.interface, aside).await?;
         if is_wanted {
-            self.told.told(admitted, placement);
+            self.told.told(admitted.session(), &agent.capability, placement);
         }
         Ok(answer)
     }

@@ -204,7 +204,9 @@ async fn streams_flow_and_leaving_one_ends_the_call_but_not_the_task() {
             let end = last.pointer(state).and_then(Value::as_str).unwrap_or_default().to_lowercase();
             assert!(end.ends_with("completed") && first["id"] == "c-1", "{events:?}");
             assert!(
-                events.iter().all(|event| event.to_string().contains(&context) && !event.to_string().contains("\"t-1\""))
+                events
+                    .iter()
+                    .all(|event| event.to_string().contains(&context) && !event.to_string().contains("\"t-1\""))
             );
             assert_eq!(stage.outcomes(&context), [Outcome::Completed]);
         }

@@ -1,43 +1,46 @@
 //! The card of an agent, with the gateway in the agent's place.
 
-use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, ETAG, HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::refusal::{Code, Refusal};
-use portcullis_interop::a2a::Version;
+use portcullis_domain::time::Timestamp;
 use portcullis_interop::a2a::card::Serving;
+use portcullis_interop::a2a::{Card, Version};
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::text_header;
-use crate::life::Agent;
 
 /// How long a client may keep a card without asking, in seconds; the gateway itself looks at it as often.
 const MAX_AGE: &str = "private, max-age=60";
 /// What a card depends on besides its address.
 const VARIES: &str = "Authorization, Host, A2A-Version";
 
-/// Shows the card of an agent.
+/// Shows the card of the agent of that name, which has been the same since then.
 ///
 /// # Errors
 ///
-/// When the agent shows none.
-pub async fn show(doors: &Arc<Doors>, arrived: &Arrived, agent: &Arc<Agent>) -> Result<Answer, Refusal> {
-    let shown = doors.gate.card(agent).await?;
+/// When it can't be shown in the version that the client asks for.
+pub fn show(
+    doors: &Doors,
+    arrived: &Arrived,
+    name: &str,
+    card: &Card,
+    changed_at: Timestamp,
+) -> Result<Answer, Refusal> {
     let version = Version::stated(&arrived.headers, arrived.query.as_deref()).map_err(|unsupported| {
         Refusal::new(Code::UnsupportedVersion, format!("version `{}` is not spoken here", unsupported.requested))
     })?;
-    let url = url(doors, arrived, &agent.capability.name);
+    let url = url(doors, arrived, name);
     let serving = Serving { url: &url, version, pushes: false, has_extended: false };
-    let card = shown.card.serve(&serving).map_err(|problem| {
-        Refusal::new(Code::UpstreamFailed, format!("the card of `{}` can't be read", agent.capability.name))
-            .because(problem)
+    let card = card.serve(&serving).map_err(|problem| {
+        Refusal::new(Code::UpstreamFailed, format!("the card of `{}` can't be read", name)).because(problem)
     })?;
     let tag = format!("\"{}\"", Digest::of(card.as_bytes()));
-    let changed_at = UNIX_EPOCH + Duration::from_secs(shown.changed_at.0 / 1_000_000);
+    let changed_at = UNIX_EPOCH + Duration::from_secs(changed_at.0 / 1_000_000);
     let answer =
         if is_fresh(&arrived.headers, &tag, changed_at) { answer::empty(304) } else { answer::json(200, card) };
     let headers: [(HeaderName, &str); 4] =

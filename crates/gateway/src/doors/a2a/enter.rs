@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use http::Method as Verb;
 use http::header::{HeaderMap, HeaderName};
-use portcullis_domain::call::Door;
-use portcullis_domain::ids::SessionId;
+use portcullis_domain::call::{Capability, Door};
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::card::{FORMER_WELL_KNOWN, WELL_KNOWN};
@@ -21,7 +20,7 @@ use crate::doors::a2a::relay::{Relay, replayed};
 use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
-use crate::life::Agent;
+use crate::entropy::new_call;
 use crate::life::agent::{Replied, Wish};
 use crate::repetition::Patience;
 
@@ -37,7 +36,8 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     let (name, rest) = split(&arrived.path);
     let agent = doors.gate.snapshot.load().agent_for(&arrived.caller.principal, name, Door::A2a)?;
     if matches!(rest, WELL_KNOWN | FORMER_WELL_KNOWN) && arrived.method.is_safe() {
-        return card::show(doors, &arrived, &agent).await;
+        let shown = doors.gate.card(&agent).await?;
+        return card::show(doors, &arrived, name, &shown.card, shown.changed_at);
     }
     let query = arrived.query.as_deref();
     let read = match rest {
@@ -52,10 +52,33 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         return Ok(failed(&call, &failure));
     }
     let names = Names { sealer: &doors.transport, owner: &arrived.caller.principal, agent: &agent.capability };
-    match Claims::read(&call, &arrived.caller, arrived.session.clone(), names) {
-        Ok(claims) => Ok(ask(doors, arrived, agent, call, claims).await),
-        Err(failure) => Ok(failed(&call, &failure)),
-    }
+    let read = Claims::read(&call, &arrived.caller, arrived.session.clone(), names).and_then(|claims| {
+        let terms = Terms::read(&arrived.headers, &call, &claims).map_err(|refused| refusal::failure(&refused))?;
+        Ok((claims, terms))
+    });
+    let (claims, Terms { key, turn, payload, trace }) = match read {
+        Ok(read) => read,
+        Err(failure) => return Ok(failed(&call, &failure)),
+    };
+    let (session, origin) = (claims.session.clone(), claims.origin);
+    let asking = Asking { key: arrived.caller.key, session: session.clone(), origin, door: Door::A2a };
+    let (stays, gone) = oneshot::channel::<()>();
+    let (stays, listens) = (Arc::new(stays), Arc::new(()));
+    let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
+    let wish = Wish { payload, trace, patience, turn };
+    let asked = Asked { doors: doors.clone(), agent: agent.capability.clone(), call: call.clone(), claims };
+    // In a task of its own, so that it is settled even when the caller leaves. Whether the agent goes on with its task is the agent's affair.
+    let work = tokio::spawn(async move {
+        let replied = asked.doors.gate.call_agent(&asking, &agent, wish).await;
+        asked.answer(replied).await
+    });
+    let answered = work.await;
+    drop((stays, listens));
+    let answer = answered.unwrap_or_else(|error| {
+        let refusal = Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway");
+        failed(&call, &refusal::failure(&refusal.because(error.to_string())))
+    });
+    Ok(answer::with_header(answer, SESSION, session.name.as_str()))
 }
 
 /// The agent's name, and the path behind it.
@@ -75,37 +98,6 @@ fn unserved(call: &A2aCall<'_>) -> Option<Failure> {
     }
     let is_extended = call.method == Method::GetExtendedCard;
     is_extended.then(|| Failure::new(Kind::ExtendedCardNotConfigured, "there is no other card for known callers"))
-}
-
-async fn ask(
-    doors: &Arc<Doors>,
-    arrived: Arrived,
-    agent: Arc<Agent>,
-    call: A2aCall<'static>,
-    claims: Claims,
-) -> Answer {
-    let session = claims.session.clone();
-    let wish = match Terms::read(&arrived.headers, &call, &claims) {
-        Ok(terms) => terms,
-        Err(refused) => return failed(&call, &refusal::failure(&refused)),
-    };
-    let (stays, gone) = oneshot::channel::<()>();
-    let (stays, listens) = (Arc::new(stays), Arc::new(()));
-    let patience = Patience { key: wish.key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
-    let wish = Wish { payload: wish.payload, trace: wish.trace, patience, turn: wish.turn };
-    let asking =
-        Asking { key: arrived.caller.key, session: claims.session.clone(), origin: claims.origin, door: Door::A2a };
-    let doors = doors.clone();
-    let kept = call.clone();
-    // In a task of its own, so that it is settled even when the caller leaves. Whether the agent goes on with its task is the agent's affair.
-    let work = tokio::spawn(async move { forward(doors, asking, agent, wish, call, claims).await });
-    let answered = work.await;
-    drop((stays, listens));
-    let answer = answered.unwrap_or_else(|error| {
-        let refusal = Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway");
-        failed(&kept, &refusal::failure(&refusal.because(error.to_string())))
-    });
-    in_session(answer, &session)
 }
 
 /// What the request says besides the call.
@@ -130,35 +122,35 @@ impl Terms {
     }
 }
 
-async fn forward(
+/// A call whose answer is awaited.
+struct Asked {
     doors: Arc<Doors>,
-    asking: Asking,
-    agent: Arc<Agent>,
-    wish: Wish,
+    agent: Capability,
     call: A2aCall<'static>,
     claims: Claims,
-) -> Answer {
-    match doors.gate.call_agent(&asking, &agent, wish).await {
-        Ok(Replied::Fresh(reply)) => {
-            let id = reply.call;
-            let answer = Relay::new(doors, *reply, agent, call, claims).answer().await;
-            answer::with_header(answer, CALL, &id.to_string())
-        }
-        Ok(Replied::Recorded(id, body)) => {
-            let answer = answer::with_header(replayed(&call, &body), REPLAYED, "true");
-            answer::with_header(answer, CALL, &id.to_string())
-        }
-        Ok(Replied::Unspoken(id, failure)) => answer::with_header(failed(&call, &failure), CALL, &id.to_string()),
-        Err(refusal) => {
-            let task = claims.task.as_ref().map(|(shown, _)| shown.as_str());
-            let id = crate::entropy::new_call().map(|id| id.to_string()).unwrap_or_default();
-            refused(&call, &refusal, &id, &claims.context, task)
-        }
-    }
 }
 
-fn in_session(answer: Answer, session: &SessionId) -> Answer {
-    answer::with_header(answer, SESSION, session.name.as_str())
+impl Asked {
+    async fn answer(self, replied: Result<Replied, Refusal>) -> Answer {
+        let Self { doors, agent, call, claims } = self;
+        match replied {
+            Ok(Replied::Fresh(reply)) => {
+                let id = reply.call;
+                let answer = Relay::new(doors, *reply, agent, call, claims).answer().await;
+                answer::with_header(answer, CALL, &id.to_string())
+            }
+            Ok(Replied::Recorded(id, body)) => {
+                let answer = answer::with_header(replayed(&call, &body), REPLAYED, "true");
+                answer::with_header(answer, CALL, &id.to_string())
+            }
+            Ok(Replied::Unspoken(id, failure)) => answer::with_header(failed(&call, &failure), CALL, &id.to_string()),
+            Err(refusal) => {
+                let task = claims.task.as_ref().map(|(shown, _)| shown.as_str());
+                let id = new_call().map(|id| id.to_string()).unwrap_or_default();
+                refused(&call, &refusal, &id, &claims.context, task)
+            }
+        }
+    }
 }
 
 #[cfg(test)]

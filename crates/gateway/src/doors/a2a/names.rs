@@ -84,8 +84,7 @@ pub fn no_task(shown: &str) -> Failure {
 ///
 /// [`Kind::InvalidParams`] when it is too long to be one.
 pub fn session_of(context: &str) -> Result<SessionName, Failure> {
-    // A name that looks like a written one is written too, or two contexts would be one session.
-    if !context.starts_with(WRITTEN_PREFIX)
+    if decoded(context).is_none()
         && let Ok(name) = context.parse()
     {
         return Ok(name);
@@ -97,9 +96,15 @@ pub fn session_of(context: &str) -> Result<SessionName, Failure> {
 /// The context that a session is for the client.
 #[must_use]
 pub fn context_of(session: &SessionName) -> String {
-    let written = session.as_str().strip_prefix(WRITTEN_PREFIX).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-    let context = written.and_then(|bytes| String::from_utf8(bytes).ok());
-    context.filter(|context| session_of(context).as_ref() == Ok(session)).unwrap_or_else(|| session.to_string())
+    decoded(session.as_str()).unwrap_or_else(|| session.to_string())
+}
+
+/// The context that is written so, if one is: one that can't be a name, or that looks like a written one itself, or two contexts would be one session.
+fn decoded(name: &str) -> Option<String> {
+    let bytes = URL_SAFE_NO_PAD.decode(name.strip_prefix(WRITTEN_PREFIX)?).ok()?;
+    let context = String::from_utf8(bytes).ok().filter(|context| !context.is_empty())?;
+    let must_be_written = context.parse::<SessionName>().is_err() || decoded(&context).is_some();
+    must_be_written.then_some(context)
 }
 
 #[cfg(test)]
@@ -124,10 +129,9 @@ mod tests {
                 assert_eq!(context_of(&session), context);
             }
         }
-        for session in ["claim-99", "context.", "context.%", "context.Y2xhaW0"] {
-            if let Ok(session) = session.parse() {
-                assert_eq!(context_of(&session), session.as_str());
-            }
+        for session in ["claim-99", "context.", "context.x.y", "context.Y2xhaW0"] {
+            assert_eq!(session_of(session).as_ref().map(SessionName::as_str), Ok(session));
+            assert_eq!(context_of(&session.parse().unwrap()), session);
         }
     }
 

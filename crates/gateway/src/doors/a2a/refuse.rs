@@ -1,7 +1,7 @@
 //! The one place where a "no" of this door becomes an answer.
 
 use portcullis_domain::refusal::Refusal;
-use portcullis_interop::a2a::{A2aCall, Binding, Dialect, Failure, Method, Version, answer as written, refusal};
+use portcullis_interop::a2a::{A2aCall, Binding, Dialect, Failure, Version, answer as written, refusal};
 use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
@@ -30,9 +30,10 @@ pub fn refused(call: &A2aCall<'_>, refusal: &Refusal, message_id: &str, context:
     let Some(reply) = refusal::message(refusal, call, message_id, Some(context), task) else {
         return failed(call, &refusal::failure(refusal));
     };
-    let said = match call.method {
-        Method::SendStreamingMessage => written::event(call, &reply).map(event),
-        _ => written::whole(call, &reply).map(shown),
+    let said = if call.method.is_streaming() {
+        written::event(call, &reply).map(event)
+    } else {
+        written::whole(call, &reply).map(shown)
     };
     said.unwrap_or_else(|failure| failed(call, &failure))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use portcullis_domain::call::Capability;
 use portcullis_domain::event::Outcome;
 use portcullis_domain::json;
 use portcullis_domain::refusal::{Code, Refusal};
@@ -18,7 +19,6 @@ use crate::doors::a2a::names::Names;
 use crate::doors::a2a::refuse::{failed, shown};
 use crate::doors::answer::{self, Answer, PIECES_LIMIT};
 use crate::doors::arrived::Doors;
-use crate::life::Agent;
 use crate::life::agent::{Reply, settle};
 use crate::reply::UpstreamFault;
 
@@ -31,7 +31,7 @@ const KEPT_LIMIT_BYTES: usize = 1 << 20;
 pub struct Relay {
     doors: Arc<Doors>,
     reply: Reply,
-    agent: Arc<Agent>,
+    agent: Capability,
     call: A2aCall<'static>,
     claims: Claims,
     reader: AnswerReader,
@@ -44,7 +44,14 @@ pub struct Relay {
 /// What comes next.
 enum Next {
     Said(Said),
+    Over(Over),
+}
+
+/// How it ended.
+enum Over {
+    /// The agent says why there is nothing.
     Failed(Failure),
+    /// The body is at its end.
     End,
     Fault(UpstreamFault),
     /// The client has left.
@@ -54,7 +61,7 @@ enum Next {
 impl Relay {
     /// The relay of this answer.
     #[must_use]
-    pub fn new(doors: Arc<Doors>, reply: Reply, agent: Arc<Agent>, call: A2aCall<'static>, claims: Claims) -> Self {
+    pub fn new(doors: Arc<Doors>, reply: Reply, agent: Capability, call: A2aCall<'static>, claims: Claims) -> Self {
         let content_type = reply.answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let dialect: Dialect = reply.answer.dialect.unwrap_or(call.dialect);
         let status = reply.answer.status.as_u16();
@@ -76,7 +83,7 @@ impl Relay {
                 }
                 Err(failure) => failed(&self.call, &failure),
             },
-            other => match self.end(other, false).await {
+            Next::Over(over) => match self.end(over, false).await {
                 Some(failure) => failed(&self.call, &failure),
                 None => failed(&self.call, &Failure::new(Kind::InvalidAgentResponse, "the agent did not answer")),
             },
@@ -95,8 +102,8 @@ impl Relay {
                     return;
                 }
                 Next::Said(said) => written::event(&self.call, &said),
-                other => {
-                    if let Some(failure) = self.end(other, true).await {
+                Next::Over(over) => {
+                    if let Some(failure) = self.end(over, true).await {
                         let _ = sender.send(self.failure_event(&failure).into()).await;
                     }
                     return;
@@ -104,12 +111,12 @@ impl Relay {
             };
             let event = event.unwrap_or_else(|failure| self.failure_event(&failure));
             if sender.send(event.into()).await.is_err() {
-                self.settle(Outcome::Aborted, None).await.err().into_iter().for_each(drop);
+                self.end(Over::Left, true).await;
                 return;
             }
             next = tokio::select! {
                 next = self.next() => next,
-                () = sender.closed() => Next::Left,
+                () = sender.closed() => Next::Over(Over::Left),
             };
         }
     }
@@ -124,17 +131,17 @@ impl Relay {
                             self.keep(&said);
                             Next::Said(said)
                         }
-                        Err(problem) => Next::Fault(UpstreamFault::Garbled(problem)),
+                        Err(problem) => Next::Over(Over::Fault(UpstreamFault::Garbled(problem))),
                     },
-                    Inbound::Failure(failure) => Next::Failed(self.failure_named(&failure)),
+                    Inbound::Failure(failure) => Next::Over(Over::Failed(self.failure_named(&failure))),
                 };
             }
             if self.is_read {
-                return Next::End;
+                return Next::Over(Over::End);
             }
             let piece = tokio::select! {
                 piece = self.reply.answer.body.next() => piece,
-                _ = &mut self.reply.patience.gone, if !self.call.method.is_streaming() => return Next::Left,
+                _ = &mut self.reply.patience.gone, if !self.call.method.is_streaming() => return Next::Over(Over::Left),
             };
             let fed = match piece {
                 Ok(Some(piece)) => self.reader.feed(&piece),
@@ -142,10 +149,10 @@ impl Relay {
                     self.is_read = true;
                     self.reader.feed_end()
                 }
-                Err(fault) => return Next::Fault(fault),
+                Err(fault) => return Next::Over(Over::Fault(fault)),
             };
             if let Err(refusal) = fed {
-                return Next::Fault(UpstreamFault::Garbled(refusal.to_string()));
+                return Next::Over(Over::Fault(UpstreamFault::Garbled(refusal.to_string())));
             }
         }
     }
@@ -153,8 +160,7 @@ impl Relay {
     /// The same with the client's names. Of a list only what belongs to the session is left: some agents do not mind the filter.
     fn named(&self, said: &Said) -> Result<Said, String> {
         let said = if self.call.method == Method::ListTasks { self.own_tasks(said)? } else { said.clone() };
-        let names =
-            Names { sealer: &self.doors.transport, owner: &self.claims.session.owner, agent: &self.agent.capability };
+        let names = Names { sealer: &self.doors.transport, owner: &self.claims.session.owner, agent: &self.agent };
         said.renamed(&mut |named, id| names.rename(&self.claims.session, &self.claims.context, named, id))
     }
 
@@ -199,19 +205,18 @@ impl Relay {
     }
 
     /// Settles what has ended otherwise; the failure that the client is told, if it is to be told one.
-    async fn end(&mut self, next: Next, has_begun: bool) -> Option<Failure> {
-        let name = self.agent.capability.name.clone();
+    async fn end(&mut self, over: Over, has_begun: bool) -> Option<Failure> {
+        let name = self.agent.name.clone();
         let fault_of = |fault: UpstreamFault| Some(refusal::failure(&fault.refusal(&name)));
-        let (outcome, failure) = match next {
-            Next::Said(_) => (Outcome::Completed, None),
-            Next::End if has_begun => {
+        let (outcome, failure) = match over {
+            Over::End if has_begun => {
                 let answer = self.kept.take().and_then(|kept| kept::write_replies(&kept).ok());
                 return self.settle(Outcome::Completed, answer.map(Bytes::from)).await.err();
             }
-            Next::End => (Outcome::Unknown, fault_of(UpstreamFault::Garbled("it ended without an answer".to_owned()))),
-            Next::Failed(failure) => (outcome_of(&failure), Some(failure)),
-            Next::Fault(fault) => (Outcome::Unknown, fault_of(fault)),
-            Next::Left => (Outcome::Aborted, None),
+            Over::End => (Outcome::Unknown, fault_of(UpstreamFault::Garbled("it ended without an answer".to_owned()))),
+            Over::Failed(failure) => (outcome_of(&failure), Some(failure)),
+            Over::Fault(fault) => (Outcome::Unknown, fault_of(fault)),
+            Over::Left => (Outcome::Aborted, None),
         };
         self.settle(outcome, None).await.err().or(failure)
     }
