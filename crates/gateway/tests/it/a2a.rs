@@ -233,6 +233,22 @@ async fn streams_flow_and_leaving_one_ends_the_call_but_not_the_task() {
 }
 
 #[tokio::test]
+async fn a_call_whose_client_leaves_is_settled_before_anything_came() {
+    let stage = Stage::start(Speaks::New, 1, ALL).await;
+    for (number, method) in ["SendMessage", "SendStreamingMessage"].into_iter().enumerate() {
+        let ann = stage.ann.clone();
+        let wish = message("1.0", "hang", Some("claim-1"), None);
+        let hanging = tokio::spawn(async move { rpc(&ann, "1.0", method, wish).await });
+        let is_asked = || async { stage.agents[0].calls().len() == number + 1 };
+        wait_until("the agent is asked", LIMIT, is_asked).await.unwrap();
+        hanging.abort();
+        let is_settled = || async { stage.outcomes("claim-1") == vec![Outcome::Aborted; number + 1] };
+        wait_until("the call is settled", LIMIT, is_settled).await.unwrap();
+    }
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
 async fn clients_over_http_json_are_answered_in_their_own_form() {
     let stage = Stage::start(Speaks::New, 1, ALL).await;
     let bob = stage.gateway.client("bob").await;

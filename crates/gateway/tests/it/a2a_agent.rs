@@ -1,6 +1,6 @@
 //! A small agent that speaks Agent2Agent in one version and binding, and says what it was asked.
 //!
-//! `direct …` is answered by a message, `wait …` by a task that goes on until it is cancelled, everything else by a task that is done. Its tasks are called `t-1`, `t-2` and so on.
+//! `direct …` is answered by a message, `wait …` by a task that goes on until it is cancelled, `hang …` by nothing, everything else by a task that is done. Its tasks are called `t-1`, `t-2` and so on.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,6 +85,9 @@ impl State {
             let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32001, "message": message}});
             vec![whole(200, "", &error.to_string())]
         };
+        if params["message"]["parts"][0]["text"].as_str().is_some_and(|text| text.starts_with("hang")) {
+            return vec![SILENCE.to_vec()];
+        }
         match body["method"].as_str().unwrap_or_default() {
             "SendMessage" | "message/send" => vec![whole(200, "", &result(self.send(&params["message"], false)))],
             "SendStreamingMessage" | "message/stream" => {

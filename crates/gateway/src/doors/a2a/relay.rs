@@ -36,6 +36,8 @@ pub struct Relay {
     claims: Claims,
     reader: AnswerReader,
     is_read: bool,
+    /// Whether the client has the head of a stream: its leaving is then seen at the stream.
+    is_flowing: bool,
     /// What the client got so far; none once it is too much.
     kept: Option<Vec<Said>>,
     kept_bytes: usize,
@@ -66,7 +68,18 @@ impl Relay {
         let dialect: Dialect = reply.answer.dialect.unwrap_or(call.dialect);
         let status = reply.answer.status.as_u16();
         let reader = AnswerReader::new(dialect, call.method, status, content_type, ANSWER_LIMIT_BYTES);
-        Self { doors, reply, agent, call, claims, reader, is_read: false, kept: Some(Vec::new()), kept_bytes: 0 }
+        Self {
+            doors,
+            reply,
+            agent,
+            call,
+            claims,
+            reader,
+            is_read: false,
+            is_flowing: false,
+            kept: Some(Vec::new()),
+            kept_bytes: 0,
+        }
     }
 
     /// The answer: whole, or a stream from its first event on.
@@ -92,6 +105,7 @@ impl Relay {
 
     /// Hands events through until the last.
     async fn pump(mut self, first: Said, sender: mpsc::Sender<Bytes>) {
+        self.is_flowing = true;
         let mut next = Next::Said(first);
         loop {
             let event = match next {
@@ -141,7 +155,7 @@ impl Relay {
             }
             let piece = tokio::select! {
                 piece = self.reply.answer.body.next() => piece,
-                _ = &mut self.reply.patience.gone, if !self.call.method.is_streaming() => return Next::Over(Over::Left),
+                _ = &mut self.reply.patience.gone, if !self.is_flowing => return Next::Over(Over::Left),
             };
             let fed = match piece {
                 Ok(Some(piece)) => self.reader.feed(&piece),
