@@ -1,4 +1,4 @@
-//! The official clients against the binary, with the official sample server behind it, over standard input and output and over HTTP, and with agents of both versions of Agent2Agent.
+//! The official clients against the binary, with the official sample server behind it, over standard input and output and over HTTP, and the official Agent2Agent libraries of both versions as clients and as agents.
 //!
 //! The clients and what they must be able to do are in `tests/clients`; `cargo xtask test` installs their libraries and runs these tests with the others.
 
@@ -116,7 +116,7 @@ async fn serve(port: u16, log: &Path) -> ChildProcess {
 struct AgentStage {
     gateway: Gateway,
     _agents: [ChildProcess; 2],
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl AgentStage {
@@ -131,14 +131,14 @@ impl AgentStage {
         let config = setup.config("", "").replace("policy:", &format!("{agents}policy:"));
         let everything = "permit (principal, action, resource);";
         let gateway = Gateway::start(&config, &[("rules.cedar", everything)]).await;
-        Self { gateway, _agents: [new, old], _folder: folder }
+        Self { gateway, _agents: [new, old], folder }
     }
 
     /// Runs a client against both agents, by both bindings.
-    async fn play(&self, environment: &str, checks: usize) {
+    async fn play(&self, client: impl Fn(&Path) -> Command, checks: usize) {
         let (key, other) = (self.gateway.key("ann").await, self.gateway.key("bob").await);
         for (agent, binding) in [("new", "JSONRPC"), ("new", "HTTP+JSON"), ("old", "JSONRPC"), ("old", "HTTP+JSON")] {
-            let mut command = python(environment, &format!("{environment}_check.py"));
+            let mut command = client(self.folder.path());
             command
                 .env("PORTCULLIS_URL", self.gateway.url())
                 .env("PORTCULLIS_KEY", &key)
@@ -171,6 +171,20 @@ async fn serve_agent(environment: &str, folder: &Path) -> (ChildProcess, String)
 fn python(environment: &str, script: &str) -> Command {
     let mut command = Command::new(libraries().join(environment).join("bin/python"));
     command.arg(sources().join("python").join(script));
+    command
+}
+
+/// A script of Agent2Agent, which has libraries of its own.
+fn node_a2a(folder: &Path, environment: &str) -> Command {
+    let folder = folder.join(environment);
+    if !folder.exists() {
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::copy(sources().join(environment).join("check.mjs"), folder.join("check.mjs")).unwrap();
+        let modules = libraries().join(environment).join("node_modules");
+        std::os::unix::fs::symlink(modules, folder.join("node_modules")).unwrap();
+    }
+    let mut command = Command::new("node");
+    command.arg(folder.join("check.mjs"));
     command
 }
 
@@ -234,7 +248,7 @@ async fn the_typescript_client_2_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_client_of_a2a_1_0_works() {
     let stage = AgentStage::start().await;
-    stage.play("a2a10", 29).await;
+    stage.play(|_| python("a2a10", "a2a10_check.py"), 29).await;
     stage.gateway.finish().await;
 }
 
@@ -242,7 +256,23 @@ async fn the_python_client_of_a2a_1_0_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_client_of_a2a_0_3_works() {
     let stage = AgentStage::start().await;
-    stage.play("a2a03", 25).await;
+    stage.play(|_| python("a2a03", "a2a03_check.py"), 25).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_typescript_client_of_a2a_1_0_works() {
+    let stage = AgentStage::start().await;
+    stage.play(|folder| node_a2a(folder, "a2ajs10"), 10).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_typescript_client_of_a2a_0_3_works() {
+    let stage = AgentStage::start().await;
+    stage.play(|folder| node_a2a(folder, "a2ajs03"), 10).await;
     stage.gateway.finish().await;
 }
 
