@@ -18,6 +18,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
 use crate::credential::bearer;
 use crate::doors::sealed::Sealer;
+use crate::hydration::Told;
 use crate::identity::{self, ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
 use crate::journal::files::DataDirectory;
@@ -32,6 +33,7 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
+use crate::upstreams::cards::Cards;
 use crate::upstreams::client::HttpClient;
 use crate::upstreams::egress::{ToolServer, ToolServers};
 use crate::upstreams::replicas::Replicas;
@@ -121,6 +123,8 @@ impl Assembly {
             turns: Turns::default(),
             deliveries: Notify::new(),
             replicas: Arc::new(Replicas::default()),
+            cards: Arc::new(Cards::new(clock.clone())),
+            told: Told::default(),
             metrics: Metrics::new(),
             owed: Owed::default(),
         };

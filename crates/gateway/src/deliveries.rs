@@ -10,17 +10,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use portcullis_domain::admission::{EndWait, NoteDelivery};
 use portcullis_domain::call::Door;
 use portcullis_domain::event::{Event, Outcome};
 use portcullis_domain::ids::{Actor, SessionId};
-use portcullis_domain::journal::StreamId;
+use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
 use portcullis_domain::session::wait::{Deliver, End, Wait, WaitName};
 use portcullis_domain::time::Timestamp;
-use portcullis_interop::frame::http::write_response;
+use portcullis_interop::frame::http::{write_request, write_response};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -185,7 +185,7 @@ fn event(id: &str, content_type: Option<&str>, body: &[u8]) -> Value {
 }
 
 async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<Reply, Refusal> {
-    let agent = gate.snapshot.load().agent_for(&due.session.owner, deliver.agent.as_str())?;
+    let agent = gate.snapshot.load().agent_for(&due.session.owner, deliver.agent.as_str(), Door::Http)?;
     let delivery = format!("{}/{}", due.session, due.name);
     let mut request = Request::post(deliver.path.as_str())
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
@@ -203,11 +203,15 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
     // Without a key of its own: that an attempt's outcome is unknown is the reason to try again, not one to stop.
     let patience = Patience { key: None, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
-    let replied = gate.call_agent(&asking, &agent, Wish { request, patience, turn: Some(TURN_WAIT) }).await?;
+    let payload = Body::new(write_request(&request));
+    let wish = Wish { payload, trace: HeaderMap::new(), patience, turn: Some(TURN_WAIT) };
+    let replied = gate.call_agent(&asking, &agent, wish).await?;
     drop((stays, listens));
     match replied {
         Replied::Fresh(reply) => Ok(*reply),
-        Replied::Recorded(..) => Err(Refusal::new(Code::Conflict, "a delivery has no key of its own")),
+        Replied::Recorded(..) | Replied::Unspoken(..) => {
+            Err(Refusal::new(Code::Conflict, "a delivery is new each time, and plain HTTP"))
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 //! What a replica is told of a session that it has not served before.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
 use portcullis_domain::admission::{Command, Verdict};
+use portcullis_domain::call::Capability;
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::refusal::{Code, Refusal};
@@ -16,17 +20,32 @@ use serde_json::value::RawValue;
 use crate::conversation;
 use crate::journal::Journal;
 
+/// For how many sessions it is remembered that their replica knows them; beyond that they are forgotten, and replicas are told once more.
+const SESSIONS_LIMIT: usize = 16_384;
+
 /// The body of a hydration: everything that the session remembers for its agents.
 #[derive(Serialize)]
 struct Memory<'a> {
+    #[serde(flatten)]
+    identity: Identity<'a>,
+    state: Vec<Remembered>,
+    /// The conversation with models, as OpenAI chat messages.
+    messages: Vec<Value>,
+}
+
+#[derive(Serialize)]
+struct Identity<'a> {
     session: &'a str,
     owner: &'a str,
     agent: &'a str,
     /// The number of the placement.
     fence: u64,
-    state: Vec<Remembered>,
-    /// The conversation with models, as OpenAI chat messages.
-    messages: Vec<Value>,
+}
+
+impl<'a> Identity<'a> {
+    fn of(session: &'a SessionId, agent: &'a str, placement: &Placement) -> Self {
+        Self { session: session.name.as_str(), owner: session.owner.as_str(), agent, fence: placement.fence }
+    }
 }
 
 #[derive(Serialize)]
@@ -34,6 +53,15 @@ struct Remembered {
     key: String,
     version: u64,
     value: Box<RawValue>,
+}
+
+/// Which session it is, as JSON: what [`memory`] begins with.
+///
+/// # Errors
+///
+/// Never; the library's error is passed on rather than ignored.
+pub fn identity(session: &SessionId, agent: &str, placement: &Placement) -> Result<Bytes, Refusal> {
+    written(&Identity::of(session, agent, placement))
 }
 
 /// What the session remembers, as JSON.
@@ -48,14 +76,15 @@ pub async fn memory(
     placement: &Placement,
 ) -> Result<Bytes, Refusal> {
     let memory = Memory {
-        session: session.name.as_str(),
-        owner: session.owner.as_str(),
-        agent,
-        fence: placement.fence,
+        identity: Identity::of(session, agent, placement),
         state: state(journal, session).await?,
         messages: conversation::messages(journal, session.clone()).await?,
     };
-    serde_json::to_vec(&memory).map(Bytes::from).map_err(|error| {
+    written(&memory)
+}
+
+fn written(memory: &impl Serialize) -> Result<Bytes, Refusal> {
+    serde_json::to_vec(memory).map(Bytes::from).map_err(|error| {
         Refusal::new(Code::StoreUnavailable, "the session's memory can't be written").because(error.to_string())
     })
 }
@@ -86,5 +115,35 @@ impl Command for Look {
         let scratchpad = world.session.find(&self.session).map(|session| &session.scratchpad);
         let values = scratchpad.into_iter().flat_map(|scratchpad| scratchpad.all(at));
         Verdict::unchanged(values.map(|(key, located)| (key.to_string(), *located)).collect())
+    }
+}
+
+/// Which placements of agents that are told with messages know what their session remembers. What is forgotten here, as at a restart, is told again with the next message; an agent knows by
+/// the placement's number that it is nothing new.
+#[derive(Debug, Default)]
+pub struct Told {
+    placements: Mutex<HashMap<(SessionId, Capability), u64>>,
+}
+
+impl Told {
+    /// Whether the session's replica knows what the session remembers.
+    #[must_use]
+    pub fn is_told(&self, session: &SessionId, agent: &Capability, placement: &Placement) -> bool {
+        self.lock().get(&(session.clone(), agent.clone())) == Some(&placement.fence)
+    }
+
+    /// It does now.
+    pub fn told(&self, session: &SessionId, agent: &Capability, placement: &Placement) {
+        let key = (session.clone(), agent.clone());
+        let mut placements = self.lock();
+        if placements.len() >= SESSIONS_LIMIT && !placements.contains_key(&key) {
+            placements.clear();
+        }
+        placements.insert(key, placement.fence);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(SessionId, Capability), u64>> {
+        // Nobody panics while holding it; if so, what is in it is still whole.
+        self.placements.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,8 +27,10 @@ use tokio::sync::Notify;
 
 use crate::asking::Asking;
 use crate::entropy::new_call;
+use crate::hydration::Told;
 use crate::journal::Journal;
 
+pub mod a2a;
 pub mod agent;
 mod unknown;
 
@@ -40,6 +42,7 @@ use crate::snapshot::{Known, Snapshot};
 use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
+use crate::upstreams::cards::Cards;
 use crate::upstreams::model::ModelEndpoint;
 use crate::upstreams::replicas::Replicas;
 
@@ -66,6 +69,10 @@ pub struct Gate {
     pub deliveries: Notify,
     /// The replicas of agents.
     pub replicas: Arc<Replicas>,
+    /// The cards of those that speak Agent2Agent.
+    pub cards: Arc<Cards>,
+    /// What their replicas know of sessions.
+    pub told: Told,
     /// What is counted.
     pub metrics: Metrics,
     /// What is still to be written down.

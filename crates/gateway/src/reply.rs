@@ -8,6 +8,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use portcullis_domain::event::Outcome;
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_interop::a2a::Failure;
 
 /// What a model answers.
 #[derive(Debug)]
@@ -96,6 +97,9 @@ pub enum UpstreamFault {
     /// It has as many calls as it takes: the call did not leave.
     #[error("has too many calls: {0}")]
     Busy(String),
+    /// What is asked can't be said in what the upstream speaks: the call did not leave.
+    #[error("can't be asked that: {0:?}")]
+    Unspoken(Box<Failure>),
     /// The upstream does not accept the gateway's own credential.
     #[error("does not accept the gateway's credential: {0}")]
     Credential(String),
@@ -106,7 +110,7 @@ impl UpstreamFault {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unreachable(_) | Self::Credential(_) | Self::Busy(_) => Outcome::Failed,
+            Self::Unreachable(_) | Self::Unspoken(_) | Self::Credential(_) | Self::Busy(_) => Outcome::Failed,
             Self::Broken(_) | Self::TimedOut(_) | Self::Garbled(_) => Outcome::Unknown,
         }
     }
@@ -116,6 +120,7 @@ impl UpstreamFault {
     pub fn refusal(&self, upstream: &str) -> Refusal {
         let (code, what) = match self {
             Self::Unreachable(_) => (Code::UpstreamFailed, "could not be reached; nothing was done"),
+            Self::Unspoken(_) => (Code::InvalidArguments, "can't be asked that; nothing was done"),
             Self::Busy(_) => (Code::TooMany, "has as many calls as it takes; nothing was done"),
             Self::Broken(_) => (Code::UpstreamFailed, "broke off; whether it was done is not known"),
             Self::TimedOut(_) => (Code::UpstreamTimeout, "took too long; whether it was done is not known"),

@@ -12,6 +12,8 @@ pub struct ServerTable {
     /// Address and port. Anything but loopback needs `allowed_hosts`.
     #[schemars(with = "String")]
     pub listen: SocketAddr,
+    /// Where clients reach the gateway, as in `https://gate.example.org`: agents' cards and the URLs of events name it. If nothing is said, it is `http://` with the request's `Host`.
+    pub public_url: Option<String>,
     /// Names, without port, that a request's `Host` may have besides those of loopback and the listening address.
     pub allowed_hosts: Vec<String>,
     /// Origins, as in `https://console.example.org`, that a browser may call from. Requests without `Origin` are not from a page.
@@ -28,6 +30,7 @@ impl Default for ServerTable {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4040)),
+            public_url: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             body_limit_bytes: 16 << 20,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_cedar::Engine;
-use portcullis_domain::call::{Capability, Kind, Place};
+use portcullis_domain::call::{Capability, Door, Kind, Place};
 use portcullis_domain::ids::PrincipalName;
 use portcullis_domain::ledger::estimate;
 use portcullis_domain::money::Nanodollars;
@@ -16,6 +16,7 @@ use portcullis_interop::llm::chat::ChatRequest;
 
 use crate::asking::Asking;
 use crate::config::Config;
+use crate::registry::table::AgentProtocol;
 use crate::registry::{Agent, Catalogue, Model, Tool};
 
 /// The most tokens that one call may be asked to produce, over all choices.
@@ -138,13 +139,18 @@ impl Snapshot {
         self.unknown(Capability::new(Kind::Tool, name), refusal)
     }
 
-    /// The agent of that name, if the principal may be allowed to call it.
+    /// The agent of that name that is called at this door, if the principal may be allowed to call it.
     ///
     /// # Errors
     ///
     /// [`Code::CapabilityNotFound`], whether there is none or it is hidden.
-    pub fn agent_for(&self, principal: &PrincipalName, name: &str) -> Result<Arc<Agent>, Refusal> {
-        let shown = self.catalogue.agent(name).filter(|agent| self.policy.may_allow(principal, &agent.capability));
+    pub fn agent_for(&self, principal: &PrincipalName, name: &str, door: Door) -> Result<Arc<Agent>, Refusal> {
+        let is_spoken = |agent: &&Arc<Agent>| match agent.protocol {
+            AgentProtocol::Http => door == Door::Http,
+            AgentProtocol::A2a => door == Door::A2a,
+        };
+        let spoken = self.catalogue.agent(name).filter(is_spoken);
+        let shown = spoken.filter(|agent| self.policy.may_allow(principal, &agent.capability));
         let none = || Refusal::new(Code::CapabilityNotFound, format!("there is no agent `{name}`"));
         shown.cloned().ok_or_else(none)
     }

@@ -34,6 +34,7 @@ pub async fn run(mut assembly: Assembly, mut hangup: Signal, mut stop: watch::Re
     let mut looks = 0_u32;
     tokio::spawn(deliveries::run(assembly.gate.clone(), assembly.clock.clone(), stop.clone()));
     tokio::spawn(probe_replicas(assembly.gate.clone(), stop.clone()));
+    tokio::spawn(refresh_cards(assembly.gate.clone(), stop.clone()));
     loop {
         let due = tokio::select! {
             () = stopped(&mut stop) => break,
@@ -71,6 +72,19 @@ async fn probe_replicas(gate: Arc<Gate>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             () = stopped(&mut stop) => return,
             () = tokio::time::sleep(PROBE_INTERVAL) => gate.probe_replicas().await,
+        }
+    }
+}
+
+/// Looks at the cards of agents, until `stop` says so.
+async fn refresh_cards(gate: Arc<Gate>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            () = async {
+                gate.refresh_cards().await;
+                tokio::time::sleep(PROBE_INTERVAL).await;
+            } => {}
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::life::Gate;
 pub struct Doors {
     /// Where calls go.
     pub gate: Arc<Gate>,
-    /// What seals the transport sessions of MCP.
+    /// What seals the transport sessions of MCP and the names of A2A's tasks.
     pub transport: Sealer,
     /// What time it is.
     pub clock: Arc<dyn Clock>,

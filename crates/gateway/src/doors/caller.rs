@@ -1,5 +1,7 @@
 //! Who is listened to: the host that is asked for, the page that asks, the key, and the session.
 
+use std::time::Duration;
+
 use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, Uri};
 use portcullis_domain::identity::{Keys, Presented};
@@ -149,6 +151,28 @@ fn invalid_key(problem: &str) -> Refusal {
     Refusal::new(Code::InvalidRequest, format!("the idempotency key can't be used: {problem}")).about("Idempotency-Key")
 }
 
+/// How long a turn waits for those before it, if the caller says nothing (`Prefer: wait=N`).
+const TURN_WAIT: Duration = Duration::from_secs(60);
+/// The longest that a caller may want to wait.
+const TURN_WAIT_LIMIT: Duration = Duration::from_secs(600);
+/// What a client prefers (RFC 7240).
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// How long the caller waits for its turn with an agent.
+///
+/// # Errors
+///
+/// [`Code::InvalidRequest`] when it says something else than a number of seconds.
+pub fn turn_wait(headers: &HeaderMap) -> Result<Duration, Refusal> {
+    let preferences = text_header(headers, &PREFER).unwrap_or_default().split(',');
+    let wait = preferences.filter_map(|preference| preference.trim().strip_prefix("wait=")).next();
+    let Some(seconds) = wait else { return Ok(TURN_WAIT) };
+    let seconds: u64 = seconds.trim_matches('"').parse().map_err(|_| {
+        Refusal::new(Code::InvalidRequest, "`Prefer: wait=` is followed by a number of seconds").about("Prefer")
+    })?;
+    Ok(Duration::from_secs(seconds).min(TURN_WAIT_LIMIT))
+}
+
 /// The header that says which call it is (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -174,6 +198,20 @@ mod tests {
             headers.insert(ORIGIN, origin.parse().unwrap());
         }
         assert_eq!(check_addressee(&headers, &Uri::from_static("/"), &server).is_ok(), expected, "{host} {origin:?}");
+    }
+
+    #[test]
+    fn a_caller_says_how_long_it_waits_for_its_turn() {
+        let check = |prefer: &str, expected: Option<u64>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(PREFER, prefer.parse().unwrap());
+            assert_eq!(turn_wait(&headers).ok().map(|wait| wait.as_secs()), expected, "{prefer}");
+        };
+        check("", Some(60));
+        check("wait=0", Some(0));
+        check("respond-async, wait=10", Some(10));
+        check("wait=100000", Some(600));
+        check("wait=x", None);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! Owns the listener, the recognition of callers, and the answers in each caller's own protocol. A door never decides: it reads, hands over to [`crate::life`], and writes.
 //! Errors become answers in one place per door.
 //!
-//! Start with [`router`]; [`caller`] says who is listened to; [`openai`], [`mcp`] and [`agents`] are the languages.
+//! Start with [`router`]; [`caller`] says who is listened to; [`openai`], [`mcp`], [`agents`] and [`a2a`] are the languages.
 
+pub mod a2a;
 pub mod admin;
 pub mod agents;
 pub mod answer;

@@ -13,7 +13,7 @@ use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::{admin, agents, caller, events, mcp, openai, path};
+use crate::doors::{a2a, admin, agents, caller, events, mcp, openai, path};
 
 /// What OpenAI's clients look at before they try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -24,6 +24,7 @@ enum Language {
     Openai,
     Mcp,
     Agents,
+    A2a,
     Api,
 }
 
@@ -35,7 +36,7 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     let (session, path) = (session.map(str::to_owned), path.to_owned());
     let language = language(&path);
     if let Err(refusal) = caller::check_addressee(&head.headers, &head.uri, &snapshot.config.server) {
-        return refuse_as(language, &refusal);
+        return refuse_as(language, &path, &refusal);
     }
     match (&head.method, path.as_str()) {
         (&Method::GET, "/healthz") => return answer::whole(200, "text/plain", "ok\n"),
@@ -47,7 +48,7 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
             let body = read_body(body, EVENT_LIMIT_BYTES).await?;
             events::take(doors, token, &head.headers, body).await
         };
-        return taken.await.unwrap_or_else(|refusal| refuse_as(Language::Api, &refusal));
+        return taken.await.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
     let arrived = async {
         let caller = caller::authenticate(&head.headers, &doors.gate.journal.keys(), doors.clock.now())?;
@@ -59,25 +60,27 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         let session = caller::named_session(&caller, session.as_deref(), &head.headers)?;
         let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
         let query = head.uri.query().map(str::to_owned);
-        Ok(Arrived { caller, session, method: head.method, path, query, headers: head.headers, body })
+        Ok(Arrived { caller, session, method: head.method, path: path.clone(), query, headers: head.headers, body })
     };
     match arrived.await {
         Ok(arrived) => enter(doors, language, arrived).await,
-        Err(refusal) => refuse_as(language, &refusal),
+        Err(refusal) => refuse_as(language, &path, &refusal),
     }
 }
 
 async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived) -> Answer {
+    let path = arrived.path.clone();
     let Ok(place) = doors.calls.clone().try_acquire_owned() else {
-        return refuse_as(language, &Refusal::new(Code::TooMany, "too many calls are under way"));
+        return refuse_as(language, &path, &Refusal::new(Code::TooMany, "too many calls are under way"));
     };
     let answer = match language {
         Language::Openai => openai::enter(doors, arrived).await,
         Language::Mcp => Ok(mcp::enter(doors, arrived).await),
         Language::Agents => agents::enter(doors, arrived).await,
+        Language::A2a => a2a::enter(doors, arrived).await,
         Language::Api => admin::enter(doors, arrived).await,
     };
-    answer::keeping(answer.unwrap_or_else(|refusal| refuse_as(language, &refusal)), place)
+    answer::keeping(answer.unwrap_or_else(|refusal| refuse_as(language, &path, &refusal)), place)
 }
 
 fn language(path: &str) -> Language {
@@ -87,13 +90,15 @@ fn language(path: &str) -> Language {
         Language::Openai
     } else if path.starts_with("/agents/") {
         Language::Agents
+    } else if path.starts_with("/a2a/") {
+        Language::A2a
     } else {
         Language::Api
     }
 }
 
 /// The one place where a refusal outside of a call becomes an answer.
-fn refuse_as(language: Language, refusal: &Refusal) -> Answer {
+fn refuse_as(language: Language, path: &str, refusal: &Refusal) -> Answer {
     if !refusal.reasons.is_empty() {
         tracing::info!(code = %refusal.code, reasons = ?refusal.reasons, "refused");
     }
@@ -103,6 +108,7 @@ fn refuse_as(language: Language, refusal: &Refusal) -> Answer {
             let written = refuse::jsonrpc(refusal, None);
             refuse::Answer { status: refusal.code.status(), ..written }
         }
+        Language::A2a => a2a::refuse::refused_at_the_door(path, refusal),
         Language::Agents | Language::Api => refuse::problem(refusal),
     };
     let answer = answer::whole(written.status, written.content_type, written.body);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::HeaderMap;
 use portcullis_domain::admission::{Admitted, Passed, Settle};
 use portcullis_domain::call::Place;
 use portcullis_domain::digest::Digest;
@@ -15,7 +15,7 @@ use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Earlier, Mark, Repetition, Turn};
-use portcullis_interop::frame::http::{read_response, write_request};
+use portcullis_interop::a2a::Failure;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
@@ -23,6 +23,7 @@ use crate::asking::Asking;
 use crate::hydration;
 use crate::life::{ELSEWHERE_PAUSE, Gate, Terms, of_fault};
 use crate::registry::Agent;
+use crate::registry::table::AgentProtocol;
 use crate::repetition::{Patience, UnderWay};
 use crate::reply::UpstreamFault;
 use crate::snapshot::Snapshot;
@@ -35,8 +36,10 @@ const TURN_LOOKS_PER_S: u32 = 20;
 /// A call that is to be made of an agent.
 #[derive(Debug)]
 pub struct Wish {
-    /// What is forwarded.
-    pub request: Request<Bytes>,
+    /// What is judged and forwarded: a request as `message/http`, or a call by Agent2Agent.
+    pub payload: Body,
+    /// The trace that it belongs to, where the payload does not say so.
+    pub trace: HeaderMap,
     /// Who waits for it.
     pub patience: Patience,
     /// How long to wait for one's turn; none for what is no turn.
@@ -49,7 +52,9 @@ pub enum Replied {
     /// The replica answers. Whoever gets it settles it.
     Fresh(Box<Reply>),
     /// What it answered before.
-    Recorded(CallId, Response<Bytes>),
+    Recorded(CallId, Bytes),
+    /// It can't be asked that in what it speaks.
+    Unspoken(CallId, Box<Failure>),
 }
 
 /// A replica's answer that is not settled yet.
@@ -80,8 +85,7 @@ impl Gate {
     ///
     /// Why there is no answer; the journal says the same.
     pub async fn call_agent(&self, asking: &Asking, agent: &Arc<Agent>, wish: Wish) -> Result<Replied, Refusal> {
-        let Wish { request, mut patience, turn } = wish;
-        let payload = Body::new(write_request(&request));
+        let Wish { payload, trace, mut patience, turn } = wish;
         let mark = patience.key.as_deref().map(|key| mark(agent, &payload, key));
         let place = match turn {
             Some(wait) => Some(self.turns.enter(&asking.session, &agent.capability, wait).await?),
@@ -96,7 +100,7 @@ impl Gate {
                 Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),
             };
             let under_way = mark.map(|mark| self.repetitions.begin(admitted.call(), &asking.session, mark, &patience));
-            match self.forward(&admitted, agent, &mut patience).await? {
+            match self.forward(&admitted, agent, &trace, &mut patience).await? {
                 Ok((answer, permit)) => {
                     let held = Held { _place: permit, _under_way: under_way, _turn: place };
                     return Ok(Replied::Fresh(Box::new(Reply { call: admitted.call(), answer, patience, held })));
@@ -104,6 +108,9 @@ impl Gate {
                 Err(fault) => {
                     self.settle(of_fault(admitted.call(), &fault)).await?;
                     self.look_after(agent, &admitted, &fault).await;
+                    if let UpstreamFault::Unspoken(failure) = fault {
+                        return Ok(Replied::Unspoken(admitted.call(), failure));
+                    }
                     if !matches!(fault, UpstreamFault::Unreachable(_)) || attempts == 0 {
                         return Err(fault.refusal(&agent.capability.name));
                     }
@@ -160,6 +167,7 @@ impl Gate {
         &self,
         admitted: &Admitted,
         agent: &Agent,
+        trace: &HeaderMap,
         patience: &mut Patience,
     ) -> Result<Result<(AgentAnswer, OwnedSemaphorePermit), UpstreamFault>, Refusal> {
         let endpoint = AgentEndpoint { authorization: agent.authorization.as_ref(), timeout: agent.timeout };
@@ -168,6 +176,9 @@ impl Gate {
             let placement = admitted.placement().ok_or_else(unplaced)?;
             let permit = self.replicas.enter(&placement.replica, agent.calls_limit);
             let permit = permit.map_err(|refusal| UpstreamFault::Busy(refusal.message))?;
+            if agent.protocol == AgentProtocol::A2a {
+                return Ok((self.forward_a2a(admitted, agent, placement, trace).await?, permit));
+            }
             if let Some(path) = agent.hydrate.as_deref().filter(|_| admitted.is_moved()) {
                 let name = &agent.capability.name;
                 let memory = hydration::memory(&self.journal, admitted.session(), name, placement).await;
@@ -190,17 +201,16 @@ impl Gate {
             UpstreamFault::Broken(_) | UpstreamFault::TimedOut(_) => {
                 self.replicas.probe(&self.egress.http, &placement.replica, agent.health.as_deref()).await;
             }
-            UpstreamFault::Garbled(_) | UpstreamFault::Credential(_) | UpstreamFault::Busy(_) => {}
+            UpstreamFault::Garbled(_)
+            | UpstreamFault::Unspoken(_)
+            | UpstreamFault::Credential(_)
+            | UpstreamFault::Busy(_) => {}
         }
     }
 
     /// What a call came to that was made before.
     async fn replay(&self, asking: &Asking, done: Done) -> Result<Replied, Refusal> {
-        let body = self.recorded_body(asking, done).await?;
-        let response = read_response(&body).map_err(|problem| {
-            Refusal::new(Code::NotFound, "the answer of this call is not kept any more").because(problem)
-        })?;
-        Ok(Replied::Recorded(done.call, response))
+        Ok(Replied::Recorded(done.call, self.recorded_body(asking, done).await?))
     }
 
     /// Asks all replicas that are down or have a health path how they are.

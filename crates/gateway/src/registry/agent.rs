@@ -9,7 +9,7 @@ use portcullis_domain::ids::AgentName;
 use portcullis_domain::registry::Replica;
 
 use crate::credential::bearer;
-use crate::registry::table::AgentTable;
+use crate::registry::table::{AgentProtocol, AgentTable};
 
 /// How long a replica may take, if nothing is said.
 const TIMEOUT_S: u64 = 600;
@@ -20,6 +20,8 @@ const CALLS_LIMIT: usize = 256;
 pub struct Agent {
     /// Its name for callers and policies.
     pub capability: Capability,
+    /// What it speaks.
+    pub protocol: AgentProtocol,
     /// Its replicas, without a slash at the end of their addresses.
     pub replicas: Vec<Replica>,
     /// Those that take new turns.
@@ -57,6 +59,12 @@ impl Agent {
         if let Some(stray) = draining.iter().find(|replica| !replicas.contains(replica)) {
             return Err(format!("`{stray}` is in `draining` and not in `replicas`"));
         }
+        if table.protocol == AgentProtocol::A2a && table.hydrate.is_some() {
+            return Err(
+                "`hydrate` is for agents over plain HTTP: one that speaks Agent2Agent is told with the message"
+                    .to_owned(),
+            );
+        }
         for path in [&table.health, &table.hydrate].into_iter().flatten() {
             if !path.starts_with('/') {
                 return Err(format!("`{path}` is no path: it begins with `/`"));
@@ -64,6 +72,7 @@ impl Agent {
         }
         Ok(Self {
             capability: Capability::new(Kind::Agent, name.as_str()),
+            protocol: table.protocol,
             open: replicas.iter().filter(|replica| !draining.contains(replica)).cloned().collect(),
             replicas,
             authorization: table.token.as_ref().map(|token| bearer(&token.0)).transpose()?,
@@ -115,6 +124,7 @@ mod tests {
         let two = || of(&["http://a", "http://b"]);
         check(AgentTable { draining: vec!["http://b/".to_owned()], ..two() }, Ok(1));
         check(AgentTable { draining: vec!["http://c".to_owned()], ..two() }, Err("not in `replicas`"));
+        check(AgentTable { protocol: AgentProtocol::A2a, hydrate: Some("/h".to_owned()), ..two() }, Err("`hydrate`"));
         check(AgentTable { health: Some("healthz".to_owned()), ..two() }, Err("is no path"));
     }
 }

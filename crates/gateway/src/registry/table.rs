@@ -19,7 +19,7 @@ pub struct RegistryTable {
     /// MCP servers. Their tools are called `server__tool`.
     #[schemars(with = "BTreeMap<String, ToolServerTable>")]
     pub servers: BTreeMap<ServerName, ToolServerTable>,
-    /// Agents, by the name that callers use in `/agents/<agent>` and that policies know as `Agent::"…"`.
+    /// Agents, by the name that callers use in `/agents/<agent>` or `/a2a/<agent>` and that policies know as `Agent::"…"`.
     #[schemars(with = "BTreeMap<String, AgentTable>")]
     pub agents: BTreeMap<AgentName, AgentTable>,
     /// Selections of tools that are served without the server's name at `/mcp/<toolset>`. Every server is a toolset of its own name.
@@ -66,11 +66,24 @@ pub struct PriceTable {
     pub output: Dollars,
 }
 
-/// An agent that is called over HTTP at `/agents/<agent>/…`.
+/// What an agent speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentProtocol {
+    /// Whatever it likes, over plain HTTP: it is called at `/agents/<agent>/…`.
+    #[default]
+    Http,
+    /// Agent2Agent, 1.0 or 0.3: it is called at `/a2a/<agent>`.
+    A2a,
+}
+
+/// An agent.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentTable {
-    /// Where its replicas are: what stands behind `/agents/<agent>` is put behind one of these. A session stays with the replica that it was given.
+    /// What it speaks.
+    pub protocol: AgentProtocol,
+    /// Where its replicas are: what stands behind `/agents/<agent>` is put behind one of these. One that speaks Agent2Agent shows its card there, and of the interfaces in it the paths are taken. A session stays with the replica that it was given.
     pub replicas: Vec<String>,
     /// Those of the replicas that take no new turns: their sessions move to others with their next turn.
     pub draining: Vec<String>,
@@ -78,7 +91,7 @@ pub struct AgentTable {
     pub token: Option<Secret>,
     /// The path that is asked whether a replica is well, as in `/healthz`: any status below 400 is. Without one, being connected to is enough.
     pub health: Option<String>,
-    /// The path that a session's state is posted to when the session moves to another replica, before the turn.
+    /// The path that a session's state is posted to when the session moves to another replica, before the turn. Agents that speak Agent2Agent are told with the message instead.
     pub hydrate: Option<String>,
     /// How long a replica may take until the head of its answer, and then until each piece, in seconds.
     pub timeout_s: Option<u64>,

@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVal
 use http::{Method, StatusCode, Uri};
 use portcullis_domain::admission::Admitted;
 use portcullis_domain::registry::Placement;
+use portcullis_interop::a2a::Dialect;
 use portcullis_interop::frame::http::read_request;
 
 use crate::reply::{AnswerStream, UpstreamFault};
@@ -40,6 +41,8 @@ pub struct AgentAnswer {
     pub headers: HeaderMap,
     /// The body. Dropping it cancels the call.
     pub body: AnswerStream,
+    /// What is spoken in it, where it is Agent2Agent.
+    pub dialect: Option<Dialect>,
 }
 
 impl Egress {
@@ -67,7 +70,7 @@ impl Egress {
         let answer = answer.unwrap_or(Err(UpstreamFault::TimedOut(endpoint.timeout.as_secs())))?;
         let (head, body) = answer.into_parts();
         let body = AnswerStream::new(body, endpoint.timeout);
-        Ok(AgentAnswer { status: head.status, headers: head.headers, body })
+        Ok(AgentAnswer { status: head.status, headers: head.headers, body, dialect: None })
     }
 
     /// Tells the replica that an admitted call is for what its session remembers.
@@ -115,7 +118,7 @@ fn address(placement: &Placement, target: &str) -> Result<Uri, UpstreamFault> {
 }
 
 /// Whose call it is, and by which placement. Callers can't say these things themselves: such headers of theirs are left out at the door.
-fn tell(headers: &mut HeaderMap, admitted: &Admitted, placement: &Placement) {
+pub(super) fn tell(headers: &mut HeaderMap, admitted: &Admitted, placement: &Placement) {
     let session = admitted.session();
     for (name, value) in [
         (SESSION, session.name.to_string()),

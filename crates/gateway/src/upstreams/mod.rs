@@ -3,11 +3,13 @@
 //! Owns connections, child processes and credentials. It forwards an [`Admitted`] and nothing else; what goes out is what was judged. It never tries a call again by
 //! itself: whether that would be right, only the caller can know.
 //!
-//! Start with [`egress`]; [`model`] speaks to model APIs, [`tool`] to MCP servers, [`agent`] to agents, whose [`replicas`] it looks after.
+//! Start with [`egress`]; [`model`] speaks to model APIs, [`tool`] to MCP servers, [`agent`] and [`a2a`] to agents, whose [`replicas`] and [`cards`] it looks after.
 //!
 //! [`Admitted`]: portcullis_domain::admission::Admitted
 
+pub mod a2a;
 pub mod agent;
+pub mod cards;
 pub mod client;
 pub mod egress;
 pub mod model;

@@ -1,4 +1,4 @@
-//! The official clients against the binary, with the official sample server behind it, over standard input and output and over HTTP.
+//! The official clients against the binary, with the official sample server behind it, over standard input and output and over HTTP, and the official Agent2Agent libraries of both versions as clients and as agents.
 //!
 //! The clients and what they must be able to do are in `tests/clients`; `cargo xtask test` installs their libraries and runs these tests with the others.
 
@@ -112,9 +112,79 @@ async fn serve(port: u16, log: &Path) -> ChildProcess {
     everything
 }
 
+/// The official agents of both versions behind a gateway.
+struct AgentStage {
+    gateway: Gateway,
+    _agents: [ChildProcess; 2],
+    folder: TempDir,
+}
+
+impl AgentStage {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (new, new_url) = serve_agent("a2a10", folder.path()).await;
+        let (old, old_url) = serve_agent("a2a03", folder.path()).await;
+        let setup = Setup { models: "{}".to_owned(), servers: "{}".to_owned(), ..Setup::default() };
+        let agents = format!(
+            "  agents: {{ new: {{ protocol: a2a, replicas: ['{new_url}'] }}, old: {{ protocol: a2a, replicas: ['{old_url}'] }} }}\n"
+        );
+        let config = setup.config("", "").replace("policy:", &format!("{agents}policy:"));
+        let everything = "permit (principal, action, resource);";
+        let gateway = Gateway::start(&config, &[("rules.cedar", everything)]).await;
+        Self { gateway, _agents: [new, old], folder }
+    }
+
+    /// Runs a client against both agents, by both bindings.
+    async fn play(&self, client: impl Fn(&Path) -> Command, checks: usize) {
+        let (key, other) = (self.gateway.key("ann").await, self.gateway.key("bob").await);
+        for (agent, binding) in [("new", "JSONRPC"), ("new", "HTTP+JSON"), ("old", "JSONRPC"), ("old", "HTTP+JSON")] {
+            let mut command = client(self.folder.path());
+            command
+                .env("PORTCULLIS_URL", self.gateway.url())
+                .env("PORTCULLIS_KEY", &key)
+                .env("PORTCULLIS_OTHER_KEY", &other)
+                .env("PORTCULLIS_AGENT", agent)
+                .env("PORTCULLIS_BINDING", binding)
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+            let output = tokio::process::Command::from(command).output().await.unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{agent} by {binding}\n{said}{errors}\n{}", self.gateway.log());
+            let made = said.lines().filter(|line| line.starts_with("ok ")).count();
+            assert!(made >= checks, "{agent} by {binding}: only {made} checks were made\n{said}");
+        }
+    }
+}
+
+async fn serve_agent(environment: &str, folder: &Path) -> (ChildProcess, String) {
+    let port = free_port();
+    let mut command = python(environment, &format!("{environment}_agent.py"));
+    command.arg(port.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut agent = ChildProcess::spawn(command, &folder.join(format!("{environment}.log"))).unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    let client = Client::new(&url);
+    let is_there = || async { client.get("/.well-known/agent-card.json").await.is_ok() };
+    agent.wait_until("the agent listens", LIMIT, is_there).await.unwrap();
+    (agent, url)
+}
+
 fn python(environment: &str, script: &str) -> Command {
     let mut command = Command::new(libraries().join(environment).join("bin/python"));
     command.arg(sources().join("python").join(script));
+    command
+}
+
+/// A script of Agent2Agent, which has libraries of its own.
+fn node_a2a(folder: &Path, environment: &str) -> Command {
+    let folder = folder.join(environment);
+    if !folder.exists() {
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::copy(sources().join(environment).join("check.mjs"), folder.join("check.mjs")).unwrap();
+        let modules = libraries().join(environment).join("node_modules");
+        std::os::unix::fs::symlink(modules, folder.join("node_modules")).unwrap();
+    }
+    let mut command = Command::new("node");
+    command.arg(folder.join("check.mjs"));
     command
 }
 
@@ -171,6 +241,38 @@ async fn the_typescript_sdk_1_works() {
 async fn the_typescript_client_2_works() {
     let stage = Stage::start().await;
     stage.play_tools(|folder| node(folder, "mcp2.mjs"), 37).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_python_client_of_a2a_1_0_works() {
+    let stage = AgentStage::start().await;
+    stage.play(|_| python("a2a10", "a2a10_check.py"), 29).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_python_client_of_a2a_0_3_works() {
+    let stage = AgentStage::start().await;
+    stage.play(|_| python("a2a03", "a2a03_check.py"), 25).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_typescript_client_of_a2a_1_0_works() {
+    let stage = AgentStage::start().await;
+    stage.play(|folder| node_a2a(folder, "a2ajs10"), 10).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_typescript_client_of_a2a_0_3_works() {
+    let stage = AgentStage::start().await;
+    stage.play(|folder| node_a2a(folder, "a2ajs03"), 10).await;
     stage.gateway.finish().await;
 }
 

@@ -2,7 +2,7 @@
 //! an upstream would, and has the oracle judge its journal at the end.
 //!
 //! [`gateway`] is the process, [`scene`] puts a scripted model and a tool server behind it, [`spoken`] is what clients say to
-//! models, [`raw_upstream`] and [`fake_mcp`] are upstreams that misbehave. The other modules are tests, one for each part that a
+//! models, [`raw_upstream`] and [`fake_mcp`] are upstreams that misbehave, [`a2a_agent`] is an agent. The other modules are tests, one for each part that a
 //! user would name.
 #![allow(
     clippy::unwrap_used,
@@ -13,12 +13,14 @@
     reason = "a test fails by panicking, in what it calls too"
 )]
 
+mod a2a_agent;
 mod fake_mcp;
 mod gateway;
 mod raw_upstream;
 mod scene;
 mod spoken;
 
+mod a2a;
 mod agents;
 mod chat;
 mod clients;

@@ -64,6 +64,13 @@ pub struct Edits<'a> {
 }
 
 impl A2aCall<'_> {
+    /// The same, free of the request that it was read from.
+    #[must_use]
+    pub fn into_owned(self) -> A2aCall<'static> {
+        let Self { dialect, method, id, extensions, params } = self;
+        A2aCall { dialect, method, id: id.map(Id::into_owned), extensions, params: Cow::Owned(params.into_owned()) }
+    }
+
     /// The version whose JSON the parameters are.
     #[must_use]
     pub fn form(&self) -> Version {

@@ -21,6 +21,7 @@ pub mod card;
 pub mod egress;
 pub mod failure;
 pub mod ingress;
+pub mod kept;
 pub mod method;
 pub mod refusal;
 pub mod reply;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, LOCATION};
 use portcullis_domain::admission::{EndWait, Ended, OpenWait};
+use portcullis_domain::call::Door;
 use portcullis_domain::ids::{Actor, AgentName, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
@@ -69,7 +70,7 @@ pub(super) async fn open(doors: &Doors, arrived: &Arrived, id: &str) -> Result<A
         return Err(invalid("a wait lasts from one second to 400 days", "timeout_s"));
     }
     if let Some(deliver) = &wanted.deliver {
-        gate.snapshot.load().agent_for(&arrived.caller.principal, deliver.agent.as_str())?;
+        gate.snapshot.load().agent_for(&arrived.caller.principal, deliver.agent.as_str(), Door::Http)?;
         if !deliver.path.starts_with('/') || deliver.path.parse::<http::uri::PathAndQuery>().is_err() {
             return Err(invalid("the path of a delivery begins with `/`", "deliver.path"));
         }
@@ -88,8 +89,10 @@ pub(super) async fn open(doors: &Doors, arrived: &Arrived, id: &str) -> Result<A
     gate.journal.execute(command).await??;
     let token = doors.transport.seal(events::PURPOSE, &Ticket { session: session.clone(), wait: name.clone() })?;
     let host = text_header(&arrived.headers, &HOST).unwrap_or_default();
+    let public = gate.snapshot.load().config.server.public_url.clone();
+    let base = public.unwrap_or_else(|| format!("http://{host}"));
     let body = serde_json::json!({
-        "name": name, "until": until.to_string(), "event_url": format!("http://{host}{}{token}", events::PATH),
+        "name": name, "until": until.to_string(), "event_url": format!("{}{}{token}", base.trim_end_matches('/'), events::PATH),
     });
     let place = format!("/api/v1/sessions/{}/waits/{name}", session.name);
     Ok(answer::with_header(json(201, &body)?, LOCATION, &place))

@@ -156,6 +156,14 @@ impl Card {
         member(&self.raw, &["capabilities", "pushNotifications"]) == Some("true")
     }
 
+    /// Whether it declares the extension of that URI.
+    #[must_use]
+    pub fn declares(&self, extension: &str) -> bool {
+        let declared = member(&self.raw, &["capabilities", "extensions"]);
+        let declared = json::items(declared.unwrap_or("[]")).unwrap_or_default();
+        declared.into_iter().any(|raw| text_of(raw.get(), &["uri"]).as_deref() == Some(extension))
+    }
+
     /// Whether it has another card for known callers.
     #[must_use]
     pub fn has_extended(&self) -> bool {

@@ -1,0 +1,97 @@
+//! The card of an agent, with the gateway in the agent's place.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, ETAG, HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY};
+use portcullis_domain::digest::Digest;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::time::Timestamp;
+use portcullis_interop::a2a::card::Serving;
+use portcullis_interop::a2a::{Card, Version};
+
+use crate::doors::answer::{self, Answer};
+use crate::doors::arrived::{Arrived, Doors};
+use crate::doors::caller::text_header;
+
+/// How long a client may keep a card without asking, in seconds; the gateway itself looks at it as often.
+const MAX_AGE: &str = "private, max-age=60";
+/// What a card depends on besides its address.
+const VARIES: &str = "Authorization, Host, A2A-Version";
+
+/// Shows the card of the agent of that name, which has been the same since then.
+///
+/// # Errors
+///
+/// When it can't be shown in the version that the client asks for.
+pub fn show(
+    doors: &Doors,
+    arrived: &Arrived,
+    name: &str,
+    card: &Card,
+    changed_at: Timestamp,
+) -> Result<Answer, Refusal> {
+    let version = Version::stated(&arrived.headers, arrived.query.as_deref()).map_err(|unsupported| {
+        Refusal::new(Code::UnsupportedVersion, format!("version `{}` is not spoken here", unsupported.requested))
+    })?;
+    let url = url(doors, arrived, name);
+    let serving = Serving { url: &url, version, pushes: false, has_extended: false };
+    let card = card.serve(&serving).map_err(|problem| {
+        Refusal::new(Code::UpstreamFailed, format!("the card of `{}` can't be read", name)).because(problem)
+    })?;
+    let tag = format!("\"{}\"", Digest::of(card.as_bytes()));
+    let changed_at = UNIX_EPOCH + Duration::from_secs(changed_at.0 / 1_000_000);
+    let answer =
+        if is_fresh(&arrived.headers, &tag, changed_at) { answer::empty(304) } else { answer::json(200, card) };
+    let headers: [(HeaderName, &str); 4] =
+        [(ETAG, &tag), (LAST_MODIFIED, &httpdate::fmt_http_date(changed_at)), (CACHE_CONTROL, MAX_AGE), (VARY, VARIES)];
+    Ok(headers.into_iter().fold(answer, |answer, (name, value)| answer::with_header(answer, name, value)))
+}
+
+/// Whether the client has the card already (RFC 9110, section 13.2.2).
+fn is_fresh(headers: &HeaderMap, tag: &str, changed_at: std::time::SystemTime) -> bool {
+    if let Some(known) = text_header(headers, &IF_NONE_MATCH) {
+        return known
+            .split(',')
+            .map(|known| known.trim().trim_start_matches("W/"))
+            .any(|known| known == tag || known == "*");
+    }
+    let since = text_header(headers, &IF_MODIFIED_SINCE).and_then(|since| httpdate::parse_http_date(since).ok());
+    since.is_some_and(|since| changed_at <= since)
+}
+
+/// Where clients call the agent: in the session that they asked for the card in, if any.
+fn url(doors: &Doors, arrived: &Arrived, agent: &str) -> String {
+    let snapshot = doors.gate.snapshot.load();
+    let host = text_header(&arrived.headers, &HOST).unwrap_or("localhost");
+    let base = snapshot.config.server.public_url.clone().unwrap_or_else(|| format!("http://{host}"));
+    let session = arrived.session.as_ref().map(|session| format!("/s/{}", session.name)).unwrap_or_default();
+    format!("{}{session}/a2a/{agent}", base.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_sent_once_as_long_as_it_stays_the_same() {
+        let changed_at = UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (name, value, expected) in [
+            (IF_NONE_MATCH, "\"a\"", true),
+            (IF_NONE_MATCH, "\"b\", W/\"a\"", true),
+            (IF_NONE_MATCH, "*", true),
+            (IF_NONE_MATCH, "\"b\"", false),
+            (IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:37 GMT", true),
+            (IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:36 GMT", false),
+            (IF_MODIFIED_SINCE, "yesterday", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            assert_eq!(is_fresh(&headers, "\"a\"", changed_at), expected, "{value}");
+        }
+        let mut both = HeaderMap::new();
+        both.insert(IF_NONE_MATCH, "\"b\"".parse().unwrap());
+        both.insert(IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+        assert!(!is_fresh(&both, "\"a\"", changed_at));
+    }
+}

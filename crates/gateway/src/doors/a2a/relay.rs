@@ -1,0 +1,272 @@
+//! An agent's answer on its way to the client: with the client's names in it, and its end once the call is settled.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use portcullis_domain::call::Capability;
+use portcullis_domain::event::Outcome;
+use portcullis_domain::json;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_interop::a2a::egress::{AnswerReader, Inbound};
+use portcullis_interop::a2a::{
+    A2aCall, Dialect, Failure, Kind, Method, Reply as Said, answer as written, kept, refusal,
+};
+use tokio::sync::mpsc;
+
+use crate::doors::a2a::claims::Claims;
+use crate::doors::a2a::names::Names;
+use crate::doors::a2a::refuse::{failed, shown};
+use crate::doors::answer::{self, Answer, PIECES_LIMIT};
+use crate::doors::arrived::Doors;
+use crate::life::agent::{Reply, settle};
+use crate::reply::UpstreamFault;
+
+/// The largest answer that is read as a whole, and the largest event, in bytes.
+const ANSWER_LIMIT_BYTES: usize = 32 << 20;
+/// The largest answer that is kept, in bytes. Of a longer one the journal says that it was given, and a repetition can't have it again.
+const KEPT_LIMIT_BYTES: usize = 1 << 20;
+
+/// An answer of which the end has not come.
+pub struct Relay {
+    doors: Arc<Doors>,
+    reply: Reply,
+    agent: Capability,
+    call: A2aCall<'static>,
+    claims: Claims,
+    reader: AnswerReader,
+    is_read: bool,
+    /// Whether the client has the head of a stream: its leaving is then seen at the stream.
+    is_flowing: bool,
+    /// What the client got so far; none once it is too much.
+    kept: Option<Vec<Said>>,
+    kept_bytes: usize,
+}
+
+/// What comes next.
+enum Next {
+    Said(Said),
+    Over(Over),
+}
+
+/// How it ended.
+enum Over {
+    /// The agent says why there is nothing.
+    Failed(Failure),
+    /// The body is at its end.
+    End,
+    Fault(UpstreamFault),
+    /// The client has left.
+    Left,
+}
+
+impl Relay {
+    /// The relay of this answer.
+    #[must_use]
+    pub fn new(doors: Arc<Doors>, reply: Reply, agent: Capability, call: A2aCall<'static>, claims: Claims) -> Self {
+        let content_type = reply.answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let dialect: Dialect = reply.answer.dialect.unwrap_or(call.dialect);
+        let status = reply.answer.status.as_u16();
+        let reader = AnswerReader::new(dialect, call.method, status, content_type, ANSWER_LIMIT_BYTES);
+        Self {
+            doors,
+            reply,
+            agent,
+            call,
+            claims,
+            reader,
+            is_read: false,
+            is_flowing: false,
+            kept: Some(Vec::new()),
+            kept_bytes: 0,
+        }
+    }
+
+    /// The answer: whole, or a stream from its first event on.
+    pub async fn answer(mut self) -> Answer {
+        match self.next().await {
+            Next::Said(said) if self.call.method.is_streaming() => {
+                let (sender, receiver) = mpsc::channel(PIECES_LIMIT);
+                tokio::spawn(self.pump(said, sender));
+                answer::events(receiver)
+            }
+            Next::Said(said) => match self.finish(said).await {
+                Ok(said) => {
+                    written::whole(&self.call, &said).map_or_else(|failure| failed(&self.call, &failure), shown)
+                }
+                Err(failure) => failed(&self.call, &failure),
+            },
+            Next::Over(over) => match self.end(over, false).await {
+                Some(failure) => failed(&self.call, &failure),
+                None => failed(&self.call, &Failure::new(Kind::InvalidAgentResponse, "the agent did not answer")),
+            },
+        }
+    }
+
+    /// Hands events through until the last.
+    async fn pump(mut self, first: Said, sender: mpsc::Sender<Bytes>) {
+        self.is_flowing = true;
+        let mut next = Next::Said(first);
+        loop {
+            let event = match next {
+                Next::Said(said) if said.is_last() => {
+                    let event = self.finish(said).await.and_then(|said| written::event(&self.call, &said));
+                    let event = event.unwrap_or_else(|failure| self.failure_event(&failure));
+                    let _ = sender.send(event.into()).await;
+                    return;
+                }
+                Next::Said(said) => written::event(&self.call, &said),
+                Next::Over(over) => {
+                    if let Some(failure) = self.end(over, true).await {
+                        let _ = sender.send(self.failure_event(&failure).into()).await;
+                    }
+                    return;
+                }
+            };
+            let event = event.unwrap_or_else(|failure| self.failure_event(&failure));
+            if sender.send(event.into()).await.is_err() {
+                self.end(Over::Left, true).await;
+                return;
+            }
+            next = tokio::select! {
+                next = self.next() => next,
+                () = sender.closed() => Next::Over(Over::Left),
+            };
+        }
+    }
+
+    /// The next thing that the agent says, in the client's names.
+    async fn next(&mut self) -> Next {
+        loop {
+            if let Some(inbound) = self.reader.next_inbound() {
+                return match inbound {
+                    Inbound::Reply(said) => match self.named(&said) {
+                        Ok(said) => {
+                            self.keep(&said);
+                            Next::Said(said)
+                        }
+                        Err(problem) => Next::Over(Over::Fault(UpstreamFault::Garbled(problem))),
+                    },
+                    Inbound::Failure(failure) => Next::Over(Over::Failed(self.failure_named(&failure))),
+                };
+            }
+            if self.is_read {
+                return Next::Over(Over::End);
+            }
+            let piece = tokio::select! {
+                piece = self.reply.answer.body.next() => piece,
+                _ = &mut self.reply.patience.gone, if !self.is_flowing => return Next::Over(Over::Left),
+            };
+            let fed = match piece {
+                Ok(Some(piece)) => self.reader.feed(&piece),
+                Ok(None) => {
+                    self.is_read = true;
+                    self.reader.feed_end()
+                }
+                Err(fault) => return Next::Over(Over::Fault(fault)),
+            };
+            if let Err(refusal) = fed {
+                return Next::Over(Over::Fault(UpstreamFault::Garbled(refusal.to_string())));
+            }
+        }
+    }
+
+    /// The same with the client's names. Of a list only what belongs to the session is left: some agents do not mind the filter.
+    fn named(&self, said: &Said) -> Result<Said, String> {
+        let said = if self.call.method == Method::ListTasks { self.own_tasks(said)? } else { said.clone() };
+        let names = Names { sealer: &self.doors.transport, owner: &self.claims.session.owner, agent: &self.agent };
+        said.renamed(&mut |named, id| names.rename(&self.claims.session, &self.claims.context, named, id))
+    }
+
+    fn own_tasks(&self, page: &Said) -> Result<Said, String> {
+        let members = json::members(page.raw())?;
+        let tasks = json::member(&members, "tasks").map(|tasks| json::items(tasks.get())).transpose()?;
+        let mut own = Vec::new();
+        for task in tasks.unwrap_or_default() {
+            let members = json::members(task.get())?;
+            let text = |name| json::member(&members, name).and_then(json::text).map(std::borrow::Cow::into_owned);
+            if text("contextId").as_deref() == Some(&self.claims.context_behind) {
+                own.extend(text("id"));
+            }
+        }
+        page.with_tasks_where(|id| own.iter().any(|own| own == id))
+    }
+
+    fn failure_named(&self, failure: &Failure) -> Failure {
+        let failure = failure.renamed(&self.claims.context_behind, &self.claims.context);
+        match &self.claims.task {
+            Some((shown, behind)) => failure.renamed(behind, shown),
+            None => failure,
+        }
+    }
+
+    fn failure_event(&self, failure: &Failure) -> String {
+        failure.event(self.call.dialect, self.call.id.as_ref())
+    }
+
+    fn keep(&mut self, said: &Said) {
+        self.kept_bytes += said.raw().len();
+        match &mut self.kept {
+            Some(kept) if self.kept_bytes <= KEPT_LIMIT_BYTES => kept.push(said.clone()),
+            Some(_) | None => self.kept = None,
+        }
+    }
+
+    /// Settles before the last thing leaves.
+    async fn finish(&mut self, said: Said) -> Result<Said, Failure> {
+        let answer = self.kept.take().and_then(|kept| kept::write_replies(&kept).ok());
+        self.settle(Outcome::Completed, answer.map(Bytes::from)).await.map(|()| said)
+    }
+
+    /// Settles what has ended otherwise; the failure that the client is told, if it is to be told one.
+    async fn end(&mut self, over: Over, has_begun: bool) -> Option<Failure> {
+        let name = self.agent.name.clone();
+        let fault_of = |fault: UpstreamFault| Some(refusal::failure(&fault.refusal(&name)));
+        let (outcome, failure) = match over {
+            Over::End if has_begun => {
+                let answer = self.kept.take().and_then(|kept| kept::write_replies(&kept).ok());
+                return self.settle(Outcome::Completed, answer.map(Bytes::from)).await.err();
+            }
+            Over::End => (Outcome::Unknown, fault_of(UpstreamFault::Garbled("it ended without an answer".to_owned()))),
+            Over::Failed(failure) => (outcome_of(&failure), Some(failure)),
+            Over::Fault(fault) => (Outcome::Unknown, fault_of(fault)),
+            Over::Left => (Outcome::Aborted, None),
+        };
+        self.settle(outcome, None).await.err().or(failure)
+    }
+
+    async fn settle(&self, outcome: Outcome, answer: Option<Bytes>) -> Result<(), Failure> {
+        let settled = self.doors.gate.settle(settle(self.reply.call, outcome, answer)).await;
+        settled.map(drop).map_err(|refused| {
+            tracing::error!(call = %self.reply.call, %refused, "a call of an agent could not be settled");
+            refusal::failure(&refused)
+        })
+    }
+}
+
+/// What an agent's own error says of the call: one of the specification's means that nothing was done, but for those that say something went wrong.
+fn outcome_of(failure: &Failure) -> Outcome {
+    match failure.kind() {
+        None | Some(Kind::Internal | Kind::InvalidAgentResponse) => Outcome::Unknown,
+        Some(_) => Outcome::Failed,
+    }
+}
+
+/// The answer to a call that was made before.
+#[must_use]
+pub fn replayed(call: &A2aCall<'_>, body: &[u8]) -> Answer {
+    let not_kept = |problem: String| {
+        let refused =
+            Refusal::new(Code::OutcomeUnknown, "the answer of this call is not kept any more").because(problem);
+        refusal::failure(&refused)
+    };
+    let answer = kept::read_replies(body).map_err(not_kept).and_then(|replies| {
+        if call.method.is_streaming() {
+            let events: Result<String, Failure> = replies.iter().map(|said| written::event(call, said)).collect();
+            return events.map(|events| answer::whole(200, "text/event-stream", events));
+        }
+        let said = replies.first().ok_or_else(|| not_kept("there is none".to_owned()))?;
+        written::whole(call, said).map(shown)
+    });
+    answer.unwrap_or_else(|failure| failed(call, &failure))
+}

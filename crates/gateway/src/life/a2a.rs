@@ -1,0 +1,90 @@
+//! What is particular to agents that speak Agent2Agent: the card of the replica, and the extension that tells it of the session.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use portcullis_domain::admission::Admitted;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::registry::{Placement, Replica};
+use portcullis_interop::a2a::kept;
+use tokio::task::JoinSet;
+
+use crate::hydration;
+use crate::life::Gate;
+use crate::registry::Agent;
+use crate::registry::table::AgentProtocol;
+use crate::reply::UpstreamFault;
+use crate::upstreams::a2a::Aside;
+use crate::upstreams::agent::{AgentAnswer, AgentEndpoint};
+use crate::upstreams::cards::ShownCard;
+
+/// The extension by which an agent is told of the session that a message belongs to.
+pub const SESSION_EXTENSION: &str = "https://portcullis.dev/extensions/session/v1";
+impl Gate {
+    /// Sends a call by Agent2Agent to its replica. One that wants to know of its sessions is told with each message which one it is, and with the first what it remembers.
+    pub(super) async fn forward_a2a(
+        &self,
+        admitted: &Admitted,
+        agent: &Agent,
+        placement: &Placement,
+        trace: &HeaderMap,
+    ) -> Result<AgentAnswer, UpstreamFault> {
+        let endpoint = AgentEndpoint { authorization: agent.authorization.as_ref(), timeout: agent.timeout };
+        let shown = self.cards.of(&self.egress.http, &placement.replica, endpoint.authorization).await?;
+        let is_message = kept::read_call(admitted.payload()).is_ok_and(|call| call.method.is_sending());
+        let is_wanted = is_message && shown.card.declares(SESSION_EXTENSION);
+        let unreachable = |refusal: Refusal| UpstreamFault::Unreachable(refusal.to_string());
+        let name = &agent.capability.name;
+        let session = match (is_wanted, self.told.is_told(admitted.session(), &agent.capability, placement)) {
+            (false, _) => None,
+            (true, true) => Some(hydration::identity(admitted.session(), name, placement).map_err(unreachable)?),
+            (true, false) => {
+                let memory = hydration::memory(&self.journal, admitted.session(), name, placement).await;
+                Some(memory.map_err(unreachable)?)
+            }
+        };
+        let session = session.as_ref().and_then(|raw| std::str::from_utf8(raw).ok());
+        let aside = Aside { trace, session: session.map(|raw| (SESSION_EXTENSION, raw)) };
+        let answer = self.egress.call_a2a(admitted, endpoint, &shown.interface, aside).await?;
+        if is_wanted {
+            self.told.told(admitted.session(), &agent.capability, placement);
+        }
+        Ok(answer)
+    }
+
+    /// What an agent says of itself: the card of the first of its replicas that has one.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UpstreamFailed`] when none has.
+    pub async fn card(&self, agent: &Agent) -> Result<Arc<ShownCard>, Refusal> {
+        let candidates = self.replicas.candidates(&agent.open);
+        if let Some(card) = candidates.iter().find_map(|replica| self.cards.known(replica)) {
+            return Ok(card);
+        }
+        let mut refusal = Refusal::new(Code::UpstreamFailed, format!("`{}` shows no card now", agent.capability.name));
+        for replica in &candidates {
+            match self.cards.look(&self.egress.http, replica, agent.authorization.as_ref()).await {
+                Ok(card) => return Ok(card),
+                Err(fault) => refusal = refusal.because(fault.to_string()),
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Looks at the cards that were not looked at for a while.
+    pub async fn refresh_cards(&self) {
+        let snapshot = self.snapshot.load_full();
+        let mut looks = JoinSet::new();
+        for (_, agent) in snapshot.catalogue.agents().filter(|(_, agent)| agent.protocol == AgentProtocol::A2a) {
+            let due: Vec<Replica> =
+                agent.replicas.iter().filter(|replica| self.cards.is_due(replica)).cloned().collect();
+            for replica in due {
+                let (agent, cards, http) = (agent.clone(), self.cards.clone(), self.egress.http.clone());
+                // What is wrong is in the log already.
+                looks.spawn(async move { drop(cards.look(&http, &replica, agent.authorization.as_ref()).await) });
+            }
+        }
+        while looks.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,61 @@
+// The official TypeScript client of Agent2Agent 1.0 against the gateway. The environment is that of python/a2a_scenario.py.
+import { ClientFactory, ClientFactoryOptions, DefaultAgentCardResolver, JsonRpcTransportFactory, RestTransportFactory } from '@a2a-js/sdk/client';
+
+const { PORTCULLIS_URL, PORTCULLIS_AGENT, PORTCULLIS_BINDING } = process.env;
+const base = `${PORTCULLIS_URL}/a2a/${PORTCULLIS_AGENT}`;
+const context = `claim-js-${PORTCULLIS_BINDING.replace('+', '-').toLowerCase()}`;
+
+function check(sentence, holds, seen) {
+  if (!holds) throw new Error(`${sentence}; saw ${JSON.stringify(seen)}`);
+  console.log('ok', sentence);
+}
+
+async function refused(sentence, wait, sign) {
+  const error = await wait.then((seen) => ({ message: `no error but ${JSON.stringify(seen)}` }), (error) => error);
+  check(sentence, `${error.name} ${error.message}`.includes(sign), `${error.name} ${error.message}`);
+}
+
+async function open(key) {
+  const fetchImpl = (input, init = {}) => {
+    const headers = new Headers(init.headers);
+    headers.set('authorization', `Bearer ${key}`);
+    return fetch(input, { ...init, headers });
+  };
+  const options = ClientFactoryOptions.createFrom(ClientFactoryOptions.default, {
+    transports: [new JsonRpcTransportFactory({ fetchImpl }), new RestTransportFactory({ fetchImpl })],
+    preferredTransports: [PORTCULLIS_BINDING],
+    cardResolver: new DefaultAgentCardResolver({ fetchImpl }),
+  });
+  return new ClientFactory(options).createFromUrl(`${base}/`);
+}
+
+const message = (text, more = {}) => ({
+  message: {
+    messageId: 'm1', role: 1, parts: [{ content: { $case: 'text', value: text } }], contextId: context, taskId: '',
+    extensions: [], referenceTaskIds: [], metadata: undefined, ...more,
+  },
+  tenant: '', metadata: undefined, configuration: undefined,
+});
+const content = (answer) => answer.payload?.value ?? answer;
+
+const client = await open(process.env.PORTCULLIS_KEY);
+const other = await open(process.env.PORTCULLIS_OTHER_KEY);
+const said = content(await client.sendMessage(message('direct hi')));
+check('a message is answered by a message', said.parts[0].content.value === 'echo direct hi', said);
+check('in the same context', said.contextId === context, said);
+const events = [];
+for await (const event of client.sendMessageStream(message('hello'))) events.push(event);
+check('a stream has several events', events.length > 2, events);
+const first = content(events[0]);
+const done = await client.getTask({ id: first.id, tenant: '' });
+check('a task is done', done.status.state === 3, done);
+check('and has made something', done.artifacts[0].parts[0].content.value === 'echo hello', done);
+const waiting = content(await client.sendMessage(message('wait')));
+check('a task waits', waiting.status.state === 6, waiting);
+await refused('nobody else finds it', other.getTask({ id: waiting.id, tenant: '' }), 'there is no task');
+await refused('or cancels it', other.cancelTask({ id: waiting.id, tenant: '' }), 'there is no task');
+const more = content(await client.sendMessage(message('more', { taskId: waiting.id })));
+check('it goes on with a second message', more.id === waiting.id && more.status.state === 3, more);
+const second = content(await client.sendMessage(message('wait')));
+const cancelled = await client.cancelTask({ id: second.id, tenant: '' });
+check('a task is cancelled', cancelled.status.state === 5, cancelled);

@@ -1,0 +1,66 @@
+"""An agent of Agent2Agent 0.3, by the official Python library, over JSON-RPC. The argument is its port.
+
+`direct` is answered by a message, `wait` by a task that needs more input, everything else by a task that is done.
+"""
+
+import sys
+
+import uvicorn
+from a2a import types
+from a2a.server.agent_execution import AgentExecutor
+from a2a.server.apps import A2AStarletteApplication
+from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.server.tasks import InMemoryPushNotificationConfigStore, InMemoryTaskStore, TaskUpdater
+
+PORT = int(sys.argv[1])
+CARD = types.AgentCard(
+    name="adjuster",
+    description="Adjusts claims.",
+    version="1",
+    url=f"http://127.0.0.1:{PORT}/rpc",
+    preferred_transport="JSONRPC",
+    capabilities=types.AgentCapabilities(streaming=True, push_notifications=True),
+    default_input_modes=["text/plain"],
+    default_output_modes=["text/plain"],
+    skills=[types.AgentSkill(id="s", name="n", description="d", tags=["t"])],
+)
+
+
+def part(text):
+    return types.Part(root=types.TextPart(text=text))
+
+
+class Executor(AgentExecutor):
+    async def execute(self, context, queue):
+        text = context.get_user_input()
+        if text.startswith("direct"):
+            said = types.Message(
+                message_id="r", role="agent", context_id=context.context_id, parts=[part("echo " + text)]
+            )
+            await queue.enqueue_event(said)
+            return
+        if not context.current_task:
+            state = types.TaskStatus(state="submitted")
+            task = types.Task(
+                id=context.task_id, context_id=context.context_id, status=state, history=[context.message]
+            )
+            await queue.enqueue_event(task)
+        updater = TaskUpdater(queue, context.task_id, context.context_id)
+        await updater.start_work()
+        await updater.add_artifact([part("echo " + text)], name="result")
+        if text.startswith("wait"):
+            await updater.requires_input(updater.new_agent_message([part("more?")]), final=True)
+        else:
+            await updater.complete()
+
+    async def cancel(self, context, queue):
+        await TaskUpdater(queue, context.task_id, context.context_id).cancel()
+
+
+handler = DefaultRequestHandler(
+    agent_executor=Executor(),
+    task_store=InMemoryTaskStore(),
+    push_config_store=InMemoryPushNotificationConfigStore(),
+)
+app = A2AStarletteApplication(agent_card=CARD, http_handler=handler).build(rpc_url="/rpc")
+uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")

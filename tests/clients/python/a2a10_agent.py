@@ -1,0 +1,70 @@
+"""An agent of Agent2Agent 1.0, by the official Python library, over JSON-RPC and HTTP+JSON. The argument is its port.
+
+`direct` is answered by a message, `wait` by a task that needs more input, everything else by a task that is done.
+"""
+
+import sys
+
+import uvicorn
+from a2a.server.agent_execution import AgentExecutor
+from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
+from a2a.server.tasks import InMemoryPushNotificationConfigStore, InMemoryTaskStore, TaskUpdater
+from a2a.types import a2a_pb2 as types
+from google.protobuf.json_format import ParseDict
+from starlette.applications import Starlette
+
+PORT = int(sys.argv[1])
+BASE = f"http://127.0.0.1:{PORT}"
+CARD = {
+    "name": "adjuster",
+    "description": "Adjusts claims.",
+    "version": "1",
+    "capabilities": {"streaming": True, "pushNotifications": True},
+    "defaultInputModes": ["text/plain"],
+    "defaultOutputModes": ["text/plain"],
+    "skills": [{"id": "s", "name": "n", "description": "d", "tags": ["t"]}],
+    "supportedInterfaces": [
+        {"url": BASE + "/rpc", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"},
+        {"url": BASE, "protocolBinding": "HTTP+JSON", "protocolVersion": "1.0"},
+    ],
+}
+
+
+class Executor(AgentExecutor):
+    async def execute(self, context, queue):
+        text = context.get_user_input()
+        part = types.Part(text="echo " + text)
+        if text.startswith("direct"):
+            said = types.Message(
+                message_id="r", role=types.ROLE_AGENT, context_id=context.context_id, parts=[part]
+            )
+            await queue.enqueue_event(said)
+            return
+        if not context.current_task:
+            state = types.TaskStatus(state=types.TASK_STATE_SUBMITTED)
+            task = types.Task(
+                id=context.task_id, context_id=context.context_id, status=state, history=[context.message]
+            )
+            await queue.enqueue_event(task)
+        updater = TaskUpdater(queue, context.task_id, context.context_id)
+        await updater.start_work()
+        await updater.add_artifact([part], name="result")
+        if text.startswith("wait"):
+            await updater.requires_input(updater.new_agent_message([types.Part(text="more?")]))
+        else:
+            await updater.complete()
+
+    async def cancel(self, context, queue):
+        await TaskUpdater(queue, context.task_id, context.context_id).cancel()
+
+
+card = ParseDict(CARD, types.AgentCard())
+handler = DefaultRequestHandler(
+    agent_executor=Executor(),
+    task_store=InMemoryTaskStore(),
+    agent_card=card,
+    push_config_store=InMemoryPushNotificationConfigStore(),
+)
+routes = create_agent_card_routes(card) + create_jsonrpc_routes(handler, "/rpc") + create_rest_routes(handler)
+uvicorn.run(Starlette(routes=routes), host="127.0.0.1", port=PORT, log_level="warning")
