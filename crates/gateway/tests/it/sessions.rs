@@ -425,7 +425,8 @@ async fn keys_are_listed_by_prefix_and_page() {
     check("?prefix=b.&limit=2&after=b.2", &["b.3"], None).await;
     check("?prefix=b.&limit=3", &["b.1", "b.2", "b.3"], None).await;
     check("?prefix=d", &[], None).await;
-    for query in ["?prefix=%62", "?limit=0", "?limit=1001", "?after=-"] {
+    check("?prefix=%62.", &["b.1", "b.2", "b.3"], None).await;
+    for query in ["?prefix=%2F", "?prefix=%6", "?limit=0", "?limit=1001", "?after=-"] {
         assert_eq!(get(&client, &format!("s/state{query}")).await.status, 400, "{query}");
     }
     scene.finish().await;
