@@ -28,6 +28,9 @@ pub struct OpenCall {
     /// What tells it apart, for calls that take effect at most once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub once: Option<Digest>,
+    /// The number of the placement that it goes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
     /// The gateway that forwards it, where several share the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
@@ -133,6 +136,7 @@ impl World {
             session: session.clone(),
             capability: event.capability.clone(),
             once: event.once.map(|mark| mark.id),
+            fence: event.placement.as_ref().map(|placement| placement.fence),
             gateway: event.gateway.clone(),
         };
         self.open_calls.insert(event.call, open);
@@ -145,6 +149,9 @@ impl World {
         let open = self.open_calls.remove(&event.call);
         if let Some(open) = &open {
             self.session.turn_ended(session, &open.capability, event.call);
+            if let Some(fence) = open.fence.filter(|_| event.outcome == Outcome::Completed) {
+                self.placements.completed(session, &open.capability, fence);
+            }
         }
         let mark = open.and_then(|open| open.once);
         if let (Some(mark), Some(once)) = (mark, self.session.once(session)) {

@@ -13,6 +13,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use portcullis_domain::admission::{EndWait, NoteDelivery};
 use portcullis_domain::call::Door;
+use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{Event, Outcome};
 use portcullis_domain::ids::{Actor, SessionId};
 use portcullis_domain::journal::{Body, StreamId};
@@ -23,7 +24,7 @@ use portcullis_domain::time::Timestamp;
 use portcullis_interop::frame::http::{write_request, write_response};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 use crate::asking::Asking;
 use crate::clock::Clock;
@@ -67,14 +68,21 @@ struct Attempts {
 pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiver<bool>) {
     let mut attempts: HashMap<Name, Attempts> = HashMap::new();
     let mut under_way: JoinSet<(Name, bool)> = JoinSet::new();
-    let mut busy: Vec<SessionId> = Vec::new();
+    let mut busy: HashMap<task::Id, SessionId> = HashMap::new();
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            Some(Ok((name, is_accepted))) = under_way.join_next() => {
-                busy.retain(|session| *session != name.0);
-                note(&mut attempts, name, is_accepted, clock.now());
-            }
+            Some(ended) = under_way.join_next_with_id() => match ended {
+                Ok((id, (name, is_accepted))) => {
+                    busy.remove(&id);
+                    note(&mut attempts, name, is_accepted, clock.now());
+                }
+                // A panic is a fault of ours, and no reason to forget the session.
+                Err(error) => {
+                    tracing::error!(%error, "a delivery ended by a fault");
+                    busy.remove(&error.id());
+                }
+            },
             () = gate.deliveries.notified() => {}
             () = tokio::time::sleep(LOOK_INTERVAL) => {}
         }
@@ -83,12 +91,12 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
         for due in due(&gate).await {
             let name = (due.session.clone(), due.name.clone());
             let is_early = attempts.get(&name).is_some_and(|attempts| attempts.next > now);
-            if is_early || busy.contains(&due.session) || under_way.len() >= DELIVERIES_LIMIT {
+            if is_early || busy.values().any(|session| *session == due.session) || under_way.len() >= DELIVERIES_LIMIT {
                 continue;
             }
-            busy.push(due.session.clone());
-            let gate = gate.clone();
-            under_way.spawn(async move { (name, deliver(&gate, due).await) });
+            let (gate, session) = (gate.clone(), due.session.clone());
+            let begun = under_way.spawn(async move { (name, deliver(&gate, due).await) });
+            busy.insert(begun.id(), session);
         }
     }
 }
@@ -204,7 +212,8 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
     // Without a key of its own: that an attempt's outcome is unknown is the reason to try again, not one to stop.
     let patience = Patience { key: None, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
     let payload = Body::new(write_request(&request));
-    let wish = Wish { payload, trace: HeaderMap::new(), patience, turn: Some(TURN_WAIT) };
+    let content = Digest::of(payload.bytes());
+    let wish = Wish { payload, content, trace: HeaderMap::new(), patience, turn: Some(TURN_WAIT) };
     let replied = gate.call_agent(&asking, &agent, wish).await?;
     drop((stays, listens));
     match replied {

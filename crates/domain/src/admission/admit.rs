@@ -70,7 +70,7 @@ pub struct Admitted {
     capability: Capability,
     payload: Bytes,
     placement: Option<Placement>,
-    is_moved: bool,
+    knows_session: bool,
 }
 
 impl Admitted {
@@ -98,10 +98,10 @@ impl Admitted {
         self.placement.as_ref()
     }
 
-    /// Whether the session was not served by that replica before.
+    /// Whether that replica has completed a call of the session since the session was placed there.
     #[must_use]
-    pub fn is_moved(&self) -> bool {
-        self.is_moved
+    pub fn knows_session(&self) -> bool {
+        self.knows_session
     }
 
     /// What was judged, and so what is forwarded.
@@ -226,7 +226,8 @@ impl Admit {
         payload: &Body,
         placement: Option<Placement>,
     ) -> Verdict<Result<Passed, Refusal>> {
-        let is_moved = world.placements.find(&self.session, &self.capability) != placement.as_ref();
+        let is_known = |placement| world.placements.is_known(&self.session, &self.capability, placement);
+        let knows_session = placement.as_ref().is_some_and(is_known);
         let event = CallAdmitted {
             call: self.call,
             parent: self.parent,
@@ -249,7 +250,7 @@ impl Admit {
             capability: self.capability.clone(),
             payload: payload.bytes().clone(),
             placement,
-            is_moved,
+            knows_session,
         };
         let mut drafts = opening(world, &self.session, self.session_budget);
         drafts.push(self.draft(

@@ -5,7 +5,7 @@
 //! that no replica gets many more sessions than the others. Every placement has a number that grows with each move: a replica that
 //! is asked with a higher one than it knows must not trust what it remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -109,6 +109,8 @@ impl Loads {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placements {
     sessions: BTreeMap<SessionId, BTreeMap<Capability, Placement>>,
+    /// Those whose replica has completed a call of the session since it was placed there, so that it knows the session.
+    known: BTreeSet<(SessionId, Capability)>,
     loads: BTreeMap<Capability, Loads>,
 }
 
@@ -117,6 +119,12 @@ impl Placements {
     #[must_use]
     pub fn find(&self, session: &SessionId, capability: &Capability) -> Option<&Placement> {
         self.sessions.get(session)?.get(capability)
+    }
+
+    /// Whether the session is served by that placement, and its replica has completed a call of it. One that was chosen and never reached knows nothing.
+    #[must_use]
+    pub fn is_known(&self, session: &SessionId, capability: &Capability, placement: &Placement) -> bool {
+        self.find(session, capability) == Some(placement) && self.known.contains(&(session.clone(), capability.clone()))
     }
 
     /// Where the session is served from now on; none without candidates.
@@ -132,9 +140,17 @@ impl Placements {
         let of_session = self.sessions.entry(session.clone()).or_default();
         let before = of_session.insert(capability.clone(), placement.clone());
         if before.as_ref() != Some(placement) {
+            self.known.remove(&(session.clone(), capability.clone()));
             let loads = self.loads.entry(capability.clone()).or_default();
             before.iter().for_each(|before| loads.left(&before.replica));
             loads.placed(&placement.replica);
+        }
+    }
+
+    /// Takes in that a call of the session was completed by the replica of the placement of that number.
+    pub fn completed(&mut self, session: &SessionId, capability: &Capability, fence: u64) {
+        if self.find(session, capability).is_some_and(|placement| placement.fence == fence) {
+            self.known.insert((session.clone(), capability.clone()));
         }
     }
 
@@ -144,6 +160,7 @@ impl Placements {
             if let Some(loads) = self.loads.get_mut(&capability) {
                 loads.left(&placement.replica);
             }
+            self.known.remove(&(session.clone(), capability));
         }
     }
 }

@@ -38,8 +38,13 @@ impl Mark {
     pub fn of(capability: &Capability, arguments: &str, key: Option<&str>) -> Self {
         let plain = json::canonical(arguments).unwrap_or_else(|_| arguments.to_owned());
         let content = Digest::of_parts(&[capability.to_string().as_bytes(), b"\n", plain.as_bytes()]);
-        let id = key.map_or(content, |key| Digest::of_parts(&[b"key\n", key.as_bytes()]));
-        Self { id, content }
+        key.map_or(Self { id: content, content }, |key| Self::keyed(content, key))
+    }
+
+    /// The mark of a call of that content which has an idempotency key.
+    #[must_use]
+    pub fn keyed(content: Digest, key: &str) -> Self {
+        Self { id: Digest::of_parts(&[b"key\n", key.as_bytes()]), content }
     }
 
     /// Whether it is known by a key.

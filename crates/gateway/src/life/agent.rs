@@ -38,6 +38,8 @@ const TURN_LOOKS_PER_S: u32 = 20;
 pub struct Wish {
     /// What is judged and forwarded: a request as `message/http`, or a call by Agent2Agent.
     pub payload: Body,
+    /// What of it must be the same for it to be the same call: not what differs between attempts, as a trace does.
+    pub content: Digest,
     /// The trace that it belongs to, where the payload does not say so.
     pub trace: HeaderMap,
     /// Who waits for it.
@@ -85,8 +87,8 @@ impl Gate {
     ///
     /// Why there is no answer; the journal says the same.
     pub async fn call_agent(&self, asking: &Asking, agent: &Arc<Agent>, wish: Wish) -> Result<Replied, Refusal> {
-        let Wish { payload, trace, mut patience, turn } = wish;
-        let mark = patience.key.as_deref().map(|key| mark(agent, &payload, key));
+        let Wish { payload, content, trace, mut patience, turn } = wish;
+        let mark = patience.key.as_deref().map(|key| mark(agent, content, key));
         let place = match turn {
             Some(wait) => Some(self.turns.enter(&asking.session, &agent.capability, wait).await?),
             None => None,
@@ -179,7 +181,7 @@ impl Gate {
             if agent.protocol == AgentProtocol::A2a {
                 return Ok((self.forward_a2a(admitted, agent, placement, trace).await?, permit));
             }
-            if let Some(path) = agent.hydrate.as_deref().filter(|_| admitted.is_moved()) {
+            if let Some(path) = agent.hydrate.as_deref().filter(|_| !admitted.knows_session()) {
                 let name = &agent.capability.name;
                 let memory = hydration::memory(&self.journal, admitted.session(), name, placement).await;
                 let memory = memory.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
@@ -243,7 +245,6 @@ pub fn settle(call: CallId, outcome: Outcome, answer: Option<Bytes>) -> Settle {
     }
 }
 
-fn mark(agent: &Agent, payload: &Body, key: &str) -> Mark {
-    let content = Digest::of_parts(&[agent.capability.to_string().as_bytes(), b"\n", payload.bytes()]);
-    Mark { id: Digest::of_parts(&[b"key\n", key.as_bytes()]), content }
+fn mark(agent: &Agent, content: Digest, key: &str) -> Mark {
+    Mark::keyed(Digest::of_parts(&[agent.capability.to_string().as_bytes(), b"\n", &content.0]), key)
 }

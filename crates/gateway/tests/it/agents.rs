@@ -125,6 +125,7 @@ fn answer(name: &str, memory: &Memory, request: &Received) -> Vec<Vec<u8>> {
             *held(&memory.waiting) -= 1;
             turn(name, memory, request, &session)
         }
+        "/hydrate" if *held(&memory.is_ill) => return vec![whole(500, "", "{}")],
         "/hydrate" => {
             let remembered = request.json();
             let state = remembered["state"].as_array().cloned().unwrap_or_default();
@@ -257,7 +258,20 @@ async fn when_a_replica_is_gone_another_one_knows_what_the_session_remembers() {
         let turn = agents.run(session).await;
         assert_eq!((&turn["replica"], &turn["fence"]), (&before["replica"], &json!(1)));
     }
-    // It is back, and those who have left it stay where they are.
+    // One that was chosen and did not take the memory is told again, until it has.
+    let kept_one = kept[0].0.clone();
+    let home = agents.run(&kept_one).await;
+    agents.client.put(&format!("/api/v1/sessions/{kept_one}/state/turns"), &home["turns"]).await.unwrap();
+    agents.replica(&home).kill();
+    let last = agents.replicas.iter().position(|replica| replica.runtime.is_some()).unwrap();
+    agents.replicas[last].make_ill(true);
+    assert_eq!(agents.call(&kept_one, "/run").await.status, 502);
+    agents.replicas[last].make_ill(false);
+    let turn = agents.run(&kept_one).await;
+    assert_eq!(turn["replica"], agents.replicas[last].url());
+    assert_eq!(turn["turns"].as_u64().unwrap(), home["turns"].as_u64().unwrap() + 1, "{turn}");
+    // They are back, and those who have left them stay where they are.
+    agents.replica(&home).live().await;
     agents.replica(&first).live().await;
     for (session, _) in &gone {
         assert_eq!(agents.run(session).await["fence"], 2);
@@ -308,6 +322,10 @@ async fn a_turn_with_a_key_is_taken_once() {
         (second.header("x-made-by"), second.header("portcullis-call")),
         (Some("agent"), first.header("portcullis-call"))
     );
+    // Another attempt is part of another trace, and the same call all the same.
+    let traced = vec![("idempotency-key", "k-1".to_owned()), ("traceparent", "00-b-c-01".to_owned())];
+    let third = call(agents.client.clone(), "claim-1".to_owned(), "/run".to_owned(), traced).await;
+    assert_eq!((third.text(), third.header("idempotency-replayed")), (first.text(), Some("true")));
     assert_eq!(again(&agents, "/other", "k-1").await.json()["code"], "idempotency_key_reused");
     // What the agent did not even begin may be tried again.
     for _ in 0..2 {

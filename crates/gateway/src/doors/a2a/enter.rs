@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method as Verb;
 use http::header::{HeaderMap, HeaderName};
 use portcullis_domain::call::{Capability, Door};
+use portcullis_domain::digest::Digest;
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::card::{FORMER_WELL_KNOWN, WELL_KNOWN};
@@ -65,7 +66,8 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
     let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
-    let wish = Wish { payload, trace, patience, turn };
+    let content = Digest::of(payload.bytes());
+    let wish = Wish { payload, content, trace, patience, turn };
     let asked = Asked { doors: doors.clone(), agent: agent.capability.clone(), call: call.clone(), claims };
     // In a task of its own, so that it is settled even when the caller leaves. Whether the agent goes on with its task is the agent's affair.
     let work = tokio::spawn(async move {

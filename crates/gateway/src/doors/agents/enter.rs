@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
-use http::header::HeaderMap;
+use http::header::{CONTENT_TYPE, HeaderMap};
 use portcullis_domain::call::Door;
+use portcullis_domain::digest::Digest;
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::frame::http::{read_response, write_request};
@@ -35,14 +36,16 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     let turn = if arrived.method.is_safe() { None } else { Some(turn_wait(&arrived.headers)?) };
     let (session, origin) = session_or_minted(&arrived.caller, arrived.session.clone())?;
     let shown = session.name.clone();
-    let payload = Body::new(write_request(&forwarded(&arrived, target)?));
+    let request = forwarded(&arrived, target)?;
+    let (content, payload) = (content(&request), Body::new(write_request(&request)));
     let asking = Asking { key: arrived.caller.key, session, origin, door: Door::Http };
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
     let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
     // In a task of its own, so that it is settled even when the caller leaves; leaving cancels it.
     let work = tokio::spawn(async move {
-        match gate.call_agent(&asking, &agent, Wish { payload, trace: HeaderMap::new(), patience, turn }).await? {
+        let wish = Wish { payload, content, trace: HeaderMap::new(), patience, turn };
+        match gate.call_agent(&asking, &agent, wish).await? {
             Replied::Fresh(reply) => {
                 let call = reply.call;
                 let answer = relay(gate, *reply).await?;
@@ -73,6 +76,13 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
 fn split(path: &str) -> (&str, &str) {
     let rest = path.strip_prefix("/agents/").unwrap_or_default();
     rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash))
+}
+
+/// What makes it the same call with the same key: an attempt may have other headers, but for the type of its body.
+fn content(request: &Request<Bytes>) -> Digest {
+    let media = request.headers().get(CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
+    let (method, target) = (request.method().as_str(), request.uri().to_string());
+    Digest::of_parts(&[method.as_bytes(), b"\n", target.as_bytes(), b"\n", media, b"\n", request.body()])
 }
 
 /// What the replica gets of the request: all but what is between the caller and the gateway.
