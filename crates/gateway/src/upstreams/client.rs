@@ -43,7 +43,8 @@ impl HttpClient {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_LIMIT)
-            .retry_canceled_requests(false)
+            // Of these not one byte was written: the connection closed while it was unused.
+            .retry_canceled_requests(true)
             .build(connector);
         Self { client }
     }

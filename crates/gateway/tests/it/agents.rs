@@ -143,9 +143,9 @@ fn answer(name: &str, memory: &Memory, request: &Received) -> Vec<Vec<u8>> {
         "/busy" => return vec![whole(503, "retry-after: 1\r\n", "{}")],
         "/hang" => return vec![SILENCE.to_vec()],
         "/stream" | "/break" => {
-            let mut pieces = vec![
-                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(),
-            ];
+            // The connection ends with the answer, and says so, lest the next request be written to one that is about to close.
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+            let mut pieces = vec![head.as_bytes().to_vec()];
             pieces.extend((1..=3).map(|number| format!("9\r\ndata: {number}\n\n\r\n").into_bytes()));
             pieces.push(b"0\r\n\r\n".to_vec());
             pieces.truncate(if path == "/break" { 2 } else { 5 });
