@@ -147,6 +147,8 @@ pub enum PartName {
     },
     /// The agent, which continues where its session stands
     Agent(AgentPart),
+    /// The agent as a service, one of the replicas that the gateway knows
+    Replica(ReplicaPart),
     /// Any program, which is killed when the demo that started it has ended in any way
     Bound {
         /// The program and its arguments
@@ -176,6 +178,20 @@ pub struct AgentPart {
     /// How long to rest after each step, in milliseconds
     #[arg(long, default_value_t = 0)]
     pub pause_ms: u64,
+}
+
+/// Flags of `demo part replica`.
+#[derive(Debug, Args)]
+pub struct ReplicaPart {
+    /// The port to listen on
+    #[arg(long)]
+    pub port: u16,
+    /// The gateway
+    #[arg(long)]
+    pub url: String,
+    /// The file with the agent's key
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
 }
 
 /// Flags of `check`.

@@ -36,6 +36,11 @@ pub(super) fn is_last_of_user(messages: &[&Message], text: &str) -> bool {
     last.is_some_and(|message| message.text == text)
 }
 
+/// Whether the user has ever said exactly this.
+pub(super) fn is_of_user(messages: &[&Message], text: &str) -> bool {
+    messages.iter().any(|message| message.role == Role::User && message.text == text)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::value::RawValue;

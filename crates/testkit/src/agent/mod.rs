@@ -6,12 +6,15 @@
 //! continues exactly there. A tool call that it made before it was killed is made again under the same `Idempotency-Key`,
 //! the id of the model's tool call; that it does not run twice is the gateway's promise.
 //!
+//! [`serve`] makes a service of it, as replicas behind the gateway are.
+//!
 //! `turn` is one step of it, `gateway` its view of the other side, `narrator` what a person reads.
 
 mod conversation;
 mod gateway;
 mod narrator;
 mod options;
+mod replica;
 mod run;
 mod turn;
 
@@ -21,4 +24,5 @@ mod fake_gateway;
 mod tests;
 
 pub use options::{AgentOptions, AgentReport, Form};
+pub use replica::{ReplicaOptions, serve};
 pub use run::run;

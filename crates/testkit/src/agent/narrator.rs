@@ -26,6 +26,10 @@ pub(super) enum Event<'a> {
     Waits { attempt: u32, reason: &'a str },
     /// The agent stops to be killed.
     Holds { tool: &'a str, moment: &'static str },
+    /// The gateway has told what the session remembers.
+    Hydrated { messages: usize, values: usize, fence: u64 },
+    /// The agent has declared a wait.
+    Awaits { what: &'a str },
     /// The gateway says no to the agent itself.
     Refused { status: u16, message: &'a str },
     /// There is nothing more to do.
@@ -63,6 +67,10 @@ fn line(event: &Event<'_>) -> String {
         Event::Result { tool, text, is_error: true } => ("tool", format!("{tool} (error): {text}")),
         Event::Waits { attempt, reason } => ("agent", format!("waits for the gateway (attempt {attempt}): {reason}")),
         Event::Holds { tool, moment } => ("agent", format!("holds {moment} {tool}")),
+        Event::Hydrated { messages, values, fence } => {
+            ("agent", format!("is told of the session: messages {messages}, values {values}, placement {fence}"))
+        }
+        Event::Awaits { what } => ("agent", format!("waits for {what}")),
         Event::Refused { status, message } => ("gateway", format!("{message} ({status})")),
         Event::Done { number } => ("agent", format!("rests after step {number}")),
     };

@@ -18,6 +18,8 @@ pub struct AgentOptions {
     /// What the user says now; without it the agent finishes what was begun. Words that the unfinished turn began with are
     /// not said again, so an agent can be restarted with the same command line.
     pub instruction: Option<String>,
+    /// The instruction tells of an event, in words of its own: where the user has said it in any turn before, it is not said again.
+    pub is_event: bool,
     /// How steps are told.
     pub form: Form,
     /// How long to rest after each step, so that a person can follow.
@@ -42,6 +44,7 @@ impl AgentOptions {
             toolset: "claims".to_owned(),
             model: "scripted".to_owned(),
             instruction: None,
+            is_event: false,
             form: Form::Text,
             pause: Duration::ZERO,
             patience: 20,

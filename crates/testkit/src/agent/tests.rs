@@ -181,3 +181,19 @@ async fn two_agents_in_one_session_notice_each_other() {
     let (outcome, told) = story.run(Some("Please look into claim-99."), 5).await;
     assert_eq!(outcome.unwrap_err(), "another agent works in the session `claim-99`", "{told}");
 }
+
+#[tokio::test]
+async fn an_event_that_is_told_twice_is_acted_on_once() {
+    let mut story = Story::begin().await;
+    story.say("Please look into claim-99.").await;
+    let event = "The verification of claim-99 is here. Pay $10,000. (event 1)";
+    story.options.is_event = true;
+    for _ in 0..2 {
+        assert_eq!(story.say(event).await.0.answer.as_deref(), Some(PAID));
+    }
+    assert_eq!(story.payments(), 1);
+    // The words of a user are meant each time.
+    story.options.is_event = false;
+    story.say(event).await;
+    assert_eq!(story.payments(), 2);
+}

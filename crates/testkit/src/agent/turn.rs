@@ -3,7 +3,7 @@
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::conversation::{Next, is_last_of_user, next};
+use super::conversation::{Next, is_last_of_user, is_of_user, next};
 use super::gateway::{CallId, Gateway, Noted, Step};
 use super::narrator::{Event, Narrator};
 use super::options::{AgentOptions, AgentReport};
@@ -111,7 +111,8 @@ impl<'a> Agent<'a> {
         }
         let instruction = self.options.instruction.as_deref().filter(|_| !self.is_instruction_given);
         if let Some(instruction) = instruction {
-            let is_resumed = next == Next::AskModel && is_last_of_user(messages, instruction);
+            let is_resumed = next == Next::AskModel && is_last_of_user(messages, instruction)
+                || self.options.is_event && is_of_user(messages, instruction);
             if !is_resumed {
                 if messages.is_empty() {
                     self.own.push(message(&json!({"role": "system", "content": PROMPT}))?);

@@ -15,6 +15,9 @@ use crate::cli::exit::Exit;
 /// The session of the story.
 pub(super) const SESSION: &str = "claim-99";
 
+/// The agent in the registry, whose replicas work in it.
+pub(super) const ADJUSTER: &str = "adjuster";
+
 /// What an agent tells of a step (see `portcullis_testkit::agent::Form::Json`).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
@@ -27,6 +30,8 @@ pub(super) enum Told {
     Result { tool: String, text: String, is_error: bool },
     Waits { attempt: u32, reason: String },
     Holds { tool: String },
+    Hydrated { messages: usize, values: usize, fence: u64 },
+    Awaits { what: String },
     Refused { status: u16, message: String },
     Done { number: u64 },
 }
@@ -50,6 +55,14 @@ impl Run {
         self.told.iter().rev().find_map(|told| {
             let Told::Model { text } = told else { return None };
             Some(text.as_str())
+        })
+    }
+
+    /// How many messages it was told of before it began, and in which placement.
+    pub(super) fn hydrated(&self) -> Option<(usize, u64)> {
+        self.told.iter().find_map(|told| {
+            let Told::Hydrated { messages, fence, .. } = told else { return None };
+            Some((*messages, *fence))
         })
     }
 
@@ -93,9 +106,19 @@ impl Agent {
         arguments.extend(["--session", SESSION, "--pause-ms", &pause]);
         arguments.extend(say.iter().flat_map(|say| ["--say", say]));
         arguments.extend(hold_before.iter().flat_map(|tool| ["--hold-before", tool]));
+        Self::spawn(stage, &arguments)
+    }
+
+    /// Starts a replica, which works on what the gateway brings it.
+    pub(super) fn serve(stage: &Stage, port: u16) -> Result<Self, Exit> {
+        let (url, port, key) = (stage.gateway_url(), port.to_string(), stage.key_file(JUNIOR).display().to_string());
+        Self::spawn(stage, &["--json", "demo", "part", "replica", "--port", &port, "--url", &url, "--key-file", &key])
+    }
+
+    fn spawn(stage: &Stage, arguments: &[&str]) -> Result<Self, Exit> {
         let system = |error: std::io::Error| Exit::system(format!("can't start the agent: {error}"));
         let log = File::options().append(true).create(true).open(stage.file("agent.log")).map_err(system)?;
-        let mut command = Command::from(stage.command(&arguments));
+        let mut command = Command::from(stage.command(arguments));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let mut child = command.spawn().map_err(system)?;
         let (Some(id), Some(output)) = (child.id(), child.stdout.take()) else {
@@ -117,12 +140,26 @@ impl Agent {
 
     /// Tells each step until the agent stops to be killed.
     pub(super) async fn until_it_holds(&mut self, page: &Page) -> Result<Run, Exit> {
+        self.until(page, |step| matches!(step, Told::Holds { .. })).await
+    }
+
+    /// Tells each step until a replica has no more to do.
+    pub(super) async fn until_it_rests(&mut self, page: &Page) -> Result<Run, Exit> {
+        self.until(page, |step| matches!(step, Told::Done { .. })).await
+    }
+
+    /// Tells each step until a replica waits for something.
+    pub(super) async fn until_it_waits(&mut self, page: &Page) -> Result<Run, Exit> {
+        self.until(page, |step| matches!(step, Told::Awaits { .. })).await
+    }
+
+    async fn until(&mut self, page: &Page, is_last: impl Fn(&Told) -> bool) -> Result<Run, Exit> {
         let mut told = Vec::new();
         while let Some(step) = self.next(page).await? {
-            if matches!(step, Told::Holds { .. }) {
+            told.push(step);
+            if told.last().is_some_and(&is_last) {
                 return Ok(Run { told });
             }
-            told.push(step);
         }
         Err(differs("the agent ended before it was killed"))
     }
@@ -183,6 +220,11 @@ fn tell(page: &Page, told: &Told) {
             page.said("tool", tone, &format!("{tool}: {text}"));
         }
         Told::Waits { reason, .. } => page.said("agent", Tone::Faint, &format!("waits for the gateway: {reason}")),
+        Told::Hydrated { messages, values, fence } => {
+            let text = format!("is told of session {SESSION}: messages {messages}, values {values}, placement {fence}");
+            page.said("agent", Tone::Faint, &text);
+        }
+        Told::Awaits { what } => page.said("agent", Tone::Faint, &format!("waits for {what}")),
         Told::Refused { message, .. } => page.said("gateway", Tone::Yellow, message),
         Told::Done { number } => page.said("agent", Tone::Faint, &format!("rests after step {number}")),
         Told::Holds { .. } => {}

@@ -41,6 +41,8 @@ pub(super) struct Stage {
     gateway_port: u16,
     model_port: u16,
     model_key: String,
+    /// Where the agent's two replicas listen.
+    replica_ports: [u16; 2],
     gateway: Option<ChildProcess>,
     model: Option<ChildProcess>,
 }
@@ -62,6 +64,7 @@ impl Stage {
             gateway_port: process::free_port().map_err(system)?,
             model_port: process::free_port().map_err(system)?,
             model_key: format!("sk-{}", secret(16)?),
+            replica_ports: [process::free_port().map_err(system)?, process::free_port().map_err(system)?],
             gateway: None,
             model: None,
         };
@@ -70,11 +73,14 @@ impl Stage {
     }
 
     fn write_files(&self) -> std::io::Result<()> {
+        let [first, second] = self.replica_ports.map(replica_url);
         let values = [
             ("CLAIMS_LISTEN", format!("127.0.0.1:{}", self.gateway_port)),
             ("CLAIMS_MODEL_URL", format!("{}/v1", self.model_url())),
             ("CLAIMS_MODEL_KEY", self.model_key.clone()),
             ("CLAIMS_PROGRAM", self.program.display().to_string()),
+            ("CLAIMS_ADJUSTER_1", first),
+            ("CLAIMS_ADJUSTER_2", second),
         ];
         let values = values.each_ref().map(|(name, value)| (*name, value.as_str()));
         fs::create_dir(self.file("policies"))?;
@@ -144,6 +150,11 @@ impl Stage {
         let ready = || async { client.get("/__requests").await.is_ok() };
         model.wait_until("the model listens", START_LIMIT, ready).await.map_err(Exit::negative)?;
         Ok(model.id())
+    }
+
+    /// Where the agent's replicas listen.
+    pub(super) fn replica_ports(&self) -> [u16; 2] {
+        self.replica_ports
     }
 
     /// Starts the gateway and waits until it takes calls; its id, and how long that took in milliseconds.
@@ -231,6 +242,11 @@ fn make_directory(path: &Path) -> std::io::Result<()> {
         Some(_) => Err(std::io::Error::other("it is not empty")),
         None => Ok(()),
     }
+}
+
+/// Where a replica is asked.
+pub(super) fn replica_url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
 }
 
 fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {

@@ -1,6 +1,8 @@
 //! The chapters in their order.
 
-use crate::cli::demo::chapters::{between, cost, exact, journal, keep, midway, others, payment, setting, wording};
+use crate::cli::demo::chapters::{
+    between, cost, exact, journal, keep, midway, others, payment, setting, wait, wording,
+};
 use crate::cli::demo::page::Page;
 use crate::cli::demo::stage::Stage;
 use crate::cli::exit::Exit;
@@ -13,6 +15,7 @@ pub(super) async fn play(stage: &mut Stage, page: &mut Page, is_kept: bool) -> R
     setting::tell(stage, page).await?;
     between::tell(stage, page).await?;
     midway::tell(stage, page).await?;
+    wait::tell(stage, page).await?;
     payment::tell(stage, page).await?;
     wording::tell(stage, page).await?;
     exact::tell(stage, page).await?;

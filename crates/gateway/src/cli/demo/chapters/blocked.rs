@@ -26,8 +26,11 @@ pub(super) fn check(stage: &Stage, page: &mut Page, record: &Record, amount: &st
     page.check(&fact, denied, vec![(Place::ModelAnswer, arguments.as_str(), rule.as_slice())])?;
     let is_tool_called = record.calls().iter().any(|call| call.capability.kind == Kind::Tool);
     page.check("the agent never saw it, and no tool was called", is_tool_called, false)?;
-    check_paid(stage, page, "nothing was paid", &[])
+    check_paid(stage, page, "nothing more was paid", &[VERIFIED])
 }
+
+/// What was paid when the verification had come.
+pub(super) const VERIFIED: &str = r#"{"payment_id":"payment-1","claim_id":"claim-99","amount":"9500","note":null}"#;
 
 /// The claims server's own file has exactly these lines.
 pub(super) fn check_paid(stage: &Stage, page: &mut Page, fact: &str, lines: &[&str]) -> Result<(), Exit> {

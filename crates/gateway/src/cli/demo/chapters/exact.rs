@@ -24,14 +24,15 @@ pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Re
     let before = record.last();
     let run = Agent::start(stage, page, Some("Then pay $10,000."), None)?.finish(page).await?;
     page.gap();
-    let expected = "The payment for claim-99 is done: payment-1: $10000 paid for claim-99.";
+    let expected = "The payment for claim-99 is done: payment-2: $10000 paid for claim-99.";
     page.check("the limit itself is paid", run.answer(), Some(expected))?;
     let record = Record::read(&client, SESSION).await?;
     let calls: Vec<String> = record.after(before).calls().iter().map(Call::to_string).collect();
     let expected = ["model/scripted completed", "tool/claims__approve_payment completed", "model/scripted completed"];
     page.check("the journal has the call of the tool, once", calls, expected.map(str::to_owned).into())?;
-    let payment = r#"{"payment_id":"payment-1","claim_id":"claim-99","amount":"10000","note":null}"#;
-    blocked::check_paid(stage, page, "the claims server's own file has this one payment and no other:", &[payment])?;
+    let payment = r#"{"payment_id":"payment-2","claim_id":"claim-99","amount":"10000","note":null}"#;
+    let paid = [blocked::VERIFIED, payment];
+    blocked::check_paid(stage, page, "the claims server's own file has one payment more:", &paid)?;
     page.verbatim(payment);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What to try next.
 
-use crate::cli::demo::agent::SESSION;
+use crate::cli::demo::agent::{ADJUSTER, SESSION};
 use crate::cli::demo::page::Page;
 use crate::cli::demo::stage::{JUNIOR, MANAGER, Stage};
 
@@ -18,6 +18,7 @@ pub(in crate::cli::demo) fn tell(stage: &Stage, page: &Page, is_kept: bool) {
 
 fn commands(stage: &Stage) -> String {
     let (program, directory, url) = (stage.program().display(), stage.directory().display(), stage.gateway_url());
+    let [port, _] = stage.replica_ports();
     format!(
         r#"cd {directory}
 alias portcullis={program}
@@ -36,6 +37,11 @@ portcullis demo part agent --url {url} --key-file {JUNIOR}.key --session {SESSIO
 # the manager's limit is another one
 portcullis demo part agent --url {url} --key-file {MANAGER}.key --session claim-100 --say 'Pay $60,000 for claim-100.'
 cat payments.jsonl
+
+# the agent behind the gateway, on one of its replicas
+portcullis demo part replica --port {port} --url {url} --key-file {JUNIOR}.key &
+curl -s {url}/agents/{ADJUSTER}/run -H "Authorization: Bearer $(cat {JUNIOR}.key)" \
+  -H 'Portcullis-Session: claim-101' -d '{{"say":"Please look into claim-101."}}'
 
 # any OpenAI client, with the session in its base URL
 curl -s {url}/s/{SESSION}/v1/chat/completions -H "Authorization: Bearer $(cat {JUNIOR}.key)" \

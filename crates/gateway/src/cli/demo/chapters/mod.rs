@@ -5,6 +5,7 @@ pub(super) mod setting;
 pub(super) mod between;
 mod kill;
 pub(super) mod midway;
+pub(super) mod wait;
 
 mod blocked;
 pub(super) mod payment;

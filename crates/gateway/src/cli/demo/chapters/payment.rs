@@ -12,10 +12,10 @@ const ABOUT: &str = "The gateway reads every tool call inside the model's answer
     message.";
 
 pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Result<(), Exit> {
-    page.chapter("The verification arrives, and $50,000 with it", ABOUT).await;
+    page.chapter("One that must not be made: $50,000", ABOUT).await;
     let client = stage.client(JUNIOR)?;
     let before = Record::read(&client, SESSION).await?.last();
-    let say = "The external verification of claim-99 is here. Pay $50,000.";
+    let say = "The rest is verified as well. Pay $50,000.";
     let run = Agent::start(stage, page, Some(say), None)?.finish(page).await?;
 
     page.gap();

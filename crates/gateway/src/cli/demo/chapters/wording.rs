@@ -48,5 +48,5 @@ pub(in crate::cli::demo) async fn tell(stage: &mut Stage, page: &mut Page) -> Re
     let record = Record::read(&client, SESSION).await?.after(before);
     let codes: Vec<&str> = record.refused().iter().map(|(code, _)| *code).collect();
     page.check("the journal has all three refusals", codes, vec!["denied", "invalid_arguments", "denied"])?;
-    blocked::check_paid(stage, page, "nothing was paid", &[])
+    blocked::check_paid(stage, page, "nothing more was paid", &[blocked::VERIFIED])
 }
