@@ -36,4 +36,5 @@ mod money;
 mod once;
 mod sdk;
 mod sessions;
+mod store;
 mod waits;

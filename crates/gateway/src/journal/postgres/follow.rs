@@ -7,7 +7,8 @@ use portcullis_domain::journal::checkpoint::{Checkpoint, Verifier};
 use crate::journal::audit::Place;
 use crate::journal::decider::{Memory, changes_keys};
 use crate::journal::fault::StoreFault;
-use crate::journal::postgres::link::{Known, Link, LogHead, News, PAGE, StreamRow};
+use crate::journal::page::StreamRow;
+use crate::journal::postgres::link::{Known, Link, LogHead, News, PAGE};
 use crate::journal::postgres::trouble::{Trouble, behind};
 use crate::journal::replay::{Decoded, decode, is_sealed, open_checkpoint, take};
 

@@ -6,10 +6,11 @@
 //!
 //! Start with [`engine`], then [`writer`], which has the life of a batch and what happens when the database goes away in the middle of one. [`link`] is every statement
 //! that the writer speaks, [`follow`] takes others' entries into memory, [`members`] knows who is alive. [`schema`] says what lies where, [`keys`] that all gateways
-//! of a store have the same secrets, [`address`] and [`tls`] how the database is reached, [`read`] finds entries and bodies, [`outside`] reads beside all gateways.
+//! of a store have the same secrets, [`address`] and [`tls`] how the database is reached, [`copy`] is a database as one side of a copy, [`read`] finds entries and bodies, [`outside`] reads beside all gateways.
 
 pub mod address;
 pub mod connect;
+pub mod copy;
 pub mod engine;
 pub mod follow;
 pub mod keys;

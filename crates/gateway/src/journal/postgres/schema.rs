@@ -98,12 +98,15 @@ pub async fn version(client: &Client) -> Result<usize, Trouble> {
     }
 }
 
-/// Brings the tables to the version that is known here. The lock must be held.
+/// The version of the tables that is known here.
+pub const VERSION: usize = MIGRATIONS.len();
+
+/// Brings the tables to the version that is known here, and says which one they had. The lock must be held.
 ///
 /// # Errors
 ///
 /// When they are newer, or the database refuses; then nothing has changed.
-pub async fn migrate(client: &Client) -> Result<(), Trouble> {
+pub async fn migrate(client: &Client) -> Result<usize, Trouble> {
     let from = version(client).await?;
     for (number, statements) in (1..).zip(MIGRATIONS).skip(from) {
         let begin = if number == 1 {
@@ -118,7 +121,7 @@ pub async fn migrate(client: &Client) -> Result<(), Trouble> {
         client.batch_execute(&transaction).await?;
         tracing::info!(version = number, "the tables of the journal were made");
     }
-    Ok(())
+    Ok(from)
 }
 
 /// Makes sure that there is a journal, without making one.
