@@ -88,7 +88,7 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
         }
         let now = clock.now();
         expire(&gate, now).await;
-        for due in due(&gate).await {
+        for due in mine(&gate, &under_way).await {
             let name = (due.session.clone(), due.name.clone());
             let is_early = attempts.get(&name).is_some_and(|attempts| attempts.next > now);
             if is_early || busy.values().any(|session| *session == due.session) || under_way.len() >= DELIVERIES_LIMIT {
@@ -123,6 +123,20 @@ async fn expire(gate: &Gate, now: Timestamp) {
             tracing::debug!(%refusal, "a wait did not expire");
         }
     }
+}
+
+/// What is due in the sessions that this gateway looks after. Of several gateways one does, so that an agent is told once; when it is gone, another.
+async fn mine(gate: &Gate, under_way: &JoinSet<(Name, bool)>) -> Vec<Due> {
+    let mut found = due(gate).await;
+    let sessions = found.iter().map(|due| due.session.clone()).collect();
+    match gate.leases.keep(&sessions, DELIVERIES_LIMIT.saturating_sub(under_way.len())).await {
+        // Whoever looked after it before may have delivered by now.
+        Ok(true) => found = due(gate).await,
+        Ok(false) => {}
+        Err(fault) => tracing::debug!(%fault, "it can't be asked whose the sessions are"),
+    }
+    found.retain(|due| gate.leases.has(&due.session));
+    found
 }
 
 async fn due(gate: &Gate) -> Vec<Due> {

@@ -12,6 +12,7 @@
 pub mod engine;
 pub mod fault;
 pub mod handle;
+pub mod leases;
 
 pub mod decider;
 pub mod files;

@@ -72,7 +72,7 @@ async fn tables_are_brought_forward_once_and_newer_ones_are_refused() {
     gateway.stop().await;
     let url = server.url();
     for (store, from, to) in
-        [("nothing", None, None), ("data", Some(2), Some(2)), (url.as_str(), None, Some(1)), (&url, Some(1), Some(1))]
+        [("nothing", None, None), ("data", Some(2), Some(2)), (url.as_str(), None, Some(2)), (&url, Some(2), Some(2))]
     {
         let migrated = command(&gateway, 0, &["store", "migrate", "--json", "--store", store]).await;
         assert_eq!(migrated, json!({"from": from, "to": to}), "{store}");

@@ -34,6 +34,10 @@ pub(super) const ADD_BODIES: &str =
 pub(super) const ADD_CHECKPOINT: &str = "INSERT INTO portcullis.checkpoints (size, note) VALUES ($1, $2)";
 pub(super) const MOVE_HEAD: &str = "UPDATE portcullis.head SET position = $1, root = $2, sealed = $3";
 
+/// Nobody waits for who looks, so that it may take its time between two pages.
+const BEGIN_LOOK: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0";
+
 /// The end of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogHead {
@@ -175,7 +179,7 @@ impl Link {
         let client = &self.connected.client;
         let (begun, head, streams, entries) = tokio::join!(
             biased;
-            client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+            client.batch_execute(BEGIN_LOOK),
             client.query_one(&self.statements.head, &[]),
             self.streams(known.streams),
             self.more(known.entries),

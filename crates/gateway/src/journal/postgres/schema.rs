@@ -11,7 +11,7 @@ use crate::journal::postgres::trouble::Trouble;
 const SETUP_LOCK: i64 = 0x706f_7274_6375_6c6c;
 
 /// What each version adds, the first being 1.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = ["
     CREATE TABLE portcullis.streams (
         number bigint PRIMARY KEY,
         name   text   NOT NULL UNIQUE,
@@ -54,6 +54,12 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE portcullis.secrets (
         name        text  PRIMARY KEY,
         fingerprint bytea NOT NULL
+    );
+", "
+    -- Which gateway does for a session what only one may do; as long as that gateway has not ended.
+    CREATE TABLE portcullis.session_leases (
+        session text PRIMARY KEY,
+        gateway text NOT NULL
     );
 "];
 
