@@ -71,7 +71,7 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
     let mut busy: HashMap<task::Id, SessionId> = HashMap::new();
     loop {
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return finish(under_way).await,
             Some(ended) = under_way.join_next_with_id() => match ended {
                 Ok((id, (name, is_accepted))) => {
                     busy.remove(&id);
@@ -99,6 +99,16 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
             busy.insert(begun.id(), session);
         }
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone can't say anything else any more.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// What has begun is brought to its end: an agent that has accepted would be told again otherwise.
+async fn finish(mut under_way: JoinSet<(Name, bool)>) {
+    while under_way.join_next().await.is_some() {}
 }
 
 fn note(attempts: &mut HashMap<Name, Attempts>, name: Name, is_accepted: bool, now: Timestamp) {

@@ -19,7 +19,7 @@ use crate::scene::{RULES, Setup, Upstream};
 use crate::spoken::{ask, in_session, saying, with};
 
 /// An answer of a model.
-const ANSWER: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"at last"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}}"#;
+pub(crate) const ANSWER: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"at last"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}}"#;
 
 /// The database, and what gateways have in front of and behind them.
 struct Site {

@@ -162,6 +162,11 @@ impl Gateway {
         ready(&mut self.process, self.port).await.unwrap();
     }
 
+    /// Asks it to end and does not wait.
+    pub(crate) fn terminate(&mut self) {
+        self.process.terminate().unwrap();
+    }
+
     /// Asks it to end and waits until it has, without an error.
     pub(crate) async fn stop(&mut self) {
         self.process.terminate().unwrap();
