@@ -122,6 +122,7 @@ impl Assembly {
             repetitions: Repetitions::default(),
             turns: Turns::default(),
             deliveries: Notify::new(),
+            leases: engine.leases(),
             replicas: Arc::new(Replicas::default()),
             cards: Arc::new(Cards::new(clock.clone())),
             told: Told::default(),

@@ -71,7 +71,7 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
     let mut busy: HashMap<task::Id, SessionId> = HashMap::new();
     loop {
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return finish(under_way).await,
             Some(ended) = under_way.join_next_with_id() => match ended {
                 Ok((id, (name, is_accepted))) => {
                     busy.remove(&id);
@@ -88,7 +88,7 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
         }
         let now = clock.now();
         expire(&gate, now).await;
-        for due in due(&gate).await {
+        for due in mine(&gate, &under_way).await {
             let name = (due.session.clone(), due.name.clone());
             let is_early = attempts.get(&name).is_some_and(|attempts| attempts.next > now);
             if is_early || busy.values().any(|session| *session == due.session) || under_way.len() >= DELIVERIES_LIMIT {
@@ -99,6 +99,16 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
             busy.insert(begun.id(), session);
         }
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone can't say anything else any more.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// What has begun is brought to its end: an agent that has accepted would be told again otherwise.
+async fn finish(mut under_way: JoinSet<(Name, bool)>) {
+    while under_way.join_next().await.is_some() {}
 }
 
 fn note(attempts: &mut HashMap<Name, Attempts>, name: Name, is_accepted: bool, now: Timestamp) {
@@ -123,6 +133,20 @@ async fn expire(gate: &Gate, now: Timestamp) {
             tracing::debug!(%refusal, "a wait did not expire");
         }
     }
+}
+
+/// What is due in the sessions that this gateway looks after. Of several gateways one does, so that an agent is told once; when it is gone, another.
+async fn mine(gate: &Gate, under_way: &JoinSet<(Name, bool)>) -> Vec<Due> {
+    let mut found = due(gate).await;
+    let sessions = found.iter().map(|due| due.session.clone()).collect();
+    match gate.leases.keep(&sessions, DELIVERIES_LIMIT.saturating_sub(under_way.len())).await {
+        // Whoever looked after it before may have delivered by now.
+        Ok(true) => found = due(gate).await,
+        Ok(false) => {}
+        Err(fault) => tracing::debug!(%fault, "it can't be asked whose the sessions are"),
+    }
+    found.retain(|due| gate.leases.has(&due.session));
+    found
 }
 
 async fn due(gate: &Gate) -> Vec<Due> {

@@ -29,6 +29,7 @@ use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::hydration::Told;
 use crate::journal::Journal;
+use crate::journal::leases::Leases;
 
 pub mod a2a;
 pub mod agent;
@@ -67,6 +68,8 @@ pub struct Gate {
     pub turns: Turns,
     /// Said when an agent is to be told something.
     pub deliveries: Notify,
+    /// The sessions that this gateway looks after, where several share the journal.
+    pub leases: Leases,
     /// The replicas of agents.
     pub replicas: Arc<Replicas>,
     /// The cards of those that speak Agent2Agent.

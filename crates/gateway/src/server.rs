@@ -22,7 +22,10 @@ pub struct ServerTable {
     pub body_limit_bytes: usize,
     /// How many calls may be under way at a time.
     pub calls_limit: usize,
-    /// How long calls under way may go on after the gateway is asked to stop, in seconds.
+    /// How long new connections are still taken after the gateway is asked to stop, in seconds. `/readyz` says no at once: this is how long a load balancer may take to notice.
+    /// 0 where there is none.
+    pub unready_s: u64,
+    /// How long calls under way may go on after that, in seconds.
     pub drain_s: u64,
 }
 
@@ -35,6 +38,7 @@ impl Default for ServerTable {
             allowed_origins: Vec::new(),
             body_limit_bytes: 16 << 20,
             calls_limit: 4_096,
+            unready_s: 0,
             drain_s: 30,
         }
     }

@@ -100,7 +100,13 @@ impl Snapshot {
         selected?.get(name).cloned()
     }
 
-    /// How long calls may go on after the gateway is asked to stop.
+    /// How long new connections are still taken after the gateway is asked to stop.
+    #[must_use]
+    pub fn unready(&self) -> Duration {
+        Duration::from_secs(self.config.server.unready_s)
+    }
+
+    /// How long calls may go on then.
     #[must_use]
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.config.server.drain_s)

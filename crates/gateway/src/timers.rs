@@ -25,14 +25,19 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often servers that were not reached are tried again.
 const RETRY_EVERY: u32 = 6;
 
-/// Keeps the assembly up to date until `stop` says so; then hands it back.
-pub async fn run(mut assembly: Assembly, mut hangup: Signal, mut stop: watch::Receiver<bool>) -> Assembly {
+/// Keeps the assembly up to date until `stop` says so; then hands it back. Once `leaving` says so, nothing is begun any more that could as well be begun by another gateway.
+pub async fn run(
+    mut assembly: Assembly,
+    mut hangup: Signal,
+    leaving: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
+) -> Assembly {
     let (changed, mut changes) = mpsc::channel::<()>(1);
     // Held to the end: dropping it ends the watch.
     let mut places = Places::of(&assembly);
     let mut watcher = watch_files(&places, changed.clone());
     let mut looks = 0_u32;
-    tokio::spawn(deliveries::run(assembly.gate.clone(), assembly.clock.clone(), stop.clone()));
+    tokio::spawn(deliveries::run(assembly.gate.clone(), assembly.clock.clone(), leaving));
     tokio::spawn(probe_replicas(assembly.gate.clone(), stop.clone()));
     tokio::spawn(refresh_cards(assembly.gate.clone(), stop.clone()));
     loop {

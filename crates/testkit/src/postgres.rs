@@ -3,6 +3,7 @@
 //! The server refuses to run for root, as containers often do; then it runs as the user `postgres`, or else as `nobody`.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +15,9 @@ use crate::process::free_port;
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// Who owns everything in the database.
 const OWNER: &str = "portcullis";
+/// The files with its certificate, within its data.
+const CERTIFICATE: &str = "server.pem";
+const KEY: &str = "server.key";
 /// How long the server may take to start, in seconds.
 const START_LIMIT_S: u32 = 60;
 
@@ -24,6 +28,17 @@ pub struct Postgres {
     folder: PathBuf,
     user: Option<User>,
     port: u16,
+    /// Whether it has a certificate, and speaks to nobody without TLS.
+    is_protected: bool,
+}
+
+/// A certificate and its key, as PEM.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The certificate of the server.
+    pub certificate: String,
+    /// Its secret key.
+    pub key: String,
 }
 
 /// Whom the server runs as when we are root.
@@ -40,16 +55,45 @@ impl Postgres {
     ///
     /// A sentence when there is no PostgreSQL on this machine, or it does not start.
     pub fn start() -> Result<Self, String> {
+        Self::start_with(None)
+    }
+
+    /// The same, with a server that speaks to nobody without TLS and shows this certificate.
+    ///
+    /// # Errors
+    ///
+    /// As [`Postgres::start`].
+    pub fn start_protected(certificate: &Certificate) -> Result<Self, String> {
+        Self::start_with(Some(certificate))
+    }
+
+    fn start_with(certificate: Option<&Certificate>) -> Result<Self, String> {
         let programs = programs()?;
         let user = user()?;
         let folder = new_folder(user)?;
         let port = free_port().map_err(|error| format!("find a free port: {error}"))?;
-        let server = Self { programs, folder, user, port };
+        let server = Self { programs, folder, user, port, is_protected: certificate.is_some() };
         let data = server.data();
         let initdb = ["-D", &data, "-U", OWNER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
         server.run("initdb", &initdb)?;
+        if let Some(certificate) = certificate {
+            server.protect(certificate).map_err(|error| format!("write the certificate: {error}"))?;
+        }
         server.begin()?;
         Ok(server)
+    }
+
+    fn protect(&self, certificate: &Certificate) -> io::Result<()> {
+        let rules = "hostssl all all 127.0.0.1/32 trust\n";
+        for (name, text) in
+            [(CERTIFICATE, &certificate.certificate), (KEY, &certificate.key), ("pg_hba.conf", &rules.to_owned())]
+        {
+            let path = self.folder.join("data").join(name);
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            self.user.map_or(Ok(()), |user| chown(&path, Some(user.id), Some(user.group)))?;
+        }
+        Ok(())
     }
 
     /// The URL of its database.
@@ -77,10 +121,13 @@ impl Postgres {
     ///
     /// A sentence when it does not start.
     pub fn begin(&self) -> Result<(), String> {
-        let options = format!(
+        let mut options = format!(
             "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories= -c max_connections=60 -c shared_buffers=32MB",
             self.port
         );
+        if self.is_protected {
+            options.push_str(&format!(" -c ssl=on -c ssl_cert_file={CERTIFICATE} -c ssl_key_file={KEY}"));
+        }
         let (data, log, limit) = (self.data(), self.path("log"), START_LIMIT_S.to_string());
         let start = ["start", "-w", "-s", "-t", &limit, "-D", &data, "-l", &log, "-o", &options];
         self.run("pg_ctl", &start).map_err(|problem| {

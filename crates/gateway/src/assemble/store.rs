@@ -8,6 +8,7 @@ use portcullis_domain::ids::GatewayId;
 
 use crate::clock::Clock;
 use crate::journal::engine::OnFault;
+use crate::journal::leases::{Alone, Leases};
 use crate::journal::postgres::{Options, PostgresEngine};
 use crate::journal::sqlite::SqliteEngine;
 use crate::journal::table::Store;
@@ -29,6 +30,15 @@ impl Opened {
         match self {
             Self::Sqlite(engine) => Journal::new(engine.clone()),
             Self::Postgres(engine) => Journal::new(engine.clone()),
+        }
+    }
+
+    /// Who gives it the leases of sessions.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        match self {
+            Self::Sqlite(_) => Leases::new(Arc::new(Alone)),
+            Self::Postgres(engine) => Leases::new(engine.clone()),
         }
     }
 

@@ -74,6 +74,12 @@ pub enum Command {
         #[command(subcommand)]
         command: Journal,
     },
+    /// Bring a store's tables forward, or copy its whole journal into another store
+    Store {
+        /// What to do.
+        #[command(subcommand)]
+        command: Store,
+    },
     /// Issue keys and take them back
     Identity {
         /// What to do.
@@ -277,6 +283,29 @@ pub enum Journal {
         /// Show bodies as well: prompts, arguments and results
         #[arg(long)]
         bodies: bool,
+    },
+}
+
+/// Commands on stores.
+#[derive(Debug, Subcommand)]
+pub enum Store {
+    /// Bring the tables to the version of this gateway, and say which one they had
+    Migrate {
+        /// A data directory, or the URL of a database [default: the store that the configuration names]
+        #[arg(long, value_name = "DIR|URL")]
+        store: Option<String>,
+    },
+    /// Copy a whole journal into an empty store, with its secrets, and verify both; no gateway may run on either
+    Copy {
+        /// What to copy: a data directory, or the URL of a database [default: the store that the configuration names]
+        #[arg(long, value_name = "DIR|URL", required_unless_present = "to")]
+        from: Option<String>,
+        /// Where to, likewise
+        #[arg(long, value_name = "DIR|URL")]
+        to: Option<String>,
+        /// The data directory beside a database that was given as a URL [default: the one that the configuration names]
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
     },
 }
 

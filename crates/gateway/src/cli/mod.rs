@@ -13,6 +13,7 @@ pub mod journal;
 pub mod print;
 pub mod run;
 pub mod session;
+pub mod store;
 pub mod up;
 
 pub use run::run;

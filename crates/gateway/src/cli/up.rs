@@ -14,7 +14,7 @@ use crate::cli::arguments::{Common, Up};
 use crate::cli::exit::Exit;
 use crate::cli::print::error_line;
 use crate::doors::arrived::Doors;
-use crate::doors::serve::serve;
+use crate::doors::serve::{Patience, serve};
 use crate::life::Gate;
 use crate::telemetry::logging;
 use crate::timers;
@@ -37,22 +37,31 @@ pub(super) async fn run(common: &Common, up: &Up) -> Result<(), Exit> {
     // Before anybody can know that the gateway is there: until somebody listens to them, signals kill.
     let signals = Signals::listen().map_err(|error| Exit::system(format!("can't listen to signals: {error}")))?;
     announce(&assembly, address);
+    let (stop, stopped) = watch::channel(false);
     let doors = Arc::new(Doors {
         gate: gate.clone(),
         transport,
         clock: assembly.clock.clone(),
+        stop: stopped.clone(),
         calls: Arc::new(Semaphore::new(server.calls_limit)),
     });
-    let (stop, stopped) = watch::channel(false);
     let Signals { terminate, interrupt, hangup } = signals;
     tokio::spawn(stop_on_signal(stop, terminate, interrupt));
-    let kept = tokio::spawn(timers::run(assembly, hangup, stopped.clone()));
-    serve(listener, doors, stopped, || gate.snapshot.load().drain()).await;
+    // Calls are taken for a while yet: what they rest on is looked after until they have ended.
+    let (rest, resting) = watch::channel(false);
+    let kept = tokio::spawn(timers::run(assembly, hangup, stopped, resting));
+    serve(listener, doors, || patience(&gate)).await;
+    let _ = rest.send(true);
     settle_rest(&gate, me.as_ref()).await;
     let assembly = kept.await.map_err(|error| Exit::system(error.to_string()))?;
     assembly.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn patience(gate: &Gate) -> Patience {
+    let snapshot = gate.snapshot.load();
+    Patience { unready: snapshot.unready(), drain: snapshot.drain() }
 }
 
 fn announce(assembly: &Assembly, address: std::net::SocketAddr) {
@@ -109,7 +118,7 @@ async fn stop_on_signal(stop: watch::Sender<bool>, mut terminate: Signal, mut in
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("stopping: no new connections, calls under way may finish");
+    tracing::info!("stopping: not ready any more, calls under way may finish");
     let _ = stop.send(true);
     // Kept until the process ends: receivers would take a closed channel for a stop.
     std::future::pending::<()>().await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use portcullis_domain::ids::SessionId;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::doors::caller::Caller;
@@ -20,8 +20,18 @@ pub struct Doors {
     pub transport: Sealer,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Whether the gateway was asked to stop.
+    pub stop: watch::Receiver<bool>,
     /// One permit for each call under way.
     pub calls: Arc<Semaphore>,
+}
+
+impl Doors {
+    /// Whether the gateway was asked to stop: it takes calls, and would rather have them go elsewhere.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        *self.stop.borrow()
+    }
 }
 
 /// A request whose caller is known.

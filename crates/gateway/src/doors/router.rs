@@ -40,7 +40,7 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     }
     match (&head.method, path.as_str()) {
         (&Method::GET, "/healthz") => return answer::whole(200, "text/plain", "ok\n"),
-        (&Method::GET, "/readyz") => return admin::health::ready(&doors.gate).await,
+        (&Method::GET, "/readyz") => return admin::health::ready(doors).await,
         _ => {}
     }
     if let Some(token) = path.strip_prefix(events::PATH).filter(|_| head.method == Method::POST) {

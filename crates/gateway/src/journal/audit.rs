@@ -75,6 +75,7 @@ pub struct Audit {
     differs: bool,
 }
 
+#[derive(PartialEq, Eq)]
 struct Stream {
     id: StreamId,
     head: Head,
@@ -207,6 +208,24 @@ impl Audit {
     #[must_use]
     pub fn is_at(&self, size: u64, root: &[u8]) -> bool {
         (self.tree.size(), self.tree.root().0.as_slice()) == (size, root)
+    }
+
+    /// How many entries were given, and the root of the tree over them.
+    #[must_use]
+    pub fn head(&self) -> (u64, Digest) {
+        (self.tree.size(), self.tree.root())
+    }
+
+    /// The state that the entries make.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Whether both have seen the same journal: the same entries, streams with the same heads and keys, the same world.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.head() == other.head() && self.streams == other.streams && self.world == other.world
     }
 
     /// Adds something that is not as it should be.

@@ -5,16 +5,18 @@
 //! differ from then on; the next start rebuilds memory from disk.
 //!
 //! Start with [`engine`] (what an engine is), then [`handle`] (what callers see), then [`sequencer`] and [`sqlite`] (the embedded engine). [`verify`] and [`show`] read a
-//! journal from outside.
+//! journal from outside, [`copy`] carries a whole one into another store.
 //!
 //! [`Command`]: portcullis_domain::admission::Command
 
 pub mod engine;
 pub mod fault;
 pub mod handle;
+pub mod leases;
 
 pub mod decider;
 pub mod files;
+pub mod page;
 pub mod postgres;
 pub mod replay;
 pub mod sequencer;
@@ -24,6 +26,8 @@ pub mod table;
 pub mod vault;
 
 pub mod audit;
+pub mod copy;
+pub mod migrate;
 pub mod show;
 pub mod verify;
 

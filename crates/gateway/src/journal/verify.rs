@@ -39,15 +39,24 @@ pub fn verify_against(path: &Path, head: Option<&str>) -> Result<Report, StoreFa
     }
     // Everything below sees the journal as it was at this moment.
     let snapshot = connection.unchecked_transaction()?;
-    let read = read_streams(&snapshot, &mut audit)
-        .and_then(|()| read_entries(&snapshot, &mut audit))
-        .and_then(|()| compare_places(&snapshot, &mut audit));
-    match read {
-        Ok(()) => {}
-        Err(StoreFault::Damaged(problem)) => audit.problem(format!("the file can't be read any further: {problem}")),
-        Err(fault) => return Err(fault),
-    }
+    pass(&snapshot, &mut audit)?;
     Ok(audit.finish())
+}
+
+/// One pass over everything.
+///
+/// # Errors
+///
+/// When it can't be read at all. What is wrong with what can be read is told to the audit.
+pub fn pass(connection: &Connection, audit: &mut Audit) -> Result<(), StoreFault> {
+    let read = read_streams(connection, audit)
+        .and_then(|()| read_entries(connection, audit))
+        .and_then(|()| compare_places(connection, audit));
+    if let Err(StoreFault::Damaged(problem)) = read {
+        audit.problem(format!("the file can't be read any further: {problem}"));
+        return Ok(());
+    }
+    read
 }
 
 fn read_streams(connection: &Connection, audit: &mut Audit) -> Result<(), StoreFault> {

@@ -19,7 +19,7 @@ use crate::scene::{RULES, Setup, Upstream};
 use crate::spoken::{ask, in_session, saying, with};
 
 /// An answer of a model.
-const ANSWER: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"at last"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}}"#;
+pub(crate) const ANSWER: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"at last"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}}"#;
 
 /// The database, and what gateways have in front of and behind them.
 struct Site {
@@ -29,6 +29,19 @@ struct Site {
     tools: Upstream,
 }
 
+/// A database, or none on a machine without PostgreSQL that somebody watches.
+#[expect(clippy::disallowed_methods, reason = "a missing tool is a failure where nobody watches")]
+pub(crate) fn database() -> Option<Postgres> {
+    match Postgres::start() {
+        Ok(server) => Some(server),
+        Err(problem) if std::env::var_os("CI").is_some() => panic!("{problem}"),
+        Err(problem) => {
+            eprintln!("skipped: {problem}");
+            None
+        }
+    }
+}
+
 struct Member {
     process: ChildProcess,
     client: Client,
@@ -36,16 +49,8 @@ struct Member {
 
 impl Site {
     /// None on a machine without PostgreSQL that somebody watches.
-    #[expect(clippy::disallowed_methods, reason = "a missing tool is a failure where nobody watches")]
     async fn new() -> Option<Self> {
-        let server = match Postgres::start() {
-            Ok(server) => Arc::new(server),
-            Err(problem) if std::env::var_os("CI").is_some() => panic!("{problem}"),
-            Err(problem) => {
-                eprintln!("skipped: {problem}");
-                return None;
-            }
-        };
+        let server = Arc::new(database()?);
         let setup = Setup::default();
         let folder = tempfile::tempdir().unwrap();
         let tools = Upstream::tools(setup.era, folder.path().join("effects.jsonl")).await;

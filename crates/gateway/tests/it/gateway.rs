@@ -162,6 +162,11 @@ impl Gateway {
         ready(&mut self.process, self.port).await.unwrap();
     }
 
+    /// Asks it to end and does not wait.
+    pub(crate) fn terminate(&mut self) {
+        self.process.terminate().unwrap();
+    }
+
     /// Asks it to end and waits until it has, without an error.
     pub(crate) async fn stop(&mut self) {
         self.process.terminate().unwrap();
@@ -217,6 +222,12 @@ impl Gateway {
     /// All tool calls in answers of models of the session, as they were judged.
     pub(crate) fn judged(&self, session: &str) -> Vec<Judged> {
         self.settled(session).into_iter().flat_map(|settled| settled.judged).collect()
+    }
+
+    /// The end of a test that has judged what became of the journal by itself.
+    pub(crate) async fn finish_elsewhere(mut self) {
+        self.stop().await;
+        self.is_finished = true;
     }
 
     /// Runs a command of the same binary beside it.

@@ -2,7 +2,7 @@
 //! an upstream would, and has the oracle judge its journal at the end.
 //!
 //! [`gateway`] is the process, [`scene`] puts a scripted model and a tool server behind it, [`spoken`] is what clients say to
-//! models, [`raw_upstream`] and [`fake_mcp`] are upstreams that misbehave, [`a2a_agent`] is an agent. The other modules are tests, one for each part that a
+//! models, [`raw_upstream`] and [`fake_mcp`] are upstreams that misbehave, [`a2a_agent`] is an agent, [`fleet`] are several gateways behind a balancer. The other modules are tests, one for each part that a
 //! user would name.
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@
 
 mod a2a_agent;
 mod fake_mcp;
+mod fleet;
 mod gateway;
 mod raw_upstream;
 mod scene;
@@ -34,6 +35,8 @@ mod journal;
 mod mcp;
 mod money;
 mod once;
+mod rolling;
 mod sdk;
 mod sessions;
+mod store;
 mod waits;

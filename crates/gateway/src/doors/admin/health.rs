@@ -3,12 +3,16 @@
 use portcullis_domain::refusal::{Code, Refusal};
 
 use crate::doors::answer::{self, Answer};
+use crate::doors::arrived::Doors;
 use crate::doors::caller::Caller;
 use crate::life::Gate;
 
-/// `GET /readyz`: 200 when the journal answers, 503 otherwise.
-pub async fn ready(gate: &Gate) -> Answer {
-    match gate.journal.read(|_| ()).await {
+/// `GET /readyz`: 200 when the journal answers, 503 otherwise and once the gateway was asked to stop.
+pub async fn ready(doors: &Doors) -> Answer {
+    if doors.is_leaving() {
+        return answer::whole(503, "text/plain", "the gateway is stopping\n");
+    }
+    match doors.gate.journal.read(|_| ()).await {
         Ok(()) => answer::whole(200, "text/plain", "ready\n"),
         Err(_) => answer::whole(503, "text/plain", "the journal can't be written\n"),
     }

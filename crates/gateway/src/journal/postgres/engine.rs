@@ -99,6 +99,11 @@ impl PostgresEngine {
         &self.verifier
     }
 
+    /// What reads beside the writer.
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
     /// This run of this gateway.
     #[must_use]
     pub fn gateway(&self) -> &GatewayId {

@@ -7,8 +7,9 @@ use portcullis_domain::journal::checkpoint::{Checkpoint, Verifier};
 use crate::journal::audit::Place;
 use crate::journal::decider::{Memory, changes_keys};
 use crate::journal::fault::StoreFault;
-use crate::journal::postgres::link::{Known, Link, LogHead, News, PAGE, StreamRow};
-use crate::journal::postgres::trouble::{Trouble, behind};
+use crate::journal::page::StreamRow;
+use crate::journal::postgres::link::{Known, Link, LogHead, News, PAGE};
+use crate::journal::postgres::trouble::{ANSWER_LIMIT, Trouble, behind, within};
 use crate::journal::replay::{Decoded, decode, is_sealed, open_checkpoint, take};
 
 /// With fewer entries than this it is not worth to wake another processor.
@@ -47,7 +48,7 @@ pub async fn catch_up(
         if is_last {
             break;
         }
-        page = link.more(memory.tree.size()).await?;
+        page = within(ANSWER_LIMIT, link.more(memory.tree.size())).await?;
     }
     agree(memory, head)?;
     memory.sealed = head.sealed;
@@ -61,8 +62,8 @@ pub async fn catch_up(
 /// When an entry is missing or altered, the journal differs from its last checkpoint, or the database is away.
 pub async fn load(link: &Link, verifier: &Verifier) -> Result<Memory, Trouble> {
     let mut memory = Memory::default();
-    let (head, news) = link.look(known(&memory)).await?;
-    let sealed = match link.last_checkpoint().await? {
+    let (head, news) = within(ANSWER_LIMIT, link.look(known(&memory))).await?;
+    let sealed = match within(ANSWER_LIMIT, link.last_checkpoint()).await? {
         Some((size, note)) => Some(open_checkpoint(verifier, size, &note)?),
         None => None,
     };
@@ -70,7 +71,7 @@ pub async fn load(link: &Link, verifier: &Verifier) -> Result<Memory, Trouble> {
     let mut page = news.entries;
     while !page.is_empty() {
         add_entries(&mut memory, page, &mut |memory| is_sealed(memory, sealed))?;
-        page = link.more(memory.tree.size()).await?;
+        page = within(ANSWER_LIMIT, link.more(memory.tree.size())).await?;
     }
     link.end().await?;
     let size = sealed.map_or(0, |checkpoint: Checkpoint| checkpoint.size);

@@ -10,6 +10,7 @@ use tokio_postgres::{Client, Row, Statement};
 
 use crate::journal::audit::Place;
 use crate::journal::decider::Batch;
+use crate::journal::page::StreamRow;
 use crate::journal::postgres::connect::{Connected, Connector, Listener};
 use crate::journal::postgres::members::Member;
 use crate::journal::postgres::schema::{self, from_sql, to_sql};
@@ -22,6 +23,20 @@ pub const PAGE: i64 = 4_096;
 const HELD_LIMIT: Duration = Duration::from_secs(5);
 /// How long rows of gateways that have ended are kept: until then one that was only cut off can learn whether its last batch was committed.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+// What a batch is written with.
+pub(super) const ADD_STREAMS: &str =
+    "INSERT INTO portcullis.streams (number, name, salt) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])";
+pub(super) const ADD_ENTRIES: &str = "INSERT INTO portcullis.entries (position, stream, seq, bytes)
+     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[])";
+pub(super) const ADD_BODIES: &str =
+    "INSERT INTO portcullis.bodies (number, sealed) SELECT * FROM unnest($1::bigint[], $2::bytea[])";
+pub(super) const ADD_CHECKPOINT: &str = "INSERT INTO portcullis.checkpoints (size, note) VALUES ($1, $2)";
+pub(super) const MOVE_HEAD: &str = "UPDATE portcullis.head SET position = $1, root = $2, sealed = $3";
+
+/// Nobody waits for who looks, so that it may take its time between two pages.
+const BEGIN_LOOK: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0";
 
 /// The end of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +57,6 @@ pub struct Known {
     /// How many streams.
     pub streams: u64,
 }
-
-/// Streams that began: number, name, salt.
-pub type StreamRow = (u64, String, Option<Salt>);
 
 /// What others have written.
 #[derive(Default)]
@@ -167,7 +179,7 @@ impl Link {
         let client = &self.connected.client;
         let (begun, head, streams, entries) = tokio::join!(
             biased;
-            client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+            client.batch_execute(BEGIN_LOOK),
             client.query_one(&self.statements.head, &[]),
             self.streams(known.streams),
             self.more(known.entries),
@@ -338,20 +350,11 @@ impl Statements {
                      FROM portcullis.gateways WHERE ended_at IS NULL OR id = $1",
                 )
                 .await?,
-            add_streams: client
-                .prepare("INSERT INTO portcullis.streams (number, name, salt) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])")
-                .await?,
-            add_entries: client
-                .prepare(
-                    "INSERT INTO portcullis.entries (position, stream, seq, bytes)
-                     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[])",
-                )
-                .await?,
-            add_bodies: client
-                .prepare("INSERT INTO portcullis.bodies (number, sealed) SELECT * FROM unnest($1::bigint[], $2::bytea[])")
-                .await?,
-            add_checkpoint: client.prepare("INSERT INTO portcullis.checkpoints (size, note) VALUES ($1, $2)").await?,
-            move_head: client.prepare("UPDATE portcullis.head SET position = $1, root = $2, sealed = $3").await?,
+            add_streams: client.prepare(ADD_STREAMS).await?,
+            add_entries: client.prepare(ADD_ENTRIES).await?,
+            add_bodies: client.prepare(ADD_BODIES).await?,
+            add_checkpoint: client.prepare(ADD_CHECKPOINT).await?,
+            move_head: client.prepare(MOVE_HEAD).await?,
             renew: client
                 .prepare(
                     "UPDATE portcullis.gateways
@@ -378,7 +381,12 @@ fn read_head(row: &Row) -> Result<LogHead, Trouble> {
     Ok(LogHead { position: from_sql(row.try_get(0)?), root: Digest(root), sealed: from_sql(row.try_get(2)?) })
 }
 
-fn read_streams(rows: &[Row]) -> Result<Vec<StreamRow>, Trouble> {
+/// Streams as they are stored.
+///
+/// # Errors
+///
+/// When a row is none.
+pub fn read_streams(rows: &[Row]) -> Result<Vec<StreamRow>, Trouble> {
     let read = |row: &Row| {
         let salt: Option<Vec<u8>> = row.try_get(2)?;
         let salt = salt.map(|salt| salt_of(&salt)).transpose()?;

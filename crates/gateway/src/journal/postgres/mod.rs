@@ -5,19 +5,23 @@
 //! One lock is taken for a batch, not for a call: under load many calls share it.
 //!
 //! Start with [`engine`], then [`writer`], which has the life of a batch and what happens when the database goes away in the middle of one. [`link`] is every statement
-//! that the writer speaks, [`follow`] takes others' entries into memory, [`members`] knows who is alive. [`schema`] says what lies where, [`keys`] that all gateways
-//! of a store have the same secrets, [`address`] and [`tls`] how the database is reached, [`read`] finds entries and bodies, [`outside`] reads beside all gateways.
+//! that the writer speaks, [`follow`] takes others' entries into memory, [`members`] knows who is alive, [`renew`] says so while memory is read, [`leases`] knows who looks after which session.
+//! [`schema`] says what lies where, [`keys`] that all gateways of a store have the same secrets, [`address`] and [`tls`] how the database is reached, [`read`] finds entries and
+//! bodies, [`outside`] reads beside all gateways, [`copy`] is a database as one side of a copy.
 
 pub mod address;
 pub mod connect;
+pub mod copy;
 pub mod engine;
 pub mod follow;
 pub mod keys;
+pub mod leases;
 pub mod link;
 pub mod members;
 pub mod options;
 pub mod outside;
 pub mod read;
+pub mod renew;
 pub mod schema;
 pub mod tls;
 pub mod trouble;

@@ -7,22 +7,19 @@ use bytes::Bytes;
 use portcullis_domain::journal::StreamId;
 use tokio_postgres::Client;
 
-use crate::journal::audit::{Audit, Place, Report};
-use crate::journal::decider::BODIES_LIMIT;
+use crate::journal::audit::{Audit, Report};
 use crate::journal::engine::Stored;
 use crate::journal::fault::StoreFault;
 use crate::journal::files::{DataDirectory, VAULT_FILE};
+use crate::journal::page::{PAGE, Page, Span, StreamRow};
 use crate::journal::postgres::address::Address;
 use crate::journal::postgres::connect::Connector;
-use crate::journal::postgres::link::{read_entries, salt_of};
+use crate::journal::postgres::link::{read_entries, read_streams};
 use crate::journal::postgres::read::Reader;
 use crate::journal::postgres::schema::{self, from_sql, to_sql};
 use crate::journal::postgres::trouble::Trouble;
 use crate::journal::show::{Entries, Row, Selection, Source};
 use crate::journal::vault::Vault;
-
-/// How many entries are in memory at a time, with their bodies.
-const PAGE: i64 = 256;
 
 /// Checks the journal in that database, with the secrets in that data directory: every chain, every checkpoint, every body, that it can be replayed, and that it contains
 /// what `head` was signed over, if one is given. It blocks.
@@ -51,85 +48,52 @@ pub fn verify(address: &Address, directory: &Path, head: Option<&str>) -> Result
 /// One pass over everything, as it was when it began.
 async fn read(client: &Client, audit: &mut Audit) -> Result<(), Trouble> {
     client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    for row in client.query("SELECT number, name, salt FROM portcullis.streams ORDER BY number", &[]).await? {
-        let (name, salt): (String, Option<Vec<u8>>) = (row.try_get(1)?, row.try_get(2)?);
-        let salt = salt.map(|salt| salt_of(&salt)).transpose()?;
-        audit.stream(from_sql(row.try_get(0)?), &name, salt);
+    pass(client, audit).await?;
+    client.batch_execute("COMMIT").await?;
+    Ok(())
+}
+
+/// One pass over everything, within the transaction that is open.
+pub(super) async fn pass(client: &Client, audit: &mut Audit) -> Result<(), Trouble> {
+    for (number, name, salt) in streams(client).await? {
+        audit.stream(number, &name, salt);
     }
-    let mut after = 0;
-    loop {
-        let page = Page::read(client, after).await?;
-        let last = page.last;
+    let mut after = Some(0);
+    while let Some(position) = after {
+        let page = page(client, position).await?;
+        after = page.last;
         page.check(audit);
-        match last {
-            Some(last) => after = last,
-            None => break,
-        }
     }
     let head = client.query_one("SELECT position, root FROM portcullis.head", &[]).await?;
     let (position, root): (i64, Vec<u8>) = (head.try_get(0)?, head.try_get(1)?);
     if !audit.is_at(from_sql(position), &root) {
         audit.problem("the head of the log is not that of its entries".to_owned());
     }
-    client.batch_execute("COMMIT").await?;
     Ok(())
 }
 
-/// Entries in order with the bodies and checkpoints that belong between them.
-struct Page {
-    entries: Vec<(Place, Vec<u8>)>,
-    bodies: VecDeque<(u64, Vec<u8>)>,
-    checkpoints: VecDeque<(u64, String)>,
-    /// The last position, if more may follow.
-    last: Option<u64>,
+/// All streams.
+pub(super) async fn streams(client: &Client) -> Result<Vec<StreamRow>, Trouble> {
+    let rows = client.query("SELECT number, name, salt FROM portcullis.streams ORDER BY number", &[]).await?;
+    read_streams(&rows)
 }
 
-impl Page {
-    async fn read(client: &Client, after: u64) -> Result<Self, Trouble> {
-        let select = "SELECT position, stream, seq, bytes FROM portcullis.entries WHERE position > $1
-                      ORDER BY position LIMIT $2";
-        let entries = read_entries(&client.query(select, &[&to_sql(after), &PAGE]).await?)?;
-        let is_last = entries.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
-        let last = entries.last().map(|(place, _)| place.position).filter(|_| !is_last);
-        let upto = last.unwrap_or(u64::MAX);
-        let first = if after == 0 { 0 } else { (after + 1).saturating_mul(BODIES_LIMIT) };
-        let end = upto.saturating_add(1).saturating_mul(BODIES_LIMIT);
-        let select = "SELECT number, sealed FROM portcullis.bodies WHERE number >= $1 AND number < $2 ORDER BY number";
-        let rows = client.query(select, &[&to_sql(first), &to_sql(end)]).await?;
-        let bodies = rows.iter().map(|row| Ok((from_sql(row.try_get(0)?), row.try_get(1)?)));
-        let bodies = bodies.collect::<Result<_, Trouble>>()?;
-        // A checkpoint of a size is due after the entry at that position.
-        let select = "SELECT size, note FROM portcullis.checkpoints WHERE size >= $1 AND size < $2 ORDER BY size";
-        let rows = client.query(select, &[&to_sql(after), &to_sql(upto)]).await?;
-        let checkpoints = rows.iter().map(|row| Ok((from_sql(row.try_get(0)?), row.try_get(1)?)));
-        let checkpoints = checkpoints.collect::<Result<_, Trouble>>()?;
-        Ok(Self { entries, bodies, checkpoints, last })
-    }
-
-    fn check(mut self, audit: &mut Audit) {
-        for (place, bytes) in std::mem::take(&mut self.entries) {
-            while let Some((size, note)) = self.checkpoints.pop_front_if(|(size, _)| *size < place.position) {
-                audit.checkpoint(size, &note);
-            }
-            let digests = audit.entry(place, &bytes).map_or_else(Vec::new, |entry| entry.bodies);
-            for (number, digest) in (place.position.saturating_mul(BODIES_LIMIT)..).zip(digests) {
-                self.strays(audit, number);
-                let sealed = self.bodies.pop_front_if(|(found, _)| *found == number).map(|(_, sealed)| sealed);
-                audit.body(place, number, digest, sealed);
-            }
-        }
-        self.strays(audit, u64::MAX);
-        for (size, note) in self.checkpoints {
-            audit.checkpoint(size, &note);
-        }
-    }
-
-    /// Bodies before that number, all of whose entries are done with.
-    fn strays(&mut self, audit: &mut Audit, before: u64) {
-        while let Some((number, _)) = self.bodies.pop_front_if(|(number, _)| *number < before) {
-            audit.problem(format!("body {number} belongs to no entry"));
-        }
-    }
+/// The page after that position.
+pub(super) async fn page(client: &Client, after: u64) -> Result<Page, Trouble> {
+    let select = "SELECT position, stream, seq, bytes FROM portcullis.entries WHERE position > $1
+                  ORDER BY position LIMIT $2";
+    let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+    let entries = read_entries(&client.query(select, &[&to_sql(after), &limit]).await?)?;
+    let Span { bodies, checkpoints, last } = Span::of(after, &entries);
+    let select = "SELECT number, sealed FROM portcullis.bodies WHERE number >= $1 AND number < $2 ORDER BY number";
+    let rows = client.query(select, &[&to_sql(bodies.start), &to_sql(bodies.end)]).await?;
+    let bodies = rows.iter().map(|row| Ok((from_sql(row.try_get(0)?), row.try_get(1)?)));
+    let bodies = bodies.collect::<Result<_, Trouble>>()?;
+    let select = "SELECT size, note FROM portcullis.checkpoints WHERE size >= $1 AND size < $2 ORDER BY size";
+    let rows = client.query(select, &[&to_sql(checkpoints.start), &to_sql(checkpoints.end)]).await?;
+    let checkpoints = rows.iter().map(|row| Ok((from_sql(row.try_get(0)?), row.try_get(1)?)));
+    let checkpoints = checkpoints.collect::<Result<_, Trouble>>()?;
+    Ok(Page { entries, bodies, checkpoints, last })
 }
 
 /// A journal that is read and not written.

@@ -11,7 +11,7 @@ use crate::journal::postgres::trouble::Trouble;
 const SETUP_LOCK: i64 = 0x706f_7274_6375_6c6c;
 
 /// What each version adds, the first being 1.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = ["
     CREATE TABLE portcullis.streams (
         number bigint PRIMARY KEY,
         name   text   NOT NULL UNIQUE,
@@ -54,6 +54,12 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE portcullis.secrets (
         name        text  PRIMARY KEY,
         fingerprint bytea NOT NULL
+    );
+", "
+    -- Which gateway does for a session what only one may do; as long as that gateway has not ended.
+    CREATE TABLE portcullis.session_leases (
+        session text PRIMARY KEY,
+        gateway text NOT NULL
     );
 "];
 
@@ -98,12 +104,15 @@ pub async fn version(client: &Client) -> Result<usize, Trouble> {
     }
 }
 
-/// Brings the tables to the version that is known here. The lock must be held.
+/// The version of the tables that is known here.
+pub const VERSION: usize = MIGRATIONS.len();
+
+/// Brings the tables to the version that is known here, and says which one they had. The lock must be held.
 ///
 /// # Errors
 ///
 /// When they are newer, or the database refuses; then nothing has changed.
-pub async fn migrate(client: &Client) -> Result<(), Trouble> {
+pub async fn migrate(client: &Client) -> Result<usize, Trouble> {
     let from = version(client).await?;
     for (number, statements) in (1..).zip(MIGRATIONS).skip(from) {
         let begin = if number == 1 {
@@ -118,7 +127,7 @@ pub async fn migrate(client: &Client) -> Result<(), Trouble> {
         client.batch_execute(&transaction).await?;
         tracing::info!(version = number, "the tables of the journal were made");
     }
-    Ok(())
+    Ok(from)
 }
 
 /// Makes sure that there is a journal, without making one.

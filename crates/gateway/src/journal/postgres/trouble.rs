@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::journal::fault::StoreFault;
 
+/// How long the database may take for one step of a transaction. A gateway that stands still with the lock is ended by the server before that.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+
 /// Why a transaction did not come to its end.
 #[derive(Debug, Clone)]
 pub enum Trouble {

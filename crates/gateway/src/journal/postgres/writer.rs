@@ -25,10 +25,9 @@ use crate::journal::postgres::follow::{catch_up, known, load};
 use crate::journal::postgres::link::{Ending, Found, Link, LogHead};
 use crate::journal::postgres::members::{Members, Seen};
 use crate::journal::postgres::options::Options;
-use crate::journal::postgres::trouble::{Trouble, behind, within};
+use crate::journal::postgres::renew::Renewal;
+use crate::journal::postgres::trouble::{ANSWER_LIMIT, Trouble, behind, within};
 
-/// How long the database may take for one step of a transaction. A gateway that stands still with the lock is ended by the server before that.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// How often a gateway without work looks, renews its lease and signs what has no checkpoint.
 const BEAT: Duration = Duration::from_secs(1);
 /// How many beats there are within a lease at least.
@@ -218,8 +217,12 @@ impl Writer {
         let link = within(ANSWER_LIMIT, Link::open(&self.connector, listener)).await?;
         self.members.forget();
         // What was written meanwhile may be much: it is read before anybody is kept waiting for the lock.
-        within(ANSWER_LIMIT, self.look(&link)).await?;
+        self.renewal().during(self.look(&link)).await?;
         Ok(link)
+    }
+
+    fn renewal(&self) -> Renewal {
+        Renewal { connector: self.connector.clone(), me: self.me.clone(), lease: self.options.lease }
     }
 
     async fn decide(&mut self, link: &Link, jobs: &mut [Box<dyn Job>], is_last: bool) -> Result<(), Trouble> {
@@ -321,7 +324,7 @@ impl Writer {
         }
         within(ANSWER_LIMIT, link.end()).await?;
         tracing::warn!("the log has gone on without a batch that was decided here; memory is read anew");
-        self.decider.memory = load(link, &self.verifier).await?;
+        self.decider.memory = self.renewal().during(load(link, &self.verifier)).await?;
         self.decider.keyring.clear();
         self.ahead.unsure = None;
         self.ahead.keys_changed = true;
@@ -347,7 +350,7 @@ impl Writer {
     /// Takes in what others have written, without keeping anybody from writing.
     async fn follow(&mut self) -> Result<(), StoreFault> {
         let Some(link) = self.link.take() else { return Ok(()) };
-        match within(ANSWER_LIMIT, self.look(&link)).await {
+        match self.look(&link).await {
             Ok(()) => self.link = Some(link),
             Err(Trouble::Fatal(fault)) => return Err(fault),
             // The next turn connects anew.
@@ -360,9 +363,9 @@ impl Writer {
         if self.ahead.unsure.is_some() {
             return Ok(());
         }
-        let (head, news) = link.look(known(&self.decider.memory)).await?;
+        let (head, news) = within(ANSWER_LIMIT, link.look(known(&self.decider.memory))).await?;
         catch_up(link, &mut self.decider.memory, head, news, &mut self.ahead.keys_changed).await?;
-        link.end().await?;
+        within(ANSWER_LIMIT, link.end()).await?;
         self.publish();
         Ok(())
     }

@@ -16,10 +16,13 @@ const FOLD_AFTER_ENTRIES: usize = 4_096;
 /// After how many entries they are filed by stream: few enough that a reader looks through those that are not in no time.
 const FILE_AFTER_ENTRIES: usize = 512;
 
-const FILE: &str = "
+/// Files by stream what is not yet.
+pub(super) const FILE_ENTRIES: &str = "
     INSERT INTO places (stream, seq, position)
     SELECT stream, seq, position FROM entries WHERE position > (SELECT position FROM placed) ORDER BY stream, seq
 ";
+/// Notes that all of it is.
+pub(super) const WAS_FILED: &str = "UPDATE placed SET position = (SELECT coalesce(max(position), 0) FROM entries)";
 
 /// The writing connection.
 pub struct SqliteDisk {
@@ -68,8 +71,8 @@ impl SqliteDisk {
             cached("INSERT INTO checkpoints (size, note) VALUES (?1, ?2)")?.execute(params![to_sql(*size), note])?;
         }
         if self.unfiled >= FILE_AFTER_ENTRIES || batch.entries.is_empty() {
-            cached(FILE)?.execute([])?;
-            cached("UPDATE placed SET position = (SELECT coalesce(max(position), 0) FROM entries)")?.execute([])?;
+            cached(FILE_ENTRIES)?.execute([])?;
+            cached(WAS_FILED)?.execute([])?;
             self.unfiled = 0;
         }
         // A transaction that was left open by an error ends with the connection: after a failure nothing more is written.

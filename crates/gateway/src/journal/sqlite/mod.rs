@@ -3,6 +3,7 @@
 //! Start with [`engine`]; [`schema`] says what lies where and how the file is opened, [`load`] and [`decode`] rebuild memory at a start, [`disk`] writes batches and
 //! [`fold`] folds the log back, [`read`] finds entries and bodies.
 
+pub mod copy;
 pub mod decode;
 pub mod disk;
 pub mod engine;

@@ -20,7 +20,7 @@ use crate::journal::fault::StoreFault;
 pub const FILE: &str = "journal.sqlite";
 
 /// The version of the tables, kept as SQLite's `user_version`.
-const VERSION: i64 = 2;
+pub const VERSION: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE streams (

@@ -40,9 +40,13 @@ pub(super) struct OpenEngine {
 
 impl Clustered {
     /// A server, or none on a machine without PostgreSQL that somebody watches.
-    #[expect(clippy::disallowed_methods, reason = "a missing tool is a failure where nobody watches")]
     pub(super) fn new() -> Option<Self> {
-        match Postgres::start() {
+        Self::on(Postgres::start())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a missing tool is a failure where nobody watches")]
+    pub(super) fn on(server: Result<Postgres, String>) -> Option<Self> {
+        match server {
             Ok(server) => Some(Self { server, folder: tempfile::tempdir().unwrap() }),
             Err(problem) if std::env::var_os("CI").is_some() => panic!("{problem}"),
             Err(problem) => {

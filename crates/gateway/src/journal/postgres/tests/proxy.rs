@@ -12,6 +12,9 @@ use crate::journal::postgres::address::Address;
 /// A commit as it is sent: a simple query with nothing else in it.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 
+/// How a look at the log begins.
+const LOOK: &[u8] = b"REPEATABLE READ READ ONLY";
+
 /// What every entry has in it.
 const OF_ENTRY: &[u8] = b"\"prev\":\"";
 
@@ -40,6 +43,9 @@ struct State {
     cut_after: AtomicBool,
     /// The way stays shut after the planned cut.
     stays_shut: AtomicBool,
+    /// Who looks at the log without the lock gets no answer for now.
+    holds_looks: AtomicBool,
+    is_holding: AtomicBool,
 }
 
 impl Proxy {
@@ -72,6 +78,20 @@ impl Proxy {
         self.state.commits.load(Ordering::SeqCst) == usize::MAX
     }
 
+    /// From now on nobody who looks at the log without the lock gets an answer, until [`Proxy::let_go`]. Other connections are not held up.
+    pub(super) fn hold_looks(&self) {
+        self.state.holds_looks.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_holding(&self) -> bool {
+        self.state.is_holding.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn let_go(&self) {
+        self.state.holds_looks.store(false, Ordering::SeqCst);
+        self.state.turned.notify_waiters();
+    }
+
     pub(super) fn shut(&self) {
         self.state.is_shut.store(true, Ordering::SeqCst);
         self.state.turned.notify_waiters();
@@ -101,6 +121,19 @@ impl State {
     }
 }
 
+impl State {
+    async fn hold(&self) {
+        loop {
+            let turned = self.turned.notified();
+            if !self.holds_looks.load(Ordering::SeqCst) {
+                return;
+            }
+            self.is_holding.store(true, Ordering::SeqCst);
+            turned.await;
+        }
+    }
+}
+
 async fn carry(mut client: TcpStream, state: Arc<State>) {
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", state.server)).await else { return };
     let (mut up, mut down) = (vec![0; 1 << 20], vec![0; 1 << 20]);
@@ -117,6 +150,9 @@ async fn carry(mut client: TcpStream, state: Arc<State>) {
                 let Ok(length @ 1..) = read else { return };
                 let bytes = &up[..length];
                 let commit = bytes.windows(COMMIT.len()).position(|window| window == COMMIT);
+                if bytes.windows(LOOK.len()).any(|window| window == LOOK) {
+                    state.hold().await;
+                }
                 has_entries |= bytes.windows(OF_ENTRY.len()).any(|window| window == OF_ENTRY);
                 let is_cut = commit.is_some_and(|_| state.is_cut(std::mem::take(&mut has_entries)));
                 let (Some(at), true) = (commit, is_cut) else {
