@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::hydration::Told;
+use crate::identity::signing::SigningKey;
 use crate::journal::Journal;
 
 pub mod a2a;
@@ -44,6 +45,7 @@ use crate::turns::Turns;
 use crate::upstreams::Egress;
 use crate::upstreams::cards::Cards;
 use crate::upstreams::model::ModelEndpoint;
+use crate::upstreams::push::PushClient;
 use crate::upstreams::replicas::Replicas;
 
 /// How often a decision is made anew because the policies changed in between, before the caller is told to come back.
@@ -67,6 +69,12 @@ pub struct Gate {
     pub turns: Turns,
     /// Said when an agent is to be told something.
     pub deliveries: Notify,
+    /// Said when a client is to be told something.
+    pub news: Notify,
+    /// The way to places that clients name.
+    pub pushes: PushClient,
+    /// What the gateway signs with for outsiders.
+    pub signing: SigningKey,
     /// The replicas of agents.
     pub replicas: Arc<Replicas>,
     /// The cards of those that speak Agent2Agent.

@@ -34,6 +34,7 @@ mod journal;
 mod mcp;
 mod money;
 mod once;
+mod push;
 mod sdk;
 mod sessions;
 mod waits;
