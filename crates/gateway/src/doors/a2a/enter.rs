@@ -107,8 +107,9 @@ struct Prepared {
 impl Prepared {
     async fn of(doors: &Doors, arrived: &Arrived, agent: &Capability, call: &A2aCall<'_>) -> Result<Self, Failure> {
         let names = Names { sealer: &doors.transport, owner: &arrived.caller.principal, agent };
+        let base = push::public_url(doors, agent, call).await?;
         let claims = Claims::read(call, &arrived.caller, arrived.session.clone(), names)?;
-        let concern = Concern::of(doors, agent, call, &claims).await?;
+        let concern = Concern::of(doors, agent, call, &claims, base.as_deref()).await?;
         let terms = Terms::read(&arrived.headers, call, &claims, names, &concern)?;
         Ok(Self { claims, concern, terms })
     }

@@ -97,19 +97,25 @@ impl Wanted {
 }
 
 impl Concern {
-    /// Finds out what a call has to do with places for news.
+    /// Finds out what a call has to do with places for news, of which `base` says where the gateway's are.
     ///
     /// # Errors
     ///
     /// What the client is told.
-    pub async fn of(doors: &Doors, agent: &Capability, call: &A2aCall<'_>, claims: &Claims) -> Result<Self, Failure> {
+    pub async fn of(
+        doors: &Doors,
+        agent: &Capability,
+        call: &A2aCall<'_>,
+        claims: &Claims,
+        base: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let Some(base) = base else { return Ok(Self::None) };
         match call.method {
             Method::GetPushConfig | Method::ListPushConfigs | Method::DeletePushConfig => {
-                public_url(doors, agent).await?;
                 known(doors, agent, call, claims).await
             }
             Method::CreatePushConfig | Method::SendMessage | Method::SendStreamingMessage => match Place::of(call)? {
-                Some(place) => wanted(doors, agent, call, claims, place).await,
+                Some(place) => wanted(doors, call, claims, place, base).await,
                 None => Ok(Self::None),
             },
             Method::GetTask
@@ -149,12 +155,11 @@ pub async fn close(doors: &Doors, session: &SessionId, push: &PushName) {
 
 async fn wanted(
     doors: &Doors,
-    agent: &Capability,
     call: &A2aCall<'_>,
     claims: &Claims,
     place: Place,
+    base: &str,
 ) -> Result<Concern, Failure> {
-    let base = public_url(doors, agent).await?;
     let not_called = |problem: String| {
         Failure::new(Kind::InvalidParams, format!("news can't be sent there: {problem}")).with("parameter", "url")
     };
@@ -213,13 +218,30 @@ async fn known(doors: &Doors, agent: &Capability, call: &A2aCall<'_>, claims: &C
     reply.map(Concern::Answered).map_err(unread)
 }
 
-/// Where agents reach the gateway, if this one sends news at all.
-async fn public_url(doors: &Doors, agent: &Capability) -> Result<String, Failure> {
+/// Where agents reach the gateway, if the call has to do with places for news.
+///
+/// # Errors
+///
+/// [`Kind::PushNotSupported`] where there are none: agents can't reach the gateway, or this one sends no news.
+pub async fn public_url(doors: &Doors, agent: &Capability, call: &A2aCall<'_>) -> Result<Option<String>, Failure> {
+    let is_concerned = match call.method {
+        Method::CreatePushConfig | Method::GetPushConfig | Method::ListPushConfigs | Method::DeletePushConfig => true,
+        Method::SendMessage
+        | Method::SendStreamingMessage
+        | Method::GetTask
+        | Method::ListTasks
+        | Method::CancelTask
+        | Method::SubscribeToTask
+        | Method::GetExtendedCard => call.push_config().is_some(),
+    };
+    if !is_concerned {
+        return Ok(None);
+    }
     let unsupported = |why: &str| Failure::new(Kind::PushNotSupported, why);
     let url = doors.gate.snapshot.load().config.server.public_url.clone();
     let url = url.ok_or_else(|| unsupported("news are not pushed here: subscribe to the task"))?;
     if !doors.gate.pushes_news(agent).await.map_err(|refused| refusal::failure(&refused))? {
         return Err(unsupported("the agent does not push news: subscribe to the task"));
     }
-    Ok(url.trim_end_matches('/').to_owned())
+    Ok(Some(url.trim_end_matches('/').to_owned()))
 }
