@@ -33,6 +33,7 @@ use crate::journal::Journal;
 
 pub mod a2a;
 pub mod agent;
+pub mod task;
 mod unknown;
 
 pub use crate::life::owed::Owed;

@@ -48,6 +48,8 @@ pub struct Wish {
     pub turn: Option<Duration>,
     /// The place for news that is opened once the call is admitted, before the agent hears of it.
     pub push: Option<OpenPush>,
+    /// What the names of the waits begin with that are over once the call is admitted.
+    pub answers: Option<String>,
 }
 
 /// What comes of it.
@@ -89,7 +91,7 @@ impl Gate {
     ///
     /// Why there is no answer; the journal says the same.
     pub async fn call_agent(&self, asking: &Asking, agent: &Arc<Agent>, wish: Wish) -> Result<Replied, Refusal> {
-        let Wish { payload, content, trace, mut patience, turn, mut push } = wish;
+        let Wish { payload, content, trace, mut patience, turn, mut push, answers } = wish;
         let mark = patience.key.as_deref().map(|key| mark(agent, content, key));
         let place = match turn {
             Some(wait) => Some(self.turns.enter(&asking.session, &agent.capability, wait).await?),
@@ -103,6 +105,10 @@ impl Gate {
                 Passed::Again(Earlier::Done(done)) => return self.replay(asking, done).await,
                 Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),
             };
+            if let Some(prefix) = &answers {
+                // A wait that stays open is ended by what the agent says.
+                drop(self.task_goes_on(&asking.session, prefix, Some(admitted.call())).await);
+            }
             if let Some(push) = push.take() {
                 self.open_push(admitted.call(), push).await?;
             }

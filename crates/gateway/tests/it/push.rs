@@ -6,6 +6,7 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use portcullis_domain::event::Event;
+use portcullis_domain::session::wait::End;
 use portcullis_testkit::http::{Answer, Client};
 use portcullis_testkit::process::wait_until;
 use serde_json::{Value, json};
@@ -364,4 +365,42 @@ impl Received {
         let line = self.raw_head.lines().find_map(|line| line.strip_prefix("webhook-signature: v1a,")).unwrap();
         STANDARD.decode(line).unwrap()
     }
+}
+
+#[tokio::test]
+async fn a_session_waits_as_long_as_a_task_of_it_waits_for_its_client() {
+    let mut stage = Stage::start(Speaks::New).await;
+    let task = stage.ask("1.0", "claim-1").await;
+    let id = task["id"].as_str().unwrap();
+    let expected = json!(["input for a task of `adjuster`"]);
+    let waiting = async |stage: &Stage| {
+        let session = stage.ann.get("/api/v1/sessions/claim-1").await.unwrap().json();
+        session.get("waiting_for").cloned().unwrap_or_else(|| json!([]))
+    };
+    assert_eq!(waiting(&stage).await, expected);
+    stage.gateway.kill();
+    stage.gateway.restart().await;
+    assert_eq!(waiting(&stage).await, expected);
+    // Whoever asks how it is changes nothing; who answers does.
+    rpc(&stage.ann, "1.0", "GetTask", json!({"id": id})).await;
+    assert_eq!(
+        (waiting(&stage).await, stage.count(|event| matches!(event, Event::WaitOpened(_)))),
+        (expected.clone(), 1)
+    );
+    let place =
+        stage.agents[0].calls().first().unwrap().json()["params"]["configuration"]["taskPushNotificationConfig"]
+            .clone();
+    let more = send(&stage.ann, "1.0", "more", Some("claim-1"), Some(id)).await;
+    assert_eq!((&more["status"]["state"], waiting(&stage).await), (&json!("TASK_STATE_COMPLETED"), json!([])));
+    let ends = stage.gateway.events("ann:claim-1");
+    let ended = ends.iter().find_map(|event| if let Event::WaitEnded(ended) = event { Some(&ended.end) } else { None });
+    assert!(matches!(ended, Some(End::Event(id)) if id.starts_with("message/")), "{ended:?}");
+    // The agent may also say so by itself, and be cancelled.
+    let news = json!({"statusUpdate": {"taskId": "t-1", "status": {"state": "TASK_STATE_AUTH_REQUIRED"}}});
+    assert_eq!(stage.post(&place, &[], &news).await.status, 202);
+    assert_eq!(waiting(&stage).await, json!(["authorization for a task of `adjuster`"]));
+    rpc(&stage.ann, "1.0", "CancelTask", json!({"id": id})).await;
+    assert_eq!(waiting(&stage).await, json!([]));
+    stage.until_noted(1).await;
+    stage.gateway.finish().await;
 }

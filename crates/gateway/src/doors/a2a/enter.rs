@@ -6,6 +6,7 @@ use http::Method as Verb;
 use http::header::{HeaderMap, HeaderName};
 use portcullis_domain::call::{Capability, Door};
 use portcullis_domain::digest::Digest;
+use portcullis_domain::ids::KeyId;
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::push::PushName;
@@ -25,6 +26,7 @@ use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
 use crate::entropy::new_call;
 use crate::life::agent::{Replied, Wish};
+use crate::life::task::Task;
 use crate::repetition::Patience;
 
 /// The headers by which a call belongs to a trace (W3C Trace Context).
@@ -65,12 +67,22 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     let Terms { key, turn, payload, content, trace } = terms;
     let (session, origin) = (claims.session.clone(), claims.origin);
     let push = concern.wanted().map(|wanted| wanted.opening(&call, &claims, &agent.capability, &arrived.caller.key));
+    let key_of_caller = arrived.caller.key.clone();
     let asking = Asking { key: arrived.caller.key, session: session.clone(), origin, door: Door::A2a };
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
     let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
-    let wish = Wish { payload, content, trace, patience, turn, push };
-    let asked = Asked { doors: doors.clone(), agent: agent.capability.clone(), call: call.clone(), claims, concern };
+    let task = claims.task.as_ref().filter(|_| call.method.is_sending());
+    let answers = task.map(|(_, id)| Task { session: &session, agent: &agent.capability, id }.prefix());
+    let wish = Wish { payload, content, trace, patience, turn, push, answers };
+    let asked = Asked {
+        doors: doors.clone(),
+        agent: agent.capability.clone(),
+        call: call.clone(),
+        claims,
+        concern,
+        key: key_of_caller,
+    };
     // In a task of its own, so that it is settled even when the caller leaves. Whether the agent goes on with its task is the agent's affair.
     let work = tokio::spawn(async move {
         let replied = asked.doors.gate.call_agent(&asking, &agent, wish).await;
@@ -165,18 +177,19 @@ struct Asked {
     call: A2aCall<'static>,
     claims: Claims,
     concern: Concern,
+    key: KeyId,
 }
 
 impl Asked {
     async fn answer(self, replied: Result<Replied, Refusal>) -> Answer {
-        let Self { doors, agent, call, claims, concern } = self;
+        let Self { doors, agent, call, claims, concern, key } = self;
         if let (Some(wanted), false) = (concern.wanted(), matches!(replied, Ok(Replied::Fresh(_)))) {
             push::close(&doors, &claims.session, &wanted.name).await;
         }
         match replied {
             Ok(Replied::Fresh(reply)) => {
                 let id = reply.call;
-                let answer = Relay::new(doors, *reply, agent, call, claims, concern).answer().await;
+                let answer = Relay::new(doors, *reply, agent, call, claims, concern, key).answer().await;
                 answer::with_header(answer, CALL, &id.to_string())
             }
             Ok(Replied::Recorded(id, body)) => {

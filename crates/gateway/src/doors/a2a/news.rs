@@ -16,6 +16,7 @@ use crate::doors::a2a::push::{PURPOSE, Ticket};
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Doors;
 use crate::doors::caller::{header_idempotency_key, text_header};
+use crate::life::task::Task;
 
 /// The id of news, where the agent gives one (Standard Webhooks 1.0).
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -55,8 +56,12 @@ pub async fn take(doors: &Doors, token: &str, headers: &HeaderMap, body: &Bytes)
         None => header_idempotency_key(headers)?,
     };
     let is_last = news.state().is_some_and(TaskState::is_terminal);
-    let take = TakeNews { session, push, secret, task, id, is_last, news: Body::new(told.into()) };
-    let taken = doors.gate.journal.execute(take).await??;
+    let (told, heard) = (Body::new(told.into()), (session.clone(), task.clone(), news.state()));
+    let taken = doors.gate.journal.execute(TakeNews { session, push, secret, task, id, is_last, news: told }).await??;
+    if let (session, Some(id), Some(state)) = &heard {
+        let task = Task { session, agent: &known.agent, id };
+        doors.gate.heard_of(task, &known.key, *state, doors.clock.now()).await;
+    }
     doors.gate.news.notify_one();
     Ok(answer::empty(if taken == Taken::Now { 202 } else { 200 }))
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use portcullis_domain::call::Capability;
 use portcullis_domain::event::Outcome;
+use portcullis_domain::ids::KeyId;
 use portcullis_domain::json;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::egress::{AnswerReader, Inbound};
@@ -21,6 +22,7 @@ use crate::doors::a2a::refuse::{failed, shown};
 use crate::doors::answer::{self, Answer, PIECES_LIMIT};
 use crate::doors::arrived::Doors;
 use crate::life::agent::{Reply, settle};
+use crate::life::task::Task;
 use crate::reply::UpstreamFault;
 
 /// The largest answer that is read as a whole, and the largest event, in bytes.
@@ -36,6 +38,8 @@ pub struct Relay {
     call: A2aCall<'static>,
     claims: Claims,
     concern: Concern,
+    /// The key that the caller showed.
+    key: KeyId,
     /// Whether the agent has taken the place for news that is asked for.
     is_bound: bool,
     reader: AnswerReader,
@@ -74,6 +78,7 @@ impl Relay {
         call: A2aCall<'static>,
         claims: Claims,
         concern: Concern,
+        key: KeyId,
     ) -> Self {
         let content_type = reply.answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let dialect: Dialect = reply.answer.dialect.unwrap_or(call.dialect);
@@ -86,6 +91,7 @@ impl Relay {
             call,
             claims,
             concern,
+            key,
             is_bound: false,
             reader,
             is_read: false,
@@ -181,6 +187,10 @@ impl Relay {
     async fn said(&mut self, said: &Said) -> Next {
         if let Err(refusal) = self.bind(said).await {
             return Next::Over(Over::Failed(refusal::failure(&refusal)));
+        }
+        if let (Some(id), Some(state)) = (said.task_id(), said.state()) {
+            let task = Task { session: &self.claims.session, agent: &self.agent, id: &id };
+            self.doors.gate.heard_of(task, &self.key, state, self.doors.clock.now()).await;
         }
         match self.named(said) {
             Ok(said) => {
