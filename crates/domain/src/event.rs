@@ -54,6 +54,21 @@ pub enum Event {
     /// A value of a session's scratchpad was deleted.
     #[serde(rename = "session.state_deleted")]
     StateDeleted(session::event::StateDeleted),
+    /// A client wants news of a task.
+    #[serde(rename = "session.push_opened")]
+    PushOpened(session::event::PushOpened),
+    /// An agent will send news of the task.
+    #[serde(rename = "session.push_bound")]
+    PushBound(session::event::PushBound),
+    /// No more news are wanted.
+    #[serde(rename = "session.push_closed")]
+    PushClosed(session::event::PushClosed),
+    /// There are news of a task.
+    #[serde(rename = "session.news_came")]
+    NewsCame(session::event::NewsCame),
+    /// News were accepted by the client that they are for.
+    #[serde(rename = "session.news_delivered")]
+    NewsDelivered(session::event::NewsDelivered),
     /// A call may be forwarded.
     #[serde(rename = "call.admitted")]
     CallAdmitted(CallAdmitted),

@@ -15,7 +15,7 @@ use crate::journal::{Entry, StreamId};
 use crate::ledger::Book;
 use crate::policy::{Active, Effect};
 use crate::registry::{Observed, Placements};
-use crate::session::{Sessions, Waits};
+use crate::session::{Pushes, Sessions, Waits};
 use crate::time::Timestamp;
 
 /// A call that was admitted and not yet settled.
@@ -52,6 +52,9 @@ pub struct World {
     /// What sessions wait for.
     #[serde(default)]
     pub waits: Waits,
+    /// Where clients want news of tasks.
+    #[serde(default)]
+    pub pushes: Pushes,
     /// Which replica serves which session.
     #[serde(default)]
     pub placements: Placements,
@@ -85,6 +88,11 @@ impl World {
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
+            | Event::PushOpened(_)
+            | Event::PushBound(_)
+            | Event::PushClosed(_)
+            | Event::NewsCame(_)
+            | Event::NewsDelivered(_)
             | Event::CallSettled(_)
             | Event::CallResolved(_) => {}
         }
@@ -100,12 +108,18 @@ impl World {
                 self.session.closed(session);
                 self.placements.ended(session);
                 self.waits.closed(session);
+                self.pushes.session_closed(session);
             }
             Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq, entry.at),
             Event::StateDeleted(event) => self.session.state_was_deleted(session, event),
             Event::WaitOpened(event) => self.waits.opened(session, event),
             Event::WaitEnded(event) => self.waits.ended(session, event, entry.seq),
             Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
+            Event::PushOpened(event) => self.pushes.opened(session, event, entry.seq),
+            Event::PushBound(event) => self.pushes.bound(session, event),
+            Event::PushClosed(event) => self.pushes.closed(session, &event.push),
+            Event::NewsCame(event) => self.pushes.came(session, event, entry.seq),
+            Event::NewsDelivered(event) => self.pushes.delivered(session, event),
             Event::CallAdmitted(event) => self.admitted(session, event, entry.at),
             Event::CallRefused(CallRefused { .. }) => self.session.counted(session, 0, 1),
             Event::CallSettled(event) => self.settled(session, event, entry),

@@ -19,9 +19,10 @@ use crate::config::{Config, Problem, read};
 use crate::credential::bearer;
 use crate::doors::sealed::Sealer;
 use crate::hydration::Told;
+use crate::identity::signing::SigningKey;
 use crate::identity::{self, ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
-use crate::journal::files::DataDirectory;
+use crate::journal::files::{DataDirectory, VAULT_FILE};
 use crate::journal::{Journal, StoreFault};
 use crate::life::{Gate, Owed};
 use crate::listings::Listings;
@@ -36,6 +37,8 @@ use crate::upstreams::Egress;
 use crate::upstreams::cards::Cards;
 use crate::upstreams::client::HttpClient;
 use crate::upstreams::egress::{ToolServer, ToolServers};
+use crate::upstreams::guard::Guard;
+use crate::upstreams::push::PushClient;
 use crate::upstreams::replicas::Replicas;
 use crate::upstreams::tool::http::HttpToolServer;
 use crate::upstreams::tool::stdio::{Program, StdioToolServer};
@@ -123,6 +126,9 @@ impl Assembly {
             turns: Turns::default(),
             deliveries: Notify::new(),
             leases: engine.leases(),
+            news: Notify::new(),
+            pushes: PushClient::new(),
+            signing: SigningKey::new(&files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
             replicas: Arc::new(Replicas::default()),
             cards: Arc::new(Cards::new(clock.clone())),
             told: Told::default(),
@@ -235,6 +241,8 @@ impl Assembly {
         let servers: ToolServers =
             connections.iter().map(|(name, (_, connection))| (name.clone(), connection.clone())).collect();
         self.gate.egress.servers.store(Arc::new(servers));
+        // What is wrong with it was found when the snapshot was made.
+        self.gate.pushes.allow(Guard::new(&snapshot.config.server.push_allowed).unwrap_or_default());
         self.gate.snapshot.store(Arc::new(snapshot));
         let old = std::mem::replace(&mut self.connections, connections);
         for (name, (_, connection)) in old {
@@ -328,6 +336,7 @@ impl Parts<'_> {
         let of_file = |message: String| Problem::of_file(&file, message);
         let base = read::directory(self.path);
         let mut problems: Vec<Problem> = self.open_to_others().into_iter().map(&of_file).collect();
+        problems.extend(Guard::new(&self.config.server.push_allowed).err().map(&of_file));
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),
             name: tool.name.clone(),
@@ -444,7 +453,7 @@ async fn first_key(journal: &Journal, files: &DataDirectory) -> Result<Option<Pa
 
 /// The secret of the transport's seal: derived, so that it is one file less to keep.
 fn sealer_secret(files: &DataDirectory) -> Result<[u8; 32], StoreFault> {
-    let vault = files.secret(crate::journal::files::VAULT_FILE)?;
+    let vault = files.secret(VAULT_FILE)?;
     Ok(Digest::of_parts(&[TRANSPORT_PURPOSE.as_bytes(), b"\n", &vault]).0)
 }
 

@@ -27,6 +27,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{self, JoinSet};
 
 use crate::asking::Asking;
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::life::Gate;
 use crate::life::agent::{Replied, Reply, Wish, settle};
@@ -34,10 +35,6 @@ use crate::repetition::Patience;
 
 /// How often it is looked what is due, if nobody says that something is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How long after a first failure it is tried again; twice as long after each further one.
-const BACK_OFF_US: u64 = 1_000_000;
-/// The longest pause between two attempts.
-const BACK_OFF_LIMIT_US: u64 = 300 * 1_000_000;
 /// The most deliveries at a time.
 const DELIVERIES_LIMIT: usize = 64;
 /// How long a delivery waits for the session's turn.
@@ -57,16 +54,9 @@ struct Due {
     wait: Wait,
 }
 
-/// When it is tried next.
-#[derive(Clone, Copy)]
-struct Attempts {
-    failed: u32,
-    next: Timestamp,
-}
-
 /// Expires waits and delivers their ends, until `stop` says so.
 pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiver<bool>) {
-    let mut attempts: HashMap<Name, Attempts> = HashMap::new();
+    let mut backoff: Backoff<Name> = Backoff::new();
     let mut under_way: JoinSet<(Name, bool)> = JoinSet::new();
     let mut busy: HashMap<task::Id, SessionId> = HashMap::new();
     loop {
@@ -75,7 +65,7 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
             Some(ended) = under_way.join_next_with_id() => match ended {
                 Ok((id, (name, is_accepted))) => {
                     busy.remove(&id);
-                    note(&mut attempts, name, is_accepted, clock.now());
+                    backoff.note(name, is_accepted, clock.now());
                 }
                 // A panic is a fault of ours, and no reason to forget the session.
                 Err(error) => {
@@ -90,8 +80,10 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
         expire(&gate, now).await;
         for due in mine(&gate, &under_way).await {
             let name = (due.session.clone(), due.name.clone());
-            let is_early = attempts.get(&name).is_some_and(|attempts| attempts.next > now);
-            if is_early || busy.values().any(|session| *session == due.session) || under_way.len() >= DELIVERIES_LIMIT {
+            if backoff.is_early(&name, now)
+                || busy.values().any(|session| *session == due.session)
+                || under_way.len() >= DELIVERIES_LIMIT
+            {
                 continue;
             }
             let (gate, session) = (gate.clone(), due.session.clone());
@@ -111,16 +103,6 @@ async fn finish(mut under_way: JoinSet<(Name, bool)>) {
     while under_way.join_next().await.is_some() {}
 }
 
-fn note(attempts: &mut HashMap<Name, Attempts>, name: Name, is_accepted: bool, now: Timestamp) {
-    if is_accepted {
-        attempts.remove(&name);
-        return;
-    }
-    let entry = attempts.entry(name).or_insert(Attempts { failed: 0, next: now });
-    let pause = BACK_OFF_US.saturating_mul(1 << entry.failed.min(20)).min(BACK_OFF_LIMIT_US);
-    *entry = Attempts { failed: entry.failed + 1, next: Timestamp(now.0.saturating_add(pause)) };
-}
-
 async fn expire(gate: &Gate, now: Timestamp) {
     let overdue = gate.journal.read(move |world| {
         let overdue = world.waits.overdue(now).take(DELIVERIES_LIMIT);
@@ -138,15 +120,25 @@ async fn expire(gate: &Gate, now: Timestamp) {
 /// What is due in the sessions that this gateway looks after. Of several gateways one does, so that an agent is told once; when it is gone, another.
 async fn mine(gate: &Gate, under_way: &JoinSet<(Name, bool)>) -> Vec<Due> {
     let mut found = due(gate).await;
-    let sessions = found.iter().map(|due| due.session.clone()).collect();
-    match gate.leases.keep(&sessions, DELIVERIES_LIMIT.saturating_sub(under_way.len())).await {
-        // Whoever looked after it before may have delivered by now.
-        Ok(true) => found = due(gate).await,
-        Ok(false) => {}
-        Err(fault) => tracing::debug!(%fault, "it can't be asked whose the sessions are"),
+    // Whoever looked after it before may have delivered by now.
+    if look_after(gate, DELIVERIES_LIMIT.saturating_sub(under_way.len())).await {
+        found = due(gate).await;
     }
     found.retain(|due| gate.leases.has(&due.session));
     found
+}
+
+/// Takes the leases of the sessions in which something is to be told, to agents or to clients, and gives back those of all others. Whether one was taken.
+pub async fn look_after(gate: &Gate, limit: usize) -> bool {
+    let wanted = gate.journal.read(|world| {
+        let waits = world.waits.to_tell().map(|(session, ..)| session);
+        waits.chain(world.pushes.to_tell().map(|(session, ..)| session)).cloned().collect()
+    });
+    let Ok(wanted) = wanted.await else { return false };
+    gate.leases.keep(&wanted, limit).await.unwrap_or_else(|fault| {
+        tracing::debug!(%fault, "it can't be asked whose the sessions are");
+        false
+    })
 }
 
 async fn due(gate: &Gate) -> Vec<Due> {
@@ -237,7 +229,8 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
     let patience = Patience { key: None, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
     let payload = Body::new(write_request(&request));
     let content = Digest::of(payload.bytes());
-    let wish = Wish { payload, content, trace: HeaderMap::new(), patience, turn: Some(TURN_WAIT) };
+    let wish =
+        Wish { payload, content, trace: HeaderMap::new(), patience, turn: Some(TURN_WAIT), push: None, answers: None };
     let replied = gate.call_agent(&asking, &agent, wish).await?;
     drop((stays, listens));
     match replied {
@@ -267,25 +260,4 @@ async fn take(gate: &Gate, mut reply: Reply) -> Result<http::StatusCode, Refusal
     *response.status_mut() = reply.answer.status;
     gate.settle(settle(reply.call, Outcome::Completed, Some(write_response(&response)))).await?;
     Ok(reply.answer.status)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_doubles_up_to_a_limit_and_is_forgotten_when_the_agent_accepts() {
-        let (mut attempts, name): (_, Name) =
-            (HashMap::new(), ("ann:claim-1".parse().unwrap(), "letter".parse().unwrap()));
-        let mut now = Timestamp(7);
-        let mut pauses = Vec::new();
-        for _ in 0..12 {
-            note(&mut attempts, name.clone(), false, now);
-            pauses.push((attempts[&name].next.0 - now.0) / 1_000_000);
-            now = attempts[&name].next;
-        }
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
-        note(&mut attempts, name, true, now);
-        assert!(attempts.is_empty());
-    }
 }

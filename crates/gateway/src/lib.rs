@@ -6,6 +6,7 @@
 pub mod amount;
 pub mod asking;
 pub mod assemble;
+pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod journal;
 pub mod ledger;
 pub mod life;
 pub mod listings;
+pub mod news;
 pub mod observe;
 pub mod policy;
 pub mod registry;

@@ -28,11 +28,13 @@ use tokio::sync::Notify;
 use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::hydration::Told;
+use crate::identity::signing::SigningKey;
 use crate::journal::Journal;
 use crate::journal::leases::Leases;
 
 pub mod a2a;
 pub mod agent;
+pub mod task;
 mod unknown;
 
 pub use crate::life::owed::Owed;
@@ -45,6 +47,7 @@ use crate::turns::Turns;
 use crate::upstreams::Egress;
 use crate::upstreams::cards::Cards;
 use crate::upstreams::model::ModelEndpoint;
+use crate::upstreams::push::PushClient;
 use crate::upstreams::replicas::Replicas;
 
 /// How often a decision is made anew because the policies changed in between, before the caller is told to come back.
@@ -70,6 +73,12 @@ pub struct Gate {
     pub deliveries: Notify,
     /// The sessions that this gateway looks after, where several share the journal.
     pub leases: Leases,
+    /// Said when a client is to be told something.
+    pub news: Notify,
+    /// The way to places that clients name.
+    pub pushes: PushClient,
+    /// What the gateway signs with for outsiders.
+    pub signing: SigningKey,
     /// The replicas of agents.
     pub replicas: Arc<Replicas>,
     /// The cards of those that speak Agent2Agent.

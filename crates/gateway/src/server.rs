@@ -18,6 +18,8 @@ pub struct ServerTable {
     pub allowed_hosts: Vec<String>,
     /// Origins, as in `https://console.example.org`, that a browser may call from. Requests without `Origin` are not from a page.
     pub allowed_origins: Vec<String>,
+    /// Hosts, addresses and networks, as in `hooks.internal` or `10.0.0.0/8`, that clients may name for news of tasks although they are not public or have no `https`.
+    pub push_allowed: Vec<String>,
     /// The largest request body, in bytes.
     pub body_limit_bytes: usize,
     /// How many calls may be under way at a time.
@@ -36,6 +38,7 @@ impl Default for ServerTable {
             public_url: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            push_allowed: Vec::new(),
             body_limit_bytes: 16 << 20,
             calls_limit: 4_096,
             unready_s: 0,

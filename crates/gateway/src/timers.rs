@@ -13,6 +13,7 @@ use crate::assemble::Assembly;
 use crate::config::Problem;
 use crate::deliveries;
 use crate::life::Gate;
+use crate::news;
 
 /// How long files are left alone after a change, so that an editor can finish.
 const SETTLE: Duration = Duration::from_millis(150);
@@ -37,7 +38,8 @@ pub async fn run(
     let mut places = Places::of(&assembly);
     let mut watcher = watch_files(&places, changed.clone());
     let mut looks = 0_u32;
-    tokio::spawn(deliveries::run(assembly.gate.clone(), assembly.clock.clone(), leaving));
+    tokio::spawn(deliveries::run(assembly.gate.clone(), assembly.clock.clone(), leaving.clone()));
+    tokio::spawn(news::run(assembly.gate.clone(), assembly.clock.clone(), leaving));
     tokio::spawn(probe_replicas(assembly.gate.clone(), stop.clone()));
     tokio::spawn(refresh_cards(assembly.gate.clone(), stop.clone()));
     loop {

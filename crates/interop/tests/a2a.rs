@@ -10,7 +10,7 @@ use portcullis_interop::a2a::card::signature::payload;
 use portcullis_interop::a2a::egress::{AnswerReader, Inbound, Outgoing, ask};
 use portcullis_interop::a2a::translate::{params::params, result::result};
 use portcullis_interop::a2a::{
-    A2aCall, Binding, Change, Dialect, Edits, Interface, Method, Reply, Version, Webhook, answer, ingress,
+    A2aCall, Binding, Change, Dialect, Edits, Interface, Method, News, Reply, Version, Webhook, answer, ingress,
 };
 use portcullis_interop::frame::jsonrpc::Id;
 use proptest::prelude::*;
@@ -144,8 +144,8 @@ fn forwarded(from: Version, to: Interface, params: &str) -> Outgoing {
     let name = Method::SendMessage.name(from).unwrap();
     let body = format!(r#"{{"jsonrpc":"2.0","id":"x","method":"{name}","params":{params}}}"#);
     let read = ingress::read_jsonrpc(&headers(from), None, body.as_bytes()).unwrap();
-    let webhook = Some(Webhook { url: "https://gate", token: None });
-    let edited = read.edited(&Edits { webhook, ..Edits::default() }).unwrap();
+    let news = News::To(Webhook { url: "https://gate", token: None, id: None });
+    let edited = read.edited(&Edits { news, ..Edits::default() }).unwrap();
     ask(&to, &read, &edited, 1).unwrap()
 }
 
@@ -182,10 +182,10 @@ fn read_everywhere(raw: &str) {
             let name = method.name(version).unwrap_or_default();
             let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{name}","params":{raw}}}"#);
             if let Ok(call) = ingress::read_jsonrpc(&headers(version), None, body.as_bytes()) {
-                let webhook = Some(Webhook { url: "https://gate", token: None });
+                let news = News::To(Webhook { url: "https://gate", token: None, id: None });
                 let metadata = [("a", "{}")];
                 let edits = Edits {
-                    webhook,
+                    news,
                     task_id: Change::Put("t"),
                     context_id: Change::Remove,
                     metadata: &metadata,

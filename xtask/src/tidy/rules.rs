@@ -83,7 +83,18 @@ const GATEWAY: Border = Border {
     groups: &[
         Group {
             name: "a common word",
-            members: &["clock", "entropy", "amount", "credential", "asking", "server", "reply", "repetition", "turns"],
+            members: &[
+                "clock",
+                "entropy",
+                "amount",
+                "credential",
+                "asking",
+                "server",
+                "reply",
+                "repetition",
+                "turns",
+                "backoff",
+            ],
             may: &["a common word"],
             instead: "a common word knows nothing of what is said with it",
         },
@@ -125,6 +136,7 @@ const GATEWAY: Border = Border {
                 "conversation",
                 "hydration",
                 "deliveries",
+                "news",
                 "timers",
                 "assemble",
                 "cli",

@@ -6,6 +6,8 @@
 //! Start with [`admit`], which asks the questions of a call in order and is the only maker of [`Admitted`], then [`settle`].
 
 pub mod admit;
+pub mod bind_push;
+pub mod close_push;
 pub mod close_session;
 pub mod command;
 pub mod configure;
@@ -13,15 +15,20 @@ pub mod delete_state;
 pub mod end_wait;
 pub mod keys;
 pub mod note_delivery;
+pub mod note_news;
 pub mod observe_tools;
+pub mod open_push;
 pub mod open_session;
 pub mod open_wait;
 pub mod put_state;
 pub mod recover;
 pub mod resolve_call;
 pub mod settle;
+pub mod take_news;
 
 pub use admit::{Admit, Admitted, Passed};
+pub use bind_push::BindPush;
+pub use close_push::ClosePush;
 pub use close_session::CloseSession;
 pub use command::{Command, Verdict};
 pub use configure::Configure;
@@ -29,10 +36,13 @@ pub use delete_state::DeleteState;
 pub use end_wait::{EndWait, Ended};
 pub use keys::{CreateKey, RevokeKey};
 pub use note_delivery::NoteDelivery;
+pub use note_news::NoteNews;
 pub use observe_tools::ObserveTools;
+pub use open_push::OpenPush;
 pub use open_session::OpenSession;
 pub use open_wait::OpenWait;
 pub use put_state::{Put, PutState};
 pub use recover::{Recover, RecoverGateway};
 pub use resolve_call::ResolveCall;
 pub use settle::{Receipt, Settle};
+pub use take_news::{TakeNews, Taken};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::call::Capability;
+use crate::digest::Digest;
 use crate::ids::{AgentName, KeyId, SessionName};
 use crate::money::Nanodollars;
 use crate::time::Timestamp;
@@ -102,4 +104,68 @@ pub struct WaitEnded {
 pub struct WaitDelivered {
     /// The wait's name.
     pub name: WaitName,
+}
+
+/// The name of a place for news within its session, made by the gateway.
+pub type PushName = SessionName;
+
+/// The client of an agent wants news of a task at a place of its own. The body says where, with the client's credential for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushOpened {
+    /// The place's name; the agent knows it by this one.
+    pub push: PushName,
+    /// The agent.
+    pub agent: Capability,
+    /// The task, as the agent calls it; none where the call is still to make it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// What the client calls the place, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The version of the client's language, in which it is told.
+    pub form: String,
+    /// Of the secret that the agent must show with its news.
+    pub secret: Digest,
+    /// The key that the client showed: nothing is told once it is not valid any more.
+    pub key: KeyId,
+}
+
+/// The agent has taken a place for news of this task. Another one of the client's that has the same id and task is replaced by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushBound {
+    /// The place's name.
+    pub push: PushName,
+    /// The task, as the agent calls it.
+    pub task: String,
+}
+
+/// A place for news is no more, and what was still to be told there is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushClosed {
+    /// The place's name.
+    pub push: PushName,
+}
+
+/// The agent has news of a task. The body is what the client is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewsCame {
+    /// The place that they are for.
+    pub push: PushName,
+    /// The task, as the agent calls it.
+    pub task: String,
+    /// What tells repetitions of them from others, where the agent says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Whether the task is over with them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_last: bool,
+}
+
+/// The client has accepted news.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewsDelivered {
+    /// The place that they were for.
+    pub push: PushName,
+    /// The entry with which they came.
+    pub seq: u64,
 }

@@ -8,6 +8,7 @@ use http::{Method, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use portcullis_domain::refusal::{Code, Fault, Refusal};
+use portcullis_domain::session::push::NEWS_LIMIT_BYTES;
 use portcullis_domain::session::wait::EVENT_LIMIT_BYTES;
 use portcullis_interop::refuse;
 
@@ -15,6 +16,8 @@ use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::{a2a, admin, agents, caller, events, mcp, openai, path};
 
+/// Where the gateway's public keys are (RFC 8615).
+pub const KEY_SET_PATH: &str = "/.well-known/jwks.json";
 /// What OpenAI's clients look at before they try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -40,6 +43,7 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     }
     match (&head.method, path.as_str()) {
         (&Method::GET, "/healthz") => return answer::whole(200, "text/plain", "ok\n"),
+        (&Method::GET, KEY_SET_PATH) => return answer::json(200, doors.gate.signing.key_set().to_string()),
         (&Method::GET, "/readyz") => return admin::health::ready(doors).await,
         _ => {}
     }
@@ -47,6 +51,13 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         let taken = async {
             let body = read_body(body, EVENT_LIMIT_BYTES).await?;
             events::take(doors, token, &head.headers, body).await
+        };
+        return taken.await.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
+    }
+    if let Some(token) = path.strip_prefix(a2a::push::PATH).filter(|_| head.method == Method::POST) {
+        let taken = async {
+            let body = read_body(body, NEWS_LIMIT_BYTES).await?;
+            a2a::news::take(doors, token, &head.headers, &body).await
         };
         return taken.await.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }

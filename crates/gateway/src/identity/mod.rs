@@ -1,9 +1,10 @@
-//! Identity: issuing keys, and the administrator that every gateway has.
+//! Identity: issuing keys, the administrator that every gateway has, and the key that the gateway itself signs with.
 //!
 //! Start with [`issue`]. Who a presented key stands for is asked in `portcullis_domain::identity`; roles and attributes are in [`table`].
 
 pub mod facts;
 pub mod issue;
+pub mod signing;
 pub mod table;
 
 /// The principal that the first start issues a key for.

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use portcullis_domain::admission::Admitted;
+use portcullis_domain::call::Capability;
+use portcullis_domain::ids::SessionId;
+use portcullis_domain::journal::StreamId;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::{Placement, Replica};
 use portcullis_interop::a2a::kept;
@@ -70,6 +74,31 @@ impl Gate {
             }
         }
         Err(refusal)
+    }
+
+    /// Whether the agent sends news to webhooks.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UpstreamFailed`] when it shows no card.
+    pub async fn pushes_news(&self, agent: &Capability) -> Result<bool, Refusal> {
+        let agent = self.snapshot.load().catalogue.agent(&agent.name).cloned();
+        match agent {
+            Some(agent) => Ok(self.card(&agent).await?.card.pushes()),
+            None => Ok(false),
+        }
+    }
+
+    /// The body of an entry of the session.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it can't be read.
+    pub async fn body_of(&self, session: &SessionId, seq: u64) -> Result<Bytes, Refusal> {
+        let stream = StreamId::Session(session.clone());
+        let gone = || Refusal::new(Code::NotFound, format!("entry {seq} of the session is not kept any more"));
+        let placed = self.journal.entries(&stream, seq.saturating_sub(1), 1).await?.pop().ok_or_else(gone)?;
+        self.journal.body(&stream, placed.position, 0).await?.ok_or_else(gone)
     }
 
     /// Looks at the cards that were not looked at for a while.

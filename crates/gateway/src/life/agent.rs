@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use portcullis_domain::admission::{Admitted, Passed, Settle};
+use portcullis_domain::admission::{Admitted, OpenPush, Passed, Settle};
 use portcullis_domain::call::Place;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Outcome;
@@ -46,6 +46,10 @@ pub struct Wish {
     pub patience: Patience,
     /// How long to wait for one's turn; none for what is no turn.
     pub turn: Option<Duration>,
+    /// The place for news that is opened once the call is admitted, before the agent hears of it.
+    pub push: Option<OpenPush>,
+    /// What the names of the waits begin with that are over once the call is admitted.
+    pub answers: Option<String>,
 }
 
 /// What comes of it.
@@ -87,7 +91,7 @@ impl Gate {
     ///
     /// Why there is no answer; the journal says the same.
     pub async fn call_agent(&self, asking: &Asking, agent: &Arc<Agent>, wish: Wish) -> Result<Replied, Refusal> {
-        let Wish { payload, content, trace, mut patience, turn } = wish;
+        let Wish { payload, content, trace, mut patience, turn, mut push, answers } = wish;
         let mark = patience.key.as_deref().map(|key| mark(agent, content, key));
         let place = match turn {
             Some(wait) => Some(self.turns.enter(&asking.session, &agent.capability, wait).await?),
@@ -101,6 +105,13 @@ impl Gate {
                 Passed::Again(Earlier::Done(done)) => return self.replay(asking, done).await,
                 Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),
             };
+            if let Some(prefix) = &answers {
+                // A wait that stays open is ended by what the agent says.
+                drop(self.task_goes_on(&asking.session, prefix, Some(admitted.call())).await);
+            }
+            if let Some(push) = push.take() {
+                self.open_push(admitted.call(), push).await?;
+            }
             let under_way = mark.map(|mark| self.repetitions.begin(admitted.call(), &asking.session, mark, &patience));
             match self.forward(&admitted, agent, &trace, &mut patience).await? {
                 Ok((answer, permit)) => {
@@ -119,6 +130,15 @@ impl Gate {
                 }
             }
         }
+    }
+
+    /// Opens a place for news. Without it the call does not go out.
+    async fn open_push(&self, call: CallId, push: OpenPush) -> Result<(), Refusal> {
+        let opened = self.journal.execute(push).await.map_err(Refusal::from).flatten();
+        if opened.is_err() {
+            self.settle(settle(call, Outcome::Failed, None)).await?;
+        }
+        opened
     }
 
     /// May the agent be called, or was it called before? While the same call, or another turn, is under way it is waited for.

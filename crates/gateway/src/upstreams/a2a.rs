@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use portcullis_domain::admission::Admitted;
-use portcullis_interop::a2a::{Edits, Interface, egress, kept};
+use portcullis_interop::a2a::{Edits, Interface, News, egress, kept};
 
 use crate::reply::{AnswerStream, UpstreamFault};
 use crate::upstreams::agent::{AgentAnswer, AgentEndpoint, tell};
@@ -39,7 +39,10 @@ impl Egress {
         let metadata: Vec<(&str, &str)> = aside.session.into_iter().collect();
         let is_told = !metadata.is_empty() && call.method.is_sending();
         let params = match is_told {
-            true => call.edited(&Edits { metadata: &metadata, ..Edits::default() }).map_err(unspoken)?.into_owned(),
+            true => call
+                .edited(&Edits { metadata: &metadata, news: News::AsSaid, ..Edits::default() })
+                .map_err(unspoken)?
+                .into_owned(),
             false => call.params.clone().into_owned(),
         };
         for (uri, _) in metadata {

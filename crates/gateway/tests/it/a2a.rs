@@ -11,8 +11,8 @@ use crate::a2a_agent::{Agent, Speaks};
 use crate::gateway::{Gateway, LIMIT};
 use crate::scene::Setup;
 
-const ALL: &str = "permit (principal, action, resource);";
-const TOKEN: &str = "tok-agent-77c0";
+pub(crate) const ALL: &str = "permit (principal, action, resource);";
+pub(crate) const TOKEN: &str = "tok-agent-77c0";
 const EXTENSION: &str = "https://portcullis.dev/extensions/session/v1";
 
 struct Stage {
@@ -39,7 +39,7 @@ impl Stage {
     }
 }
 
-fn config(agents: &[Agent], more: &str) -> String {
+pub(crate) fn config(agents: &[Agent], more: &str) -> String {
     let urls: Vec<String> = agents.iter().map(|agent| format!("'{}'", agent.upstream.url)).collect();
     let setup = Setup { models: "{}".to_owned(), servers: "{}".to_owned(), ..Setup::default() };
     let table = format!("{{ protocol: a2a, replicas: [{}], token: '{TOKEN}'{more} }}", urls.join(", "));
@@ -47,12 +47,12 @@ fn config(agents: &[Agent], more: &str) -> String {
 }
 
 /// A call by JSON-RPC in that version.
-async fn rpc(client: &Client, version: &str, method: &str, params: Value) -> Answer {
+pub(crate) async fn rpc(client: &Client, version: &str, method: &str, params: Value) -> Answer {
     let body = json!({"jsonrpc": "2.0", "id": "c-1", "method": method, "params": params});
     client.send("POST", "/a2a/adjuster", &[("a2a-version", version)], Some(body.to_string())).await.unwrap()
 }
 
-fn message(version: &str, text: &str, context: Option<&str>, task: Option<&str>) -> Value {
+pub(crate) fn message(version: &str, text: &str, context: Option<&str>, task: Option<&str>) -> Value {
     let mut message = match version {
         "1.0" => json!({"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": text}]}),
         _ => json!({"kind": "message", "messageId": "m-1", "role": "user", "parts": [{"kind": "text", "text": text}]}),
@@ -66,7 +66,13 @@ fn message(version: &str, text: &str, context: Option<&str>, task: Option<&str>)
 }
 
 /// Sends a message and gives the task that it is answered with.
-async fn send(client: &Client, version: &str, text: &str, context: Option<&str>, task: Option<&str>) -> Value {
+pub(crate) async fn send(
+    client: &Client,
+    version: &str,
+    text: &str,
+    context: Option<&str>,
+    task: Option<&str>,
+) -> Value {
     let (method, place) = if version == "1.0" { ("SendMessage", "/result/task") } else { ("message/send", "/result") };
     let answer = rpc(client, version, method, message(version, text, context, task)).await;
     answer.json().pointer(place).cloned().unwrap_or_else(|| panic!("{}", answer.text()))

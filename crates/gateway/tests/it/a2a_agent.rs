@@ -45,6 +45,18 @@ impl Agent {
         all.into_iter().filter(|request| !request.head.contains("/.well-known/")).collect()
     }
 
+    /// The place for news that it was told last: by a configuration, or with a message.
+    pub(crate) fn place(&self) -> Value {
+        let params = self.calls().last().map(|call| call.json()["params"].clone()).unwrap();
+        let configuration = &params["configuration"];
+        let places = [
+            &configuration["taskPushNotificationConfig"],
+            &configuration["pushNotificationConfig"],
+            &params["pushNotificationConfig"],
+        ];
+        places.into_iter().find(|place| place.is_object()).unwrap_or(&params).clone()
+    }
+
     /// The message that came last.
     pub(crate) fn message(&self) -> Value {
         self.calls()
@@ -117,6 +129,12 @@ impl State {
                 let tasks: Vec<Value> = self.tasks().values().cloned().collect();
                 let page = json!({"totalSize": tasks.len(), "pageSize": 50, "nextPageToken": "", "tasks": tasks});
                 vec![whole(200, "", &result(page))]
+            }
+            "CreateTaskPushNotificationConfig" | "tasks/pushNotificationConfig/set" => {
+                vec![whole(200, "", &result(params.clone()))]
+            }
+            "DeleteTaskPushNotificationConfig" | "tasks/pushNotificationConfig/delete" => {
+                vec![whole(200, "", &result(Value::Null))]
             }
             _ => vec![whole(
                 200,

@@ -35,6 +35,7 @@ mod journal;
 mod mcp;
 mod money;
 mod once;
+mod push;
 mod rolling;
 mod sdk;
 mod sessions;

@@ -20,7 +20,10 @@ pub(crate) const SILENCE: &[u8] = b"\0silence";
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
+    /// In lower case.
     pub(crate) head: String,
+    /// As it came.
+    pub(crate) raw_head: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -134,7 +137,8 @@ async fn read(socket: &mut TcpStream) -> Option<Received> {
         }
     };
     let mut body = bytes.split_off(end);
-    let head = String::from_utf8_lossy(&bytes).to_lowercase();
+    let raw_head = String::from_utf8_lossy(&bytes).into_owned();
+    let head = raw_head.to_lowercase();
     let length =
         head.split_once("content-length:").map_or(0, |(_, rest)| rest.lines().next().unwrap().trim().parse().unwrap());
     while body.len() < length {
@@ -144,5 +148,5 @@ async fn read(socket: &mut TcpStream) -> Option<Received> {
             Ok(length) => body.extend_from_slice(&buffer[..length]),
         }
     }
-    Some(Received { head, body })
+    Some(Received { head, raw_head, body })
 }

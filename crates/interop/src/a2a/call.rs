@@ -45,6 +45,20 @@ pub struct Webhook<'a> {
     pub url: &'a str,
     /// What the agent must show with the news.
     pub token: Option<&'a str>,
+    /// What the agent knows the place by.
+    pub id: Option<&'a str>,
+}
+
+/// Where news go that a call asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum News<'a> {
+    /// Nowhere: a message asks for no news, and a place for them can't be made.
+    #[default]
+    Nowhere,
+    /// Where the call says. It was looked at before.
+    AsSaid,
+    /// Here. The client's own credential for its place is taken out.
+    To(Webhook<'a>),
 }
 
 /// What the gateway puts in the place of what the client said.
@@ -56,9 +70,10 @@ pub struct Edits<'a> {
     pub task_id: Change<'a>,
     /// The tasks that a message refers to.
     pub reference_task_ids: Option<&'a [String]>,
-    /// Where news go, where the call wants any. The client's own credential for its webhook is taken out. Without a webhook of the
-    /// gateway a message asks for no news, and a place for them can't be made.
-    pub webhook: Option<Webhook<'a>>,
+    /// Where news go, where the call wants any.
+    pub news: News<'a>,
+    /// The place for news that is asked for or deleted.
+    pub push_config_id: Change<'a>,
     /// Members of the message's metadata, as raw JSON. What the client wrote under such a name is replaced.
     pub metadata: &'a [(&'a str, &'a str)],
 }
@@ -112,10 +127,10 @@ impl A2aCall<'_> {
     /// Which place for news the call is about.
     #[must_use]
     pub fn push_config_id(&self) -> Option<String> {
-        if !matches!(self.method, Method::GetPushConfig | Method::DeletePushConfig) {
-            return text_of(member(&self.params, self.push_path()?)?, &["id"]);
+        match self.push_config_name() {
+            Some(name) => text_of(&self.params, &[name]),
+            None => text_of(member(&self.params, self.push_path()?)?, &["id"]),
         }
-        text_of(&self.params, &[if self.form() == Version::V0_3 { "pushNotificationConfigId" } else { "id" }])
     }
 
     /// Where the client wants to get news.
@@ -143,7 +158,7 @@ impl A2aCall<'_> {
     /// [`Kind::InvalidParams`] when there is no object where one must be; [`Kind::PushNotSupported`] when a place for news is to be
     /// made and the gateway has no webhook for it.
     pub fn edited(&self, edits: &Edits<'_>) -> Result<Cow<'_, str>, Failure> {
-        if self.method == Method::CreatePushConfig && edits.webhook.is_none() {
+        if self.method == Method::CreatePushConfig && matches!(edits.news, News::Nowhere) {
             return Err(Failure::new(Kind::PushNotSupported, "there is no webhook for the news of this agent"));
         }
         self.changed(edits).map_err(|problem| Failure::new(Kind::InvalidParams, problem))
@@ -157,7 +172,7 @@ impl A2aCall<'_> {
             let has_message = message.is_some();
             message.into_iter().for_each(|message| params.set("message", message));
             let configuration = params.raw("configuration").filter(|raw| raw.starts_with('{')).map(str::to_owned);
-            let configuration = configuration.map(|raw| self.with_webhook(&raw, edits.webhook)).transpose()?.flatten();
+            let configuration = configuration.map(|raw| self.with_news(&raw, edits.news)).transpose()?.flatten();
             let has_configuration = configuration.is_some();
             configuration.into_iter().for_each(|configuration| params.set("configuration", configuration));
             has_message || has_configuration
@@ -166,7 +181,9 @@ impl A2aCall<'_> {
             let task = self.task_path().and_then(<[_]>::first);
             let mut is_changed = context.is_some_and(|name| edits.context_id.apply(&mut params, name));
             is_changed |= task.is_some_and(|name| edits.task_id.apply(&mut params, name));
-            if let (Method::CreatePushConfig, Some(webhook)) = (self.method, edits.webhook) {
+            let push = self.push_config_name();
+            is_changed |= push.is_some_and(|name| edits.push_config_id.apply(&mut params, name));
+            if let (Method::CreatePushConfig, News::To(webhook)) = (self.method, edits.news) {
                 return self.with_place(&params.to_string(), webhook).map(Cow::Owned);
             }
             is_changed
@@ -175,16 +192,17 @@ impl A2aCall<'_> {
     }
 
     /// A configuration with the gateway's webhook in the place of the client's, or without any; none when it has none.
-    fn with_webhook(&self, raw: &str, webhook: Option<Webhook<'_>>) -> Result<Option<String>, String> {
+    fn with_news(&self, raw: &str, news: News<'_>) -> Result<Option<String>, String> {
         let mut configuration = Object::read(raw)?;
         let name = match self.form() {
             Version::V0_3 => "pushNotificationConfig",
             Version::V1_0 => "taskPushNotificationConfig",
         };
         let Some(place) = configuration.raw(name).map(str::to_owned) else { return Ok(None) };
-        match webhook.filter(|_| place.starts_with('{')) {
-            Some(webhook) => configuration.set(name, webhook.put_into(&place, true)?),
-            None => {
+        match news {
+            News::AsSaid => return Ok(None),
+            News::To(webhook) if place.starts_with('{') => configuration.set(name, webhook.put_into(&place, true)?),
+            News::To(_) | News::Nowhere => {
                 configuration.remove(name);
             }
         }
@@ -231,6 +249,12 @@ impl A2aCall<'_> {
             }
             (Method::ListTasks | Method::GetExtendedCard, _) => None,
         }
+    }
+
+    /// The parameter that names a place for news.
+    fn push_config_name(&self) -> Option<&'static str> {
+        let is_named = matches!(self.method, Method::GetPushConfig | Method::DeletePushConfig);
+        is_named.then_some(if self.form() == Version::V0_3 { "pushNotificationConfigId" } else { "id" })
     }
 
     fn push_path(&self) -> Option<&'static [&'static str]> {
@@ -297,8 +321,10 @@ impl Webhook<'_> {
         if is_nested {
             place.remove("taskId");
         }
-        if let Some(token) = self.token {
-            place.set("token", quoted(token));
+        for (name, value) in [("token", self.token), ("id", self.id)] {
+            if let Some(value) = value {
+                place.set(name, quoted(value));
+            }
         }
         Ok(place.to_string())
     }
@@ -385,11 +411,12 @@ mod tests {
             context_id: Change::Put("k"),
             task_id: Change::Remove,
             reference_task_ids: Some(&ids),
-            webhook: Some(Webhook { url: "https://gate", token: Some("s") }),
+            news: News::To(Webhook { url: "https://gate", token: Some("s"), id: Some("p-1") }),
+            push_config_id: Change::Keep,
             metadata: &[("portcullis/session", "{\"a\":1.0}")],
         };
         let params = r#"{"x":1.50,"message":{"taskId":"t","parts":[ ],"metadata":{"m": 2},"contextId":"c"},"configuration":{"taskPushNotificationConfig":{"taskId":"other","url":"u","token":"client","authentication":{"credentials":"client"},"y":1}}}"#;
-        let expected = r#"{"x":1.50,"message":{"parts":[ ],"metadata":{"m":2,"portcullis/session":{"a":1.0}},"contextId":"k","referenceTaskIds":["n1"]},"configuration":{"taskPushNotificationConfig":{"url":"https://gate","y":1,"token":"s"}}}"#;
+        let expected = r#"{"x":1.50,"message":{"parts":[ ],"metadata":{"m":2,"portcullis/session":{"a":1.0}},"contextId":"k","referenceTaskIds":["n1"]},"configuration":{"taskPushNotificationConfig":{"url":"https://gate","y":1,"token":"s","id":"p-1"}}}"#;
         assert_eq!(call(Version::V1_0, Method::SendMessage, params).edited(&edits).unwrap(), expected);
 
         let bare = r#"{"message":{"parts":[]}}"#;
@@ -397,15 +424,25 @@ mod tests {
         assert_eq!(call(Version::V0_3, Method::SendMessage, bare).edited(&edits).unwrap(), expected);
 
         let push = r#"{"taskId":"t","url":"u","token":"client"}"#;
-        let edits = Edits { task_id: Change::Put("t2"), webhook: Some(Webhook { url: "g", token: None }), ..edits };
+        let edits =
+            Edits { task_id: Change::Put("t2"), news: News::To(Webhook { url: "g", token: None, id: None }), ..edits };
         let edited = call(Version::V1_0, Method::CreatePushConfig, push);
         assert_eq!(edited.edited(&edits).unwrap(), r#"{"taskId":"t2","url":"g"}"#);
 
         let silent = r#"{"message":{"parts":[]},"configuration":{"pushNotificationConfig":{"url":"u"},"a":1.0}}"#;
         let silent = call(Version::V0_3, Method::SendMessage, silent).edited(&Edits::default()).unwrap().into_owned();
         assert_eq!(silent, r#"{"message":{"parts":[]},"configuration":{"a":1.0}}"#);
+        let said = Edits { context_id: Change::Put("k"), news: News::AsSaid, ..Edits::default() };
+        let asks = r#"{"message":{"contextId":"c"},"configuration":{"taskPushNotificationConfig":{"url":"u"}}}"#;
+        let asked = call(Version::V1_0, Method::SendMessage, asks).edited(&said).unwrap().into_owned();
+        assert_eq!(asked, asks.replace("\"c\"", "\"k\""));
         let refused = call(Version::V1_0, Method::CreatePushConfig, push).edited(&Edits::default()).unwrap_err();
         assert_eq!(refused.kind(), Some(Kind::PushNotSupported));
+
+        let edits = Edits { push_config_id: Change::Put("p-1"), ..Edits::default() };
+        let named = r#"{"id":"t","pushNotificationConfigId":"mine"}"#;
+        let named = call(Version::V0_3, Method::DeletePushConfig, named).edited(&edits).unwrap().into_owned();
+        assert_eq!(named, r#"{"id":"t","pushNotificationConfigId":"p-1"}"#);
 
         let untouched = call(Version::V1_0, Method::SendMessage, bare);
         assert!(matches!(untouched.edited(&Edits::default()).unwrap(), Cow::Borrowed(same) if same == bare));

@@ -35,7 +35,7 @@ mod query;
 mod route;
 mod shape;
 
-pub use call::{A2aCall, Change, Edits, Webhook};
+pub use call::{A2aCall, Change, Edits, News, Webhook};
 pub use card::{Card, Interface};
 pub use failure::{Failure, Kind};
 pub use method::Method;

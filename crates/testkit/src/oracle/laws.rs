@@ -11,8 +11,9 @@ use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::Code;
-use portcullis_domain::session::event::{StateDeleted, StatePut, WaitEnded, WaitOpened};
+use portcullis_domain::session::event::{NewsCame, PushBound, StateDeleted, StatePut, WaitEnded, WaitOpened};
 use portcullis_domain::session::once::Done;
+use portcullis_domain::session::push::PushName;
 use portcullis_domain::session::wait::End;
 use portcullis_domain::session::{Earlier, StateKey, Status};
 use portcullis_domain::time::Timestamp;
@@ -107,6 +108,11 @@ impl Laws {
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
+            | Event::PushOpened(_)
+            | Event::PushBound(_)
+            | Event::PushClosed(_)
+            | Event::NewsCame(_)
+            | Event::NewsDelivered(_)
             | Event::CallSettled(_)
             | Event::CallResolved(_) => self.problems.push("it belongs to a session and stands outside".to_owned()),
         }
@@ -123,8 +129,8 @@ impl Laws {
         let may_be_another = matches!(
             entry.event,
             Event::SessionClosed(_) | Event::CallResolved(_) | Event::WaitEnded(_) | Event::WaitDelivered(_)
-        ) || (matches!(entry.event, Event::CallSettled(_) | Event::Granted(_))
-            && entry.actor == Actor::Gateway);
+        ) || (is_of_news(&entry.event) && entry.actor == Actor::Gateway)
+            || (matches!(entry.event, Event::CallSettled(_) | Event::Granted(_)) && entry.actor == Actor::Gateway);
         self.must(is_owner || may_be_another, || {
             let actor = match &entry.actor {
                 Actor::Gateway => "the gateway".to_owned(),
@@ -142,6 +148,20 @@ impl Laws {
                 let wait = self.world.waits.find(session, &event.name);
                 let is_due = wait.is_some_and(|wait| wait.end.is_some() && !wait.is_done);
                 self.must(is_due, || format!("wait `{}` was not to be delivered", event.name));
+            }
+            Event::PushOpened(event) => {
+                let is_new = self.world.pushes.find(session, &event.push).is_none();
+                self.must(is_new, || format!("the place for news `{}` was opened before", event.push));
+                self.must(entry.bodies.len() == 1, || "it does not say where the place is".to_owned());
+            }
+            Event::PushBound(event) => self.push_bound(session, event),
+            Event::PushClosed(event) => self.has_push(session, &event.push),
+            Event::NewsCame(event) => self.news_came(session, event, entry),
+            Event::NewsDelivered(event) => {
+                let push = self.world.pushes.find(session, &event.push);
+                // In the order in which they came.
+                let is_next = push.is_some_and(|push| push.waiting.first() == Some(&event.seq));
+                self.must(is_next, || format!("news {} of `{}` were not the next", event.seq, event.push));
             }
             Event::StateDeleted(event) => self.state_deleted(session, event, entry),
             Event::CallAdmitted(event) => self.call_admitted(session, event, entry),
@@ -267,6 +287,31 @@ impl Laws {
             }
             Err(refusal) => self.problems.push(format!("call {}: {}", event.call, refusal.message)),
         }
+    }
+
+    fn has_push(&mut self, session: &SessionId, push: &PushName) {
+        let is_there = self.world.pushes.find(session, push).is_some();
+        self.must(is_there, || format!("there is no place for news `{push}`"));
+    }
+
+    fn push_bound(&mut self, session: &SessionId, event: &PushBound) {
+        self.has_push(session, &event.push);
+        let Some(push) = self.world.pushes.find(session, &event.push) else { return };
+        let others = self.world.pushes.of_task(session, &push.agent, &event.task);
+        let is_alone = others.iter().all(|(_, other)| other.id != push.id);
+        let is_of_task = push.task.as_ref().is_none_or(|task| *task == event.task);
+        self.must(is_alone, || format!("`{}` is the second place of its id for its task", event.push));
+        self.must(is_of_task, || format!("`{}` is for another task", event.push));
+    }
+
+    fn news_came(&mut self, session: &SessionId, event: &NewsCame, entry: &Entry<Event>) {
+        self.has_push(session, &event.push);
+        let Some(push) = self.world.pushes.find(session, &event.push) else { return };
+        let is_of_task = push.task.as_ref().is_none_or(|task| *task == event.task);
+        let is_first = event.id.as_ref().is_none_or(|id| !push.knows(id));
+        self.must(is_of_task, || format!("news of `{}` are at the place of another task", event.task));
+        self.must(is_first, || format!("news {:?} came before", event.id));
+        self.must(entry.bodies.len() == 1, || "they say nothing".to_owned());
     }
 
     fn call_resolved(&mut self, session: &SessionId, event: &CallResolved, entry: &Entry<Event>) {
@@ -403,6 +448,11 @@ impl std::fmt::Display for Fate {
     }
 }
 
+/// Whether the entry is about news of a task, which the gateway itself sees to.
+fn is_of_news(event: &Event) -> bool {
+    matches!(event, Event::PushBound(_) | Event::PushClosed(_) | Event::NewsCame(_) | Event::NewsDelivered(_))
+}
+
 /// The accounts whose balances the entry changes.
 fn accounts(entry: &Entry<Event>) -> Vec<Account> {
     match (&entry.event, &entry.stream) {
@@ -416,6 +466,11 @@ fn accounts(entry: &Entry<Event>) -> Vec<Account> {
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
+            | Event::PushOpened(_)
+            | Event::PushBound(_)
+            | Event::PushClosed(_)
+            | Event::NewsCame(_)
+            | Event::NewsDelivered(_)
             | Event::KeyCreated(_)
             | Event::KeyRevoked(_)
             | Event::PolicyActivated(_)

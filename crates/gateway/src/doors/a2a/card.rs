@@ -35,7 +35,8 @@ pub fn show(
         Refusal::new(Code::UnsupportedVersion, format!("version `{}` is not spoken here", unsupported.requested))
     })?;
     let url = url(doors, arrived, name);
-    let serving = Serving { url: &url, version, pushes: false, has_extended: false };
+    let pushes = doors.gate.snapshot.load().config.server.public_url.is_some();
+    let serving = Serving { url: &url, version, pushes, has_extended: false };
     let card = card.serve(&serving).map_err(|problem| {
         Refusal::new(Code::UpstreamFailed, format!("the card of `{}` can't be read", name)).because(problem)
     })?;

@@ -2,7 +2,7 @@
 
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::session::Origin;
-use portcullis_interop::a2a::{A2aCall, Change, Edits, Failure, Kind, Method, refusal};
+use portcullis_interop::a2a::{A2aCall, Change, Edits, Failure, Kind, Method, News, Webhook, refusal};
 
 use crate::doors::a2a::names::{Names, context_of, no_task, session_of};
 use crate::doors::caller::{Caller, session_or_minted};
@@ -20,8 +20,6 @@ pub struct Claims {
     pub context_behind: String,
     /// The task as the client named it, and the agent's id for it.
     pub task: Option<(String, String)>,
-    /// The parameters with the agent's ids.
-    pub params: String,
 }
 
 impl Claims {
@@ -64,22 +62,34 @@ impl Claims {
         let (session, origin) = chosen.map_err(|refused| refusal::failure(&refused))?;
         let context_behind = names.context_behind(&session.name);
         let task = task.map(|(shown, (_, behind))| (shown, behind));
-        let params = edited(call, names, &context_behind, task.as_ref().map(|(_, behind)| behind.as_str()))?;
         let context = context.unwrap_or_else(|| context_of(&session.name));
-        Ok(Self { session, origin, context, context_behind, task, params })
+        Ok(Self { session, origin, context, context_behind, task })
     }
-}
 
-/// The parameters with the agent's own ids. A reference to what is no task of the caller's at this agent would mean nothing to the agent, and is left out.
-fn edited(call: &A2aCall<'_>, names: Names<'_>, context: &str, task: Option<&str>) -> Result<String, Failure> {
-    let references = call.reference_task_ids();
-    let known = references.iter().filter_map(|shown| names.task_behind(shown).ok().map(|(_, behind)| behind));
-    let known: Vec<String> = known.collect();
-    let edits = Edits {
-        context_id: Change::Put(context),
-        task_id: task.map_or(Change::Keep, Change::Put),
-        reference_task_ids: (!references.is_empty()).then_some(known.as_slice()),
-        ..Edits::default()
-    };
-    call.edited(&edits).map(std::borrow::Cow::into_owned)
+    /// The parameters with the agent's own ids, and with the gateway's place for news where one is asked for. A reference to what is no task of the caller's at this
+    /// agent would mean nothing to the agent, and is left out.
+    ///
+    /// # Errors
+    ///
+    /// What the client is told.
+    pub fn params(
+        &self,
+        call: &A2aCall<'_>,
+        names: Names<'_>,
+        webhook: Option<Webhook<'_>>,
+        push: Option<&str>,
+    ) -> Result<String, Failure> {
+        let references = call.reference_task_ids();
+        let known = references.iter().filter_map(|shown| names.task_behind(shown).ok().map(|(_, behind)| behind));
+        let known: Vec<String> = known.collect();
+        let edits = Edits {
+            context_id: Change::Put(&self.context_behind),
+            task_id: self.task.as_ref().map_or(Change::Keep, |(_, behind)| Change::Put(behind)),
+            reference_task_ids: (!references.is_empty()).then_some(known.as_slice()),
+            news: webhook.map_or(News::Nowhere, News::To),
+            push_config_id: push.map_or(Change::Keep, Change::Put),
+            ..Edits::default()
+        };
+        call.edited(&edits).map(std::borrow::Cow::into_owned)
+    }
 }

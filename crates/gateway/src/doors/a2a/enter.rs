@@ -6,23 +6,27 @@ use http::Method as Verb;
 use http::header::{HeaderMap, HeaderName};
 use portcullis_domain::call::{Capability, Door};
 use portcullis_domain::digest::Digest;
+use portcullis_domain::ids::KeyId;
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::push::PushName;
 use portcullis_interop::a2a::card::{FORMER_WELL_KNOWN, WELL_KNOWN};
-use portcullis_interop::a2a::{A2aCall, Failure, Kind, Method, ingress, kept, refusal};
+use portcullis_interop::a2a::{A2aCall, Failure, Kind, Method, Webhook, answer as written, ingress, kept, refusal};
 use tokio::sync::oneshot;
 
 use crate::asking::Asking;
-use crate::doors::a2a::card;
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
+use crate::doors::a2a::push::{Concern, Wanted};
 use crate::doors::a2a::refuse::{failed, refused, shown};
 use crate::doors::a2a::relay::{Relay, replayed};
+use crate::doors::a2a::{card, push};
 use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
 use crate::entropy::new_call;
 use crate::life::agent::{Replied, Wish};
+use crate::life::task::Task;
 use crate::repetition::Patience;
 
 /// The headers by which a call belongs to a trace (W3C Trace Context).
@@ -52,23 +56,33 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     if let Some(failure) = unserved(&call) {
         return Ok(failed(&call, &failure));
     }
-    let names = Names { sealer: &doors.transport, owner: &arrived.caller.principal, agent: &agent.capability };
-    let read = Claims::read(&call, &arrived.caller, arrived.session.clone(), names).and_then(|claims| {
-        let terms = Terms::read(&arrived.headers, &call, &claims).map_err(|refused| refusal::failure(&refused))?;
-        Ok((claims, terms))
-    });
-    let (claims, Terms { key, turn, payload, trace }) = match read {
-        Ok(read) => read,
+    let prepared = match Prepared::of(doors, &arrived, &agent.capability, &call).await {
+        Ok(prepared) => prepared,
         Err(failure) => return Ok(failed(&call, &failure)),
     };
+    let Prepared { claims, concern, terms } = prepared;
+    if let Concern::Answered(reply) = &concern {
+        return Ok(written::whole(&call, reply).map_or_else(|failure| failed(&call, &failure), shown));
+    }
+    let Terms { key, turn, payload, content, trace } = terms;
     let (session, origin) = (claims.session.clone(), claims.origin);
+    let push = concern.wanted().map(|wanted| wanted.opening(&call, &claims, &agent.capability, &arrived.caller.key));
+    let key_of_caller = arrived.caller.key.clone();
     let asking = Asking { key: arrived.caller.key, session: session.clone(), origin, door: Door::A2a };
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
     let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
-    let content = Digest::of(payload.bytes());
-    let wish = Wish { payload, content, trace, patience, turn };
-    let asked = Asked { doors: doors.clone(), agent: agent.capability.clone(), call: call.clone(), claims };
+    let task = claims.task.as_ref().filter(|_| call.method.is_sending());
+    let answers = task.map(|(_, id)| Task { session: &session, agent: &agent.capability, id }.prefix());
+    let wish = Wish { payload, content, trace, patience, turn, push, answers };
+    let asked = Asked {
+        doors: doors.clone(),
+        agent: agent.capability.clone(),
+        call: call.clone(),
+        claims,
+        concern,
+        key: key_of_caller,
+    };
     // In a task of its own, so that it is settled even when the caller leaves. Whether the agent goes on with its task is the agent's affair.
     let work = tokio::spawn(async move {
         let replied = asked.doors.gate.call_agent(&asking, &agent, wish).await;
@@ -91,15 +105,26 @@ fn split(path: &str) -> (&str, &str) {
 
 /// What the gateway does not serve, whatever the agent does. The cards say the same.
 fn unserved(call: &A2aCall<'_>) -> Option<Failure> {
-    let is_push = matches!(
-        call.method,
-        Method::CreatePushConfig | Method::GetPushConfig | Method::ListPushConfigs | Method::DeletePushConfig
-    );
-    if is_push || call.push_config().is_some() {
-        return Some(Failure::new(Kind::PushNotSupported, "news are not pushed here: subscribe to the task"));
-    }
     let is_extended = call.method == Method::GetExtendedCard;
     is_extended.then(|| Failure::new(Kind::ExtendedCardNotConfigured, "there is no other card for known callers"))
+}
+
+/// What is known of a call before it is made.
+struct Prepared {
+    claims: Claims,
+    concern: Concern,
+    terms: Terms,
+}
+
+impl Prepared {
+    async fn of(doors: &Doors, arrived: &Arrived, agent: &Capability, call: &A2aCall<'_>) -> Result<Self, Failure> {
+        let names = Names { sealer: &doors.transport, owner: &arrived.caller.principal, agent };
+        let base = push::public_url(doors, agent, call).await?;
+        let claims = Claims::read(call, &arrived.caller, arrived.session.clone(), names)?;
+        let concern = Concern::of(doors, agent, call, &claims, base.as_deref()).await?;
+        let terms = Terms::read(&arrived.headers, call, &claims, names, &concern)?;
+        Ok(Self { claims, concern, terms })
+    }
 }
 
 /// What the request says besides the call.
@@ -107,18 +132,39 @@ struct Terms {
     key: Option<String>,
     turn: Option<std::time::Duration>,
     payload: Body,
+    content: Digest,
     trace: HeaderMap,
 }
 
 impl Terms {
-    fn read(headers: &HeaderMap, call: &A2aCall<'_>, claims: &Claims) -> Result<Self, Refusal> {
-        let unwritten = |problem: String| Refusal::new(Code::InvalidRequest, problem);
-        let payload = kept::write_call(call, &claims.params).map_err(unwritten)?;
+    fn read(
+        headers: &HeaderMap,
+        call: &A2aCall<'_>,
+        claims: &Claims,
+        names: Names<'_>,
+        concern: &Concern,
+    ) -> Result<Self, Failure> {
+        let unwritten = |problem: String| Failure::new(Kind::InvalidParams, problem);
+        let failure = |refused: Refusal| refusal::failure(&refused);
+        let (wanted, deleted) = (concern.wanted(), concern.deleted().map(PushName::as_str));
+        let params = claims.params(call, names, wanted.map(Wanted::webhook), deleted)?;
+        let payload = Body::new(kept::write_call(call, &params).map_err(unwritten)?.into());
+        let content = match wanted {
+            None => Digest::of(payload.bytes()),
+            // The gateway's own place is another one each time.
+            Some(wanted) => {
+                let nowhere = Webhook { url: "", token: None, id: None };
+                let params = claims.params(call, names, Some(nowhere), deleted)?;
+                let same = kept::write_call(call, &params).map_err(unwritten)?;
+                Digest::of_parts(&[&same, b"\n", wanted.place.raw().as_bytes()])
+            }
+        };
         let trace = TRACE.into_iter().filter_map(|name| Some((name.clone(), headers.get(&name)?.clone())));
         Ok(Self {
-            key: header_idempotency_key(headers)?,
-            turn: if call.method.is_sending() { Some(turn_wait(headers)?) } else { None },
-            payload: Body::new(payload.into()),
+            key: header_idempotency_key(headers).map_err(failure)?,
+            turn: if call.method.is_sending() { Some(turn_wait(headers).map_err(failure)?) } else { None },
+            payload,
+            content,
             trace: trace.collect(),
         })
     }
@@ -130,15 +176,20 @@ struct Asked {
     agent: Capability,
     call: A2aCall<'static>,
     claims: Claims,
+    concern: Concern,
+    key: KeyId,
 }
 
 impl Asked {
     async fn answer(self, replied: Result<Replied, Refusal>) -> Answer {
-        let Self { doors, agent, call, claims } = self;
+        let Self { doors, agent, call, claims, concern, key } = self;
+        if let (Some(wanted), false) = (concern.wanted(), matches!(replied, Ok(Replied::Fresh(_)))) {
+            push::close(&doors, &claims.session, &wanted.name).await;
+        }
         match replied {
             Ok(Replied::Fresh(reply)) => {
                 let id = reply.call;
-                let answer = Relay::new(doors, *reply, agent, call, claims).answer().await;
+                let answer = Relay::new(doors, *reply, agent, call, claims, concern, key).answer().await;
                 answer::with_header(answer, CALL, &id.to_string())
             }
             Ok(Replied::Recorded(id, body)) => {

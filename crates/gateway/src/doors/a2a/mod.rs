@@ -1,7 +1,7 @@
 //! Agents that speak Agent2Agent: `/a2a/<agent>` by JSON-RPC, `/a2a/<agent>/…` by HTTP+JSON, `/a2a/<agent>/.well-known/agent-card.json` for the card.
 //!
 //! A context of the client is a session, and a task belongs to its session; what the agent knows them by is never shown, and what the client says is never passed
-//! on ([`names`] says how). Pushed news are not served yet: the cards say so, and every wish for them is refused with the specification's own error.
+//! on ([`names`] says how). News of tasks come to the gateway ([`news`]) and go on to where the client wants them ([`push`]).
 //!
 //! Start with [`enter`]; [`claims`] reads which session and task a call is about, [`relay`] hands the answer through and settles it, [`card`] shows what agents say of themselves.
 
@@ -9,6 +9,8 @@ pub mod card;
 pub mod claims;
 pub mod enter;
 pub mod names;
+pub mod news;
+pub mod push;
 pub mod refuse;
 pub mod relay;
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use portcullis_domain::call::Capability;
 use portcullis_domain::event::Outcome;
+use portcullis_domain::ids::KeyId;
 use portcullis_domain::json;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::egress::{AnswerReader, Inbound};
@@ -16,10 +17,12 @@ use tokio::sync::mpsc;
 
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
+use crate::doors::a2a::push::{self, Concern};
 use crate::doors::a2a::refuse::{failed, shown};
 use crate::doors::answer::{self, Answer, PIECES_LIMIT};
 use crate::doors::arrived::Doors;
 use crate::life::agent::{Reply, settle};
+use crate::life::task::Task;
 use crate::reply::UpstreamFault;
 
 /// The largest answer that is read as a whole, and the largest event, in bytes.
@@ -34,6 +37,11 @@ pub struct Relay {
     agent: Capability,
     call: A2aCall<'static>,
     claims: Claims,
+    concern: Concern,
+    /// The key that the caller showed.
+    key: KeyId,
+    /// Whether the agent has taken the place for news that is asked for.
+    is_bound: bool,
     reader: AnswerReader,
     is_read: bool,
     /// Whether the client has the head of a stream: its leaving is then seen at the stream.
@@ -63,7 +71,15 @@ enum Over {
 impl Relay {
     /// The relay of this answer.
     #[must_use]
-    pub fn new(doors: Arc<Doors>, reply: Reply, agent: Capability, call: A2aCall<'static>, claims: Claims) -> Self {
+    pub fn new(
+        doors: Arc<Doors>,
+        reply: Reply,
+        agent: Capability,
+        call: A2aCall<'static>,
+        claims: Claims,
+        concern: Concern,
+        key: KeyId,
+    ) -> Self {
         let content_type = reply.answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let dialect: Dialect = reply.answer.dialect.unwrap_or(call.dialect);
         let status = reply.answer.status.as_u16();
@@ -74,6 +90,9 @@ impl Relay {
             agent,
             call,
             claims,
+            concern,
+            key,
+            is_bound: false,
             reader,
             is_read: false,
             is_flowing: false,
@@ -140,13 +159,7 @@ impl Relay {
         loop {
             if let Some(inbound) = self.reader.next_inbound() {
                 return match inbound {
-                    Inbound::Reply(said) => match self.named(&said) {
-                        Ok(said) => {
-                            self.keep(&said);
-                            Next::Said(said)
-                        }
-                        Err(problem) => Next::Over(Over::Fault(UpstreamFault::Garbled(problem))),
-                    },
+                    Inbound::Reply(said) => self.said(&said).await,
                     Inbound::Failure(failure) => Next::Over(Over::Failed(self.failure_named(&failure))),
                 };
             }
@@ -171,8 +184,42 @@ impl Relay {
         }
     }
 
+    async fn said(&mut self, said: &Said) -> Next {
+        if let Err(refusal) = self.bind(said).await {
+            return Next::Over(Over::Failed(refusal::failure(&refusal)));
+        }
+        if let (Some(id), Some(state)) = (said.task_id(), said.state()) {
+            let task = Task { session: &self.claims.session, agent: &self.agent, id: &id };
+            self.doors.gate.heard_of(task, &self.key, state, self.doors.clock.now()).await;
+        }
+        match self.named(said) {
+            Ok(said) => {
+                self.keep(&said);
+                Next::Said(said)
+            }
+            Err(problem) => Next::Over(Over::Fault(UpstreamFault::Garbled(problem))),
+        }
+    }
+
+    /// Once the agent names the task, its news are the client's.
+    async fn bind(&mut self, said: &Said) -> Result<(), Refusal> {
+        let Some(wanted) = self.concern.wanted().filter(|_| !self.is_bound) else { return Ok(()) };
+        let made = || self.claims.task.as_ref().map(|(_, behind)| behind.clone());
+        let task = if self.call.method == Method::CreatePushConfig { made() } else { said.task_id() };
+        if let Some(task) = task {
+            wanted.bind(&self.doors, &self.claims.session, task).await?;
+            self.is_bound = true;
+        }
+        Ok(())
+    }
+
     /// The same with the client's names. Of a list only what belongs to the session is left: some agents do not mind the filter.
     fn named(&self, said: &Said) -> Result<Said, String> {
+        if let (Method::CreatePushConfig, Some(wanted), Some((task, _))) =
+            (self.call.method, self.concern.wanted(), &self.claims.task)
+        {
+            return wanted.shown(task);
+        }
         let said = if self.call.method == Method::ListTasks { self.own_tasks(said)? } else { said.clone() };
         let names = Names { sealer: &self.doors.transport, owner: &self.claims.session.owner, agent: &self.agent };
         said.renamed(&mut |named, id| names.rename(&self.claims.session, &self.claims.context, named, id))
@@ -236,6 +283,15 @@ impl Relay {
     }
 
     async fn settle(&self, outcome: Outcome, answer: Option<Bytes>) -> Result<(), Failure> {
+        let is_answered = matches!(outcome, Outcome::Completed | Outcome::Failed);
+        let over = match &self.concern {
+            Concern::Wanted(wanted) if !self.is_bound => Some(&wanted.name),
+            Concern::Deleted(name) if is_answered => Some(name),
+            Concern::Wanted(_) | Concern::Deleted(_) | Concern::None | Concern::Answered(_) => None,
+        };
+        if let Some(name) = over {
+            push::close(&self.doors, &self.claims.session, name).await;
+        }
         let settled = self.doors.gate.settle(settle(self.reply.call, outcome, answer)).await;
         settled.map(drop).map_err(|refused| {
             tracing::error!(call = %self.reply.call, %refused, "a call of an agent could not be settled");

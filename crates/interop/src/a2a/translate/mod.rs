@@ -16,5 +16,5 @@ pub(super) mod legacy;
 mod edit;
 mod message;
 mod part;
-mod push;
+pub(in crate::a2a) mod push;
 mod task;

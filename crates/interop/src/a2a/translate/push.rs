@@ -10,7 +10,7 @@ use crate::frame::object::Object;
 const NESTED: [&str; 4] = ["id", "url", "token", "authentication"];
 
 /// The place alone, as it stands in a configuration of a message.
-pub(super) fn place_to_new(raw: &str) -> Result<String, String> {
+pub(in crate::a2a) fn place_to_new(raw: &str) -> Result<String, String> {
     let mut place = Object::read(raw)?;
     change(&mut place, "authentication", authentication_to_new)?;
     // A place that comes with a message belongs to the task that the message makes, whatever else it says.

@@ -1,0 +1,36 @@
+//! No more news are wanted at a place.
+
+use crate::admission::command::{Command, Verdict};
+use crate::event::Event;
+use crate::ids::{Actor, SessionId};
+use crate::journal::{Draft, StreamId};
+use crate::session::event::PushClosed;
+use crate::session::push::PushName;
+use crate::time::Timestamp;
+use crate::world::World;
+
+/// Closes a place for news; one that there is not, or no more, changes nothing.
+#[derive(Debug, Clone)]
+pub struct ClosePush {
+    /// The session.
+    pub session: SessionId,
+    /// The place.
+    pub push: PushName,
+}
+
+impl Command for ClosePush {
+    type Answer = ();
+
+    fn decide(&self, world: &World, _: Timestamp) -> Verdict<()> {
+        if world.pushes.find(&self.session, &self.push).is_none() {
+            return Verdict::unchanged(());
+        }
+        let draft = Draft {
+            stream: StreamId::Session(self.session.clone()),
+            actor: Actor::Gateway,
+            event: Event::PushClosed(PushClosed { push: self.push.clone() }),
+            bodies: Vec::new(),
+        };
+        Verdict { answer: (), drafts: vec![draft] }
+    }
+}

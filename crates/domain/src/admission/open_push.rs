@@ -1,0 +1,81 @@
+//! A client wants news of a task of an agent.
+
+use crate::admission::command::{Command, Verdict};
+use crate::admission::open_session::is_held;
+use crate::call::Capability;
+use crate::digest::Digest;
+use crate::event::Event;
+use crate::ids::{Actor, KeyId, SessionId};
+use crate::journal::{Body, Draft, StreamId};
+use crate::refusal::{Code, Refusal};
+use crate::session::Origin;
+use crate::session::event::PushOpened;
+use crate::session::push::{ID_LIMIT_BYTES, PushName};
+use crate::time::Timestamp;
+use crate::world::World;
+
+/// Opens a place for news, before the agent hears of it. The call that asks for them was admitted, so there is the session.
+#[derive(Debug, Clone)]
+pub struct OpenPush {
+    /// The session; its owner is who wants news.
+    pub session: SessionId,
+    /// The key that was presented.
+    pub key: KeyId,
+    /// The place's name.
+    pub push: PushName,
+    /// The agent.
+    pub agent: Capability,
+    /// The task, as the agent calls it, where there is one already.
+    pub task: Option<String>,
+    /// What the client calls the place.
+    pub id: Option<String>,
+    /// The version of the client's language.
+    pub form: String,
+    /// Of the secret that the agent must show.
+    pub secret: Digest,
+    /// Where news go, with the client's credential for it.
+    pub place: Body,
+}
+
+impl Command for OpenPush {
+    type Answer = Result<(), Refusal>;
+
+    fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
+        match self.check(world, at) {
+            Ok(()) => Verdict { answer: Ok(()), drafts: vec![self.draft()] },
+            Err(refusal) => Verdict::unchanged(Err(refusal)),
+        }
+    }
+}
+
+impl OpenPush {
+    fn check(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
+        is_held(world, &self.key, &self.session, at)?;
+        if world.session.enter(&self.session, Origin::Named)?.is_none() {
+            return Err(Refusal::new(Code::SessionNotFound, format!("there is no session `{}`", self.session.name)));
+        }
+        if self.id.as_ref().is_some_and(|id| id.is_empty() || id.len() > ID_LIMIT_BYTES) {
+            let message = format!("the id of a place for news has 1 to {ID_LIMIT_BYTES} bytes");
+            return Err(Refusal::new(Code::InvalidRequest, message).about("id"));
+        }
+        world.pushes.check(&self.session, &self.push)
+    }
+
+    fn draft(&self) -> Draft<Event> {
+        let opened = PushOpened {
+            push: self.push.clone(),
+            agent: self.agent.clone(),
+            task: self.task.clone(),
+            id: self.id.clone(),
+            form: self.form.clone(),
+            secret: self.secret,
+            key: self.key.clone(),
+        };
+        Draft {
+            stream: StreamId::Session(self.session.clone()),
+            actor: Actor::Principal(self.session.owner.clone()),
+            event: Event::PushOpened(opened),
+            bodies: vec![self.place.clone()],
+        }
+    }
+}
