@@ -12,6 +12,7 @@ use crate::policy::{Effect, Version};
 use crate::refusal::Code;
 use crate::registry::Placement;
 use crate::session::Mark;
+use crate::session::requests::Requester;
 use crate::{identity, ledger, policy, registry, session};
 
 /// What an entry says. Its type is written first, so that readers can tell at once.
@@ -54,6 +55,12 @@ pub enum Event {
     /// A value of a session's scratchpad was deleted.
     #[serde(rename = "session.state_deleted")]
     StateDeleted(session::event::StateDeleted),
+    /// A request with an idempotency key was taken.
+    #[serde(rename = "request.taken")]
+    RequestTaken(RequestTaken),
+    /// What became of a request with an idempotency key.
+    #[serde(rename = "request.answered")]
+    RequestAnswered(RequestAnswered),
     /// A call may be forwarded.
     #[serde(rename = "call.admitted")]
     CallAdmitted(CallAdmitted),
@@ -66,6 +73,33 @@ pub enum Event {
     /// A person has found out what became of a call.
     #[serde(rename = "call.resolved")]
     CallResolved(CallResolved),
+}
+
+/// A request with an idempotency key was taken, and will be answered later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestTaken {
+    /// The request.
+    pub request: CallId,
+    /// Whose it is.
+    pub requester: Requester,
+    /// What tells it apart.
+    pub mark: Mark,
+    /// The gateway that answers it, where several share the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayId>,
+}
+
+/// What became of a request with an idempotency key: completed, failed without effect, or unknown. The body is what was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestAnswered {
+    /// The request.
+    pub request: CallId,
+    /// Whose it is.
+    pub requester: Requester,
+    /// What tells it apart.
+    pub mark: Mark,
+    /// How it ended.
+    pub outcome: Outcome,
 }
 
 /// A call was admitted in the session of the stream. The body is what is forwarded.

@@ -8,14 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Capability;
 use crate::digest::Digest;
-use crate::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
+use crate::event::{
+    CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome, RequestAnswered, RequestTaken,
+};
 use crate::identity::Keys;
 use crate::ids::{CallId, GatewayId, SessionId};
 use crate::journal::{Entry, StreamId};
 use crate::ledger::Book;
 use crate::policy::{Active, Effect};
 use crate::registry::{Observed, Placements};
-use crate::session::{Sessions, Waits};
+use crate::session::requests::OpenRequest;
+use crate::session::{Requests, Sessions, Waits};
 use crate::time::Timestamp;
 
 /// A call that was admitted and not yet settled.
@@ -52,6 +55,9 @@ pub struct World {
     /// What sessions wait for.
     #[serde(default)]
     pub waits: Waits,
+    /// The requests that have an idempotency key.
+    #[serde(default)]
+    pub requests: Requests,
     /// Which replica serves which session.
     #[serde(default)]
     pub placements: Placements,
@@ -75,6 +81,7 @@ impl World {
             Event::PolicyActivated(event) => self.policy.activated(event),
             Event::ToolsObserved(event) => self.registry.tools_observed(event, entry.seq),
             Event::Granted(event) => self.ledger.granted(event),
+            Event::RequestAnswered(event) => self.request_answered(event, entry),
             // A refusal outside any session changes nothing; the rest is written to sessions only.
             Event::CallRefused(_)
             | Event::SessionOpened(_)
@@ -85,6 +92,7 @@ impl World {
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
+            | Event::RequestTaken(_)
             | Event::CallSettled(_)
             | Event::CallResolved(_) => {}
         }
@@ -106,6 +114,8 @@ impl World {
             Event::WaitOpened(event) => self.waits.opened(session, event),
             Event::WaitEnded(event) => self.waits.ended(session, event, entry.seq),
             Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
+            Event::RequestTaken(event) => self.request_taken(event, entry.at),
+            Event::RequestAnswered(event) => self.request_answered(event, entry),
             Event::CallAdmitted(event) => self.admitted(session, event, entry.at),
             Event::CallRefused(CallRefused { .. }) => self.session.counted(session, 0, 1),
             Event::CallSettled(event) => self.settled(session, event, entry),
@@ -115,6 +125,20 @@ impl World {
             Event::KeyCreated(_) | Event::KeyRevoked(_) | Event::PolicyActivated(_) | Event::ToolsObserved(_) => {}
         }
         self.session.touched(session, entry.at);
+    }
+
+    fn request_taken(&mut self, event: &RequestTaken, at: Timestamp) {
+        let RequestTaken { request, requester, mark, gateway } = event.clone();
+        self.requests.taken(request, OpenRequest { requester, mark, gateway }, at);
+    }
+
+    fn request_answered(&mut self, event: &RequestAnswered, entry: &Entry<Event>) {
+        let RequestAnswered { request, requester, mark, outcome } = event;
+        match outcome {
+            Outcome::Completed => self.requests.answered(*request, requester, *mark, entry.seq, entry.at),
+            Outcome::Failed | Outcome::Aborted => self.requests.undone(*request),
+            Outcome::Unknown => self.requests.lost(*request, entry.at),
+        }
     }
 
     fn admitted(&mut self, session: &SessionId, event: &CallAdmitted, at: Timestamp) {

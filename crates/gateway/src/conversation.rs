@@ -92,6 +92,8 @@ impl History {
             | Event::SessionClosed(_)
             | Event::StatePut(_)
             | Event::StateDeleted(_)
+            | Event::RequestTaken(_)
+            | Event::RequestAnswered(_)
             | Event::Granted(_)
             | Event::KeyCreated(_)
             | Event::KeyRevoked(_)

@@ -32,6 +32,7 @@ use crate::journal::Journal;
 
 pub mod a2a;
 pub mod agent;
+pub mod request;
 mod unknown;
 
 pub use crate::life::owed::Owed;
@@ -217,10 +218,7 @@ impl Gate {
     }
 
     async fn recorded_body(&self, asking: &Asking, done: Done) -> Result<Bytes, Refusal> {
-        let stream = StreamId::Session(asking.session.clone());
-        let entry = self.journal.entries(&stream, done.seq.saturating_sub(1), 1).await?.pop();
-        let Some(placed) = entry else { return Err(not_kept(done)) };
-        self.journal.body(&stream, placed.position, 0).await?.ok_or_else(|| not_kept(done))
+        self.recorded_in(&StreamId::Session(asking.session.clone()), done).await
     }
 
     /// One round of a chat completion, from reading to the beginning of the answer. Whoever gets it settles it.

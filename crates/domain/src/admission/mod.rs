@@ -18,6 +18,7 @@ pub mod open_session;
 pub mod open_wait;
 pub mod put_state;
 pub mod recover;
+pub mod request;
 pub mod resolve_call;
 pub mod settle;
 
@@ -34,5 +35,6 @@ pub use open_session::OpenSession;
 pub use open_wait::OpenWait;
 pub use put_state::{Put, PutState};
 pub use recover::{Recover, RecoverGateway};
+pub use request::{AnswerRequest, Keyed, Performed, TakeRequest};
 pub use resolve_call::ResolveCall;
 pub use settle::{Receipt, Settle};

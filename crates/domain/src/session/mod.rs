@@ -8,12 +8,14 @@
 pub mod event;
 pub mod history;
 pub mod once;
+pub mod requests;
 pub mod scratchpad;
 pub mod state;
 pub mod wait;
 
 pub use event::StateKey;
 pub use once::{Earlier, Mark, Repetition};
+pub use requests::Requests;
 pub use scratchpad::Expected;
 pub use state::{Origin, Session, Sessions, Status, Turn};
 pub use wait::Waits;

@@ -454,6 +454,8 @@ fn a_wait_ends_once_in_time_and_is_told_in_order_until_it_was_accepted() {
                 | Event::SessionOpened(_)
                 | Event::StatePut(_)
                 | Event::StateDeleted(_)
+                | Event::RequestTaken(_)
+                | Event::RequestAnswered(_)
                 | Event::CallAdmitted(_)
                 | Event::CallRefused(_)
                 | Event::CallSettled(_)
@@ -612,6 +614,8 @@ fn a_session_stays_with_its_replica_as_long_as_that_can_serve_it() {
                 | Event::WaitOpened(_)
                 | Event::WaitEnded(_)
                 | Event::WaitDelivered(_)
+                | Event::RequestTaken(_)
+                | Event::RequestAnswered(_)
                 | Event::CallRefused(_)
                 | Event::CallResolved(_) => {}
             }

@@ -31,6 +31,7 @@ mod demo;
 mod identity;
 mod interception;
 mod journal;
+mod keyed;
 mod mcp;
 mod money;
 mod once;

@@ -10,8 +10,11 @@ use portcullis_interop::llm::chat::ChatRequest;
 use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::caller::session_or_minted;
-use crate::doors::openai::{models, plain, stream};
+use crate::doors::caller::{header_idempotency_key, session_of_key};
+use crate::doors::openai::keyed::Key;
+use crate::doors::openai::reply::Reply;
+use crate::doors::openai::{keyed, models, plain, stream};
+use crate::life::Gate;
 
 /// Answers a request to `/v1/…`.
 ///
@@ -28,14 +31,27 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
 }
 
 async fn complete(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
-    let (session, origin) = session_or_minted(&arrived.caller, arrived.session)?;
+    let key = header_idempotency_key(&arrived.headers)?;
+    let (session, origin) = session_of_key(&arrived.caller, arrived.session.clone(), key.as_deref())?;
     let name = session.name.clone();
-    let asking = Asking { key: arrived.caller.key, session, origin, door: Door::Openai };
-    let request = ChatRequest::read(arrived.body)?;
-    let completed = if request.is_stream() {
-        stream::answer(doors.gate.clone(), asking, request).await
-    } else {
-        plain::answer(doors.gate.clone(), asking, request).await
+    let asking = Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai };
+    let request = ChatRequest::read(arrived.body.clone())?;
+    let gate = doors.gate.clone();
+    let reply = reply(gate.clone(), asking.clone(), request);
+    let answer = match key {
+        None => reply.await?.into_answer(),
+        Some(key) => {
+            keyed::answer(gate, asking, Key { key, content: arrived.content(), is_harmless: true }, reply).await?
+        }
     };
-    Ok(answer::with_header(completed?, SESSION, name.as_str()))
+    Ok(answer::with_header(answer, SESSION, name.as_str()))
+}
+
+/// A completion, whole or in pieces.
+async fn reply(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Reply, Refusal> {
+    if request.is_stream() {
+        stream::reply(gate, asking, request).await
+    } else {
+        plain::reply(gate, asking, request).await
+    }
 }

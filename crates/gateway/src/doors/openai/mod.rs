@@ -1,10 +1,13 @@
 //! The OpenAI API: chat completions, streamed or not, and the list of models.
 //!
 //! Start with [`enter`]; [`plain`] is a completion as a whole, [`stream`] one in pieces. Both judge every tool call in the model's answer before the client sees it.
+//! [`keyed`] answers what has an idempotency key once.
 
 pub mod enter;
+pub mod keyed;
 pub mod models;
 pub mod plain;
+pub mod reply;
 pub mod settlement;
 pub mod stream;
 

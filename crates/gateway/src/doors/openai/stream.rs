@@ -19,7 +19,8 @@ use portcullis_interop::refuse;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::asking::Asking;
-use crate::doors::answer::{self, Answer, CALL, PIECES_LIMIT};
+use crate::doors::answer::{PIECES_LIMIT, whole_json};
+use crate::doors::openai::reply::{Reply, of_call};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
 use crate::life::{Asked, Gate};
 use crate::repetition::Gone;
@@ -30,7 +31,7 @@ use crate::reply::{AnswerStream, ModelAnswer, UpstreamFault};
 /// # Errors
 ///
 /// Why it can't be answered.
-pub async fn answer(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Answer, Refusal> {
+pub async fn reply(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Reply, Refusal> {
     let (stays, gone) = oneshot::channel::<()>();
     let begun = tokio::spawn(begin(gate, asking, request, gone)).await;
     drop(stays);
@@ -38,29 +39,30 @@ pub async fn answer(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Re
 }
 
 /// All of it in one task: a caller who leaves just when the upstream begins to answer would else leave a call behind that nobody settles.
-async fn begin(gate: Arc<Gate>, asking: Asking, request: ChatRequest, mut gone: Gone) -> Result<Answer, Refusal> {
+async fn begin(gate: Arc<Gate>, asking: Asking, request: ChatRequest, mut gone: Gone) -> Result<Reply, Refusal> {
     let asked = gate.ask_model(&asking, None, &request, &[], &mut gone).await?;
     let call = asked.call;
-    let answer = match asked.answer {
+    match asked.answer {
         ModelAnswer::Stream(_) => {
             let (sender, receiver) = mpsc::channel(PIECES_LIMIT);
             let pump = Pump { gate, asking, request, sender, judged: Vec::new(), rounds: Vec::new() };
             tokio::spawn(pump.run(asked));
-            answer::events(receiver)
+            Ok(Reply::Stream(call, receiver))
         }
-        ModelAnswer::Error { .. } | ModelAnswer::Whole(_) => not_a_stream(&gate, asked).await?,
-    };
-    Ok(answer::with_header(answer, CALL, &call.to_string()))
+        ModelAnswer::Error { .. } | ModelAnswer::Whole(_) => {
+            not_a_stream(&gate, asked).await.map(|whole| Reply::Whole(of_call(whole, call)))
+        }
+    }
 }
 
 /// The upstream answered with an error, or with something that is no stream.
-async fn not_a_stream(gate: &Gate, asked: Asked) -> Result<Answer, Refusal> {
+async fn not_a_stream(gate: &Gate, asked: Asked) -> Result<Response<Bytes>, Refusal> {
     let price = asked.model.price;
     match asked.answer {
         ModelAnswer::Error { status, headers, body } => {
             let failed = settle(asked.call, Outcome::Failed, price, Some(Tokens::default()));
             gate.settle(with_answer(failed, Body::new(body.clone()), Vec::new())).await?;
-            let mut error: Response<_> = answer::json(status.as_u16(), body);
+            let mut error = whole_json(status.as_u16(), body);
             error.headers_mut().extend(headers);
             Ok(error)
         }
