@@ -55,6 +55,15 @@ pub enum Event {
     /// A value of a session's scratchpad was deleted.
     #[serde(rename = "session.state_deleted")]
     StateDeleted(session::event::StateDeleted),
+    /// The head of a record was written.
+    #[serde(rename = "session.record_put")]
+    RecordPut(session::event::RecordPut),
+    /// Items were added to a record.
+    #[serde(rename = "session.record_extended")]
+    RecordExtended(session::event::RecordExtended),
+    /// A record, or an item of it, was deleted.
+    #[serde(rename = "session.record_dropped")]
+    RecordDropped(session::event::RecordDropped),
     /// A request with an idempotency key was taken.
     #[serde(rename = "request.taken")]
     RequestTaken(RequestTaken),

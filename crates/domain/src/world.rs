@@ -18,7 +18,7 @@ use crate::ledger::Book;
 use crate::policy::{Active, Effect};
 use crate::registry::{Observed, Placements};
 use crate::session::requests::OpenRequest;
-use crate::session::{Requests, Sessions, Waits};
+use crate::session::{Records, Requests, Sessions, Waits};
 use crate::time::Timestamp;
 
 /// A call that was admitted and not yet settled.
@@ -55,6 +55,9 @@ pub struct World {
     /// What sessions wait for.
     #[serde(default)]
     pub waits: Waits,
+    /// What sessions keep for clients.
+    #[serde(default)]
+    pub records: Records,
     /// The requests that have an idempotency key.
     #[serde(default)]
     pub requests: Requests,
@@ -92,6 +95,9 @@ impl World {
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
+            | Event::RecordPut(_)
+            | Event::RecordExtended(_)
+            | Event::RecordDropped(_)
             | Event::RequestTaken(_)
             | Event::CallSettled(_)
             | Event::CallResolved(_) => {}
@@ -114,6 +120,9 @@ impl World {
             Event::WaitOpened(event) => self.waits.opened(session, event),
             Event::WaitEnded(event) => self.waits.ended(session, event, entry.seq),
             Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
+            Event::RecordPut(event) => self.records.was_put(session, &event.id, event.is_lasting, entry.seq),
+            Event::RecordExtended(event) => self.records.was_extended(session, &event.id, &event.items, entry.seq),
+            Event::RecordDropped(event) => self.records.was_dropped(session, &event.id, event.item.as_ref()),
             Event::RequestTaken(event) => self.request_taken(event, entry.at),
             Event::RequestAnswered(event) => self.request_answered(event, entry),
             Event::CallAdmitted(event) => self.admitted(session, event, entry.at),

@@ -8,6 +8,7 @@
 pub mod event;
 pub mod history;
 pub mod once;
+pub mod records;
 pub mod requests;
 pub mod scratchpad;
 pub mod state;
@@ -15,6 +16,7 @@ pub mod wait;
 
 pub use event::StateKey;
 pub use once::{Earlier, Mark, Repetition};
+pub use records::Records;
 pub use requests::Requests;
 pub use scratchpad::Expected;
 pub use state::{Origin, Session, Sessions, Status, Turn};

@@ -35,6 +35,7 @@ mod keyed;
 mod mcp;
 mod money;
 mod once;
+mod responses;
 mod sdk;
 mod sessions;
 mod waits;

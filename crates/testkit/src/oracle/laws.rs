@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome, RequestAnswered};
 use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
-use portcullis_domain::ids::{Actor, CallId, SessionId};
+use portcullis_domain::ids::{Actor, CallId, RecordId, SessionId};
 use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
@@ -104,6 +104,9 @@ impl Laws {
             | Event::SessionClosed(_)
             | Event::StatePut(_)
             | Event::StateDeleted(_)
+            | Event::RecordPut(_)
+            | Event::RecordExtended(_)
+            | Event::RecordDropped(_)
             | Event::RequestTaken(_)
             | Event::CallAdmitted(_)
             | Event::WaitOpened(_)
@@ -152,6 +155,17 @@ impl Laws {
                 self.must(is_due, || format!("wait `{}` was not to be delivered", event.name));
             }
             Event::StateDeleted(event) => self.state_deleted(session, event, entry),
+            Event::RecordPut(event) => {
+                self.has_body(entry, None);
+                let found = self.world.records.find(&session.owner, &event.id);
+                let is_here = found.is_none_or(|record| record.session == session.name);
+                self.must(is_here, || format!("record `{}` lies in another session", event.id));
+            }
+            Event::RecordExtended(event) => {
+                self.has_body(entry, None);
+                self.is_record(session, &event.id);
+            }
+            Event::RecordDropped(event) => self.is_record(session, &event.id),
             Event::RequestTaken(event) => {
                 let is_known = self.world.requests.find_open(event.request).is_some();
                 let is_here = event.requester.session.as_ref() == Some(session);
@@ -176,6 +190,12 @@ impl Laws {
                 self.problems.push("it belongs to no session and stands in one".to_owned());
             }
         }
+    }
+
+    fn is_record(&mut self, session: &SessionId, id: &RecordId) {
+        let found = self.world.records.find(&session.owner, id);
+        let is_here = found.is_some_and(|record| record.session == session.name);
+        self.must(is_here, || format!("record `{id}` is not in this session"));
     }
 
     /// It is answered once, where it was taken or at once.
@@ -460,6 +480,9 @@ fn accounts(entry: &Entry<Event>) -> Vec<Account> {
             | Event::SessionClosed(_)
             | Event::StatePut(_)
             | Event::StateDeleted(_)
+            | Event::RecordPut(_)
+            | Event::RecordExtended(_)
+            | Event::RecordDropped(_)
             | Event::RequestTaken(_)
             | Event::RequestAnswered(_),
             _,

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::doors::admin::form::{json, read};
 use crate::doors::admin::health::administrator;
-use crate::doors::admin::once::{self, Outcome};
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
 use crate::doors::caller::Caller;
+use crate::doors::once::{self, Outcome};
 use crate::identity::issue::issue;
 use crate::life::Gate;
 

@@ -7,7 +7,6 @@ pub mod form;
 pub mod health;
 pub mod identity;
 pub mod ledger;
-pub mod once;
 pub mod resolve;
 pub mod session;
 pub mod state;

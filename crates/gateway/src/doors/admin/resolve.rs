@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 
 use crate::doors::admin::form::read;
 use crate::doors::admin::health::administrator;
-use crate::doors::admin::once;
 use crate::doors::admin::session::resolve;
 use crate::doors::answer::Answer;
 use crate::doors::arrived::Arrived;
+use crate::doors::once;
 use crate::life::Gate;
 
 /// What is said of the call.

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::conversation;
 use crate::doors::admin::form::{json, parameter, read};
 use crate::doors::admin::ledger::Shown as ShownBalance;
-use crate::doors::admin::once;
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
 use crate::doors::caller::{Caller, session_or_minted};
+use crate::doors::once;
 use crate::life::Gate;
 
 /// The most sessions or entries in one answer.

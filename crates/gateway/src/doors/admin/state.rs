@@ -14,11 +14,11 @@ use portcullis_domain::world::World;
 use serde::Serialize;
 
 use crate::doors::admin::form::{json, parameter};
-use crate::doors::admin::once;
 use crate::doors::admin::session::resolve;
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
 use crate::doors::caller::{Caller, text_header};
+use crate::doors::once;
 use crate::life::Gate;
 
 /// The most keys in one answer.

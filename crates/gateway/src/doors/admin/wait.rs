@@ -12,12 +12,12 @@ use portcullis_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::doors::admin::form::{json, read};
-use crate::doors::admin::once;
 use crate::doors::admin::session::{existing, resolve};
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{Caller, text_header};
 use crate::doors::events::{self, Ticket};
+use crate::doors::once;
 use crate::entropy;
 use crate::life::Gate;
 

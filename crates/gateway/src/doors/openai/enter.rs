@@ -13,7 +13,7 @@ use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key};
 use crate::doors::openai::keyed::Key;
 use crate::doors::openai::reply::Reply;
-use crate::doors::openai::{keyed, models, plain, stream};
+use crate::doors::openai::{keyed, models, plain, responses, stream};
 use crate::life::Gate;
 
 /// Answers a request to `/v1/…`.
@@ -23,21 +23,28 @@ use crate::life::Gate;
 /// Why it can't be answered.
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
     match (&arrived.method, arrived.path.as_str()) {
-        (&Method::POST, "/v1/chat/completions") => complete(doors, arrived).await,
+        (&Method::POST, "/v1/chat/completions") => chat(doors, arrived).await,
         (&Method::GET, "/v1/models") => Ok(models::list(&doors.gate, &arrived.caller)),
         (&Method::GET, path) if path.starts_with("/v1/models/") => models::one(&doors.gate, &arrived.caller, path),
+        (_, path) if is_of_responses(path) => responses::enter(doors, arrived).await,
         (method, path) => Err(Refusal::new(Code::NotFound, format!("{method} {path} is not served here"))),
     }
 }
 
-async fn complete(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
+/// Whether it is about responses or conversations.
+fn is_of_responses(path: &str) -> bool {
+    let noun = path.strip_prefix("/v1/").and_then(|rest| rest.split('/').next());
+    matches!(noun, Some("responses" | "conversations"))
+}
+
+async fn chat(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
     let key = header_idempotency_key(&arrived.headers)?;
     let (session, origin) = session_of_key(&arrived.caller, arrived.session.clone(), key.as_deref())?;
     let name = session.name.clone();
     let asking = Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai };
     let request = ChatRequest::read(arrived.body.clone())?;
     let gate = doors.gate.clone();
-    let reply = reply(gate.clone(), asking.clone(), request);
+    let reply = complete(gate.clone(), asking.clone(), request);
     let answer = match key {
         None => reply.await?.into_answer(),
         Some(key) => {
@@ -48,7 +55,7 @@ async fn complete(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusa
 }
 
 /// A completion, whole or in pieces.
-async fn reply(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Reply, Refusal> {
+pub(super) async fn complete(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Reply, Refusal> {
     if request.is_stream() {
         stream::reply(gate, asking, request).await
     } else {

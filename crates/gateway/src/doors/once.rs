@@ -18,7 +18,7 @@ use crate::entropy::new_call;
 use crate::life::Gate;
 
 /// What came of a command.
-pub(super) enum Outcome<T> {
+pub(crate) enum Outcome<T> {
     /// It was carried out now.
     Now(T),
     /// It was carried out before, and answered so.
@@ -26,7 +26,7 @@ pub(super) enum Outcome<T> {
 }
 
 /// Carries out a command that is about `session`, once if it has a key. What `record` says is kept as its answer.
-pub(super) async fn perform<T: Send + 'static>(
+pub(crate) async fn perform<T: Send + 'static>(
     gate: &Gate,
     arrived: &Arrived,
     session: Option<&SessionId>,
@@ -57,7 +57,7 @@ pub(super) async fn perform<T: Send + 'static>(
 }
 
 /// The same, where the answer follows from what the command came to.
-pub(super) async fn answered<T: Send + 'static>(
+pub(crate) async fn answered<T: Send + 'static>(
     gate: &Gate,
     arrived: &Arrived,
     session: Option<&SessionId>,
@@ -71,7 +71,7 @@ pub(super) async fn answered<T: Send + 'static>(
 }
 
 /// An answer of that status without a body.
-pub(super) fn empty(status: u16) -> Response<Bytes> {
+pub(crate) fn empty(status: u16) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
     response
