@@ -11,10 +11,9 @@ use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key};
+use crate::doors::openai::complete::{complete, is_harmless};
 use crate::doors::openai::keyed::Key;
-use crate::doors::openai::reply::Reply;
-use crate::doors::openai::{keyed, models, plain, responses, stream};
-use crate::life::Gate;
+use crate::doors::openai::{keyed, models, responses};
 
 /// Answers a request to `/v1/…`.
 ///
@@ -44,21 +43,11 @@ async fn chat(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
     let asking = Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai };
     let request = ChatRequest::read(arrived.body.clone())?;
     let gate = doors.gate.clone();
+    let is_harmless = is_harmless(&gate, request.model());
     let reply = complete(gate.clone(), asking.clone(), request);
     let answer = match key {
         None => reply.await?.into_answer(),
-        Some(key) => {
-            keyed::answer(gate, asking, Key { key, content: arrived.content(), is_harmless: true }, reply).await?
-        }
+        Some(key) => keyed::answer(gate, asking, Key { key, content: arrived.content(), is_harmless }, reply).await?,
     };
     Ok(answer::with_header(answer, SESSION, name.as_str()))
-}
-
-/// A completion, whole or in pieces.
-pub(super) async fn complete(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Reply, Refusal> {
-    if request.is_stream() {
-        stream::reply(gate, asking, request).await
-    } else {
-        plain::reply(gate, asking, request).await
-    }
 }

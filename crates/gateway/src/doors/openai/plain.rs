@@ -83,7 +83,7 @@ async fn complete(
 
 /// Judges every call in the answer and settles it. The inner error is the model's own, for the caller as it is.
 async fn judge(gate: &Gate, asking: &Asking, asked: Asked) -> Result<Result<Judgement, Response<Bytes>>, Refusal> {
-    let price = asked.model.price;
+    let price = asked.price;
     let body = match asked.answer {
         ModelAnswer::Whole(body) => body,
         ModelAnswer::Error { status, headers, body } => {
@@ -112,8 +112,7 @@ async fn judge(gate: &Gate, asking: &Asking, asked: Asked) -> Result<Result<Judg
     let records = judged.iter().map(|(_, judged)| judged.clone()).collect();
     let completed = settle(asked.call, Outcome::Completed, price, answer.usage());
     gate.settle(with_answer(completed, Body::new(body), records)).await?;
-    let rounds_limit = usize::from(asked.snapshot.config.policy.rounds);
-    Ok(Ok(Judgement { call: asked.call, answer, judged, denied, rounds_limit }))
+    Ok(Ok(Judgement { call: asked.call, answer, judged, denied, rounds_limit: asked.rounds_limit }))
 }
 
 fn finish(last: &Judgement, used: Option<Tokens>, rounds: &[Round]) -> Result<Response<Bytes>, Refusal> {

@@ -57,7 +57,7 @@ async fn begin(gate: Arc<Gate>, asking: Asking, request: ChatRequest, mut gone: 
 
 /// The upstream answered with an error, or with something that is no stream.
 async fn not_a_stream(gate: &Gate, asked: Asked) -> Result<Response<Bytes>, Refusal> {
-    let price = asked.model.price;
+    let price = asked.price;
     match asked.answer {
         ModelAnswer::Error { status, headers, body } => {
             let failed = settle(asked.call, Outcome::Failed, price, Some(Tokens::default()));
@@ -69,10 +69,10 @@ async fn not_a_stream(gate: &Gate, asked: Asked) -> Result<Response<Bytes>, Refu
         ModelAnswer::Whole(body) => {
             let unknown = settle(asked.call, Outcome::Unknown, price, None);
             gate.settle(with_answer(unknown, Body::new(body), Vec::new())).await?;
-            Err(UpstreamFault::Garbled("a stream was asked for".to_owned()).refusal(&asked.model.capability.name))
+            Err(UpstreamFault::Garbled("a stream was asked for".to_owned()).refusal(&asked.name))
         }
         ModelAnswer::Stream(_) => {
-            Err(UpstreamFault::Garbled("a stream was not expected".to_owned()).refusal(&asked.model.capability.name))
+            Err(UpstreamFault::Garbled("a stream was not expected".to_owned()).refusal(&asked.name))
         }
     }
 }
@@ -104,10 +104,15 @@ impl Pump {
         let mut machine = ChatStream::new(self.request.asked_for_usage());
         let mut asked = first;
         loop {
-            let Asked { call, snapshot, model, answer: ModelAnswer::Stream(upstream) } = asked else { return };
+            let Asked { call, snapshot, price, rounds_limit, answer: ModelAnswer::Stream(upstream), held, .. } = asked
+            else {
+                return;
+            };
             let (ended, after) = self.round(&snapshot, upstream, machine).await;
             let end = after.end();
-            if let Err(refusal) = self.settle(call, model.price, &end, &ended).await {
+            let settled = self.settle(call, price, &end, &ended).await;
+            drop(held);
+            if let Err(refusal) = settled {
                 return self.fail(&refusal).await;
             }
             match ended {
@@ -115,9 +120,8 @@ impl Pump {
                 Ended::Fault(refusal) => return self.fail(&refusal).await,
                 Ended::Whole => {}
             }
-            let limit = usize::from(snapshot.config.policy.rounds);
             let is_all_denied = end.denied > 0 && end.allowed.is_empty() && end.texts.len() <= 1;
-            if !is_all_denied || self.rounds.len() >= limit {
+            if !is_all_denied || self.rounds.len() >= rounds_limit {
                 return self.close(end).await;
             }
             let text = end.texts.first().map(|(_, text)| text.clone()).unwrap_or_default();
@@ -243,7 +247,7 @@ impl Pump {
     /// The client left between two rounds: the one that has begun is cancelled.
     async fn abandon(&self, asked: &Asked) {
         let end = ChatStream::new(false).end();
-        let _ = self.settle(asked.call, asked.model.price, &end, &Ended::Left).await;
+        let _ = self.settle(asked.call, asked.price, &end, &Ended::Left).await;
     }
 
     async fn fail(&self, refusal: &Refusal) {

@@ -3,8 +3,8 @@
 use portcullis_domain::refusal::Refusal;
 use serde_json::{Value, json};
 
-use crate::llm::responses::invalid;
-use crate::llm::responses::output::output_text;
+use crate::llm::responses::invalid::invalid;
+use crate::llm::responses::items::output_text;
 
 /// Reads `input`: a text, or a list of items. Each item gets its type, where the client leaves it out.
 ///

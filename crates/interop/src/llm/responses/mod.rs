@@ -5,6 +5,8 @@
 //! chat answer, before they are translated.
 
 pub mod input;
+mod invalid;
+mod items;
 pub mod object;
 pub mod output;
 pub mod request;
@@ -14,10 +16,3 @@ pub mod tools;
 pub use object::{Ending, Frame};
 pub use request::ResponsesRequest;
 pub use stream::ResponseStream;
-
-use portcullis_domain::refusal::{Code, Refusal};
-
-/// A parameter that can't be read or can't be said to a model.
-fn invalid(parameter: &str, message: impl Into<String>) -> Refusal {
-    Refusal::new(Code::InvalidRequest, message).about(parameter)
-}

@@ -1,8 +1,9 @@
 //! The items of a response, made of a whole chat answer.
 
 use portcullis_domain::refusal::{Code, Refusal};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::llm::responses::items::{function_call, message, output_text, reasoning, refusal};
 use crate::llm::responses::{Ending, Frame};
 
 /// What a chat answer comes to.
@@ -29,18 +30,18 @@ pub fn answered(frame: &Frame, chat: &[u8]) -> Result<Answered, Refusal> {
     Ok(Answered { response: frame.response(&ending, &output, chat.get("usage")), output })
 }
 
-fn items(frame: &Frame, message: &Value, ending: &Ending) -> Vec<Value> {
+fn items(frame: &Frame, said: &Value, ending: &Ending) -> Vec<Value> {
     let mut items = Vec::new();
-    let text = |name: &str| message.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let text = |name: &str| said.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(thought) = text("reasoning_content").or_else(|| text("reasoning")) {
         items.push(reasoning(&frame.item("rs", items.len()), thought));
     }
     let parts: Vec<Value> =
         [text("content").map(output_text), text("refusal").map(refusal)].into_iter().flatten().collect();
-    let calls = message.get("tool_calls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let calls = said.get("tool_calls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if !parts.is_empty() || calls.is_empty() {
         let parts = if parts.is_empty() { vec![output_text("")] } else { parts };
-        items.push(self::message(&frame.item("msg", items.len()), ending.status(), &parts));
+        items.push(message(&frame.item("msg", items.len()), ending.status(), &parts));
     }
     for call in calls {
         let text = |path: &str| call.pointer(path).and_then(Value::as_str).unwrap_or_default();
@@ -50,33 +51,10 @@ fn items(frame: &Frame, message: &Value, ending: &Ending) -> Vec<Value> {
     items
 }
 
-/// An item with what a model thought.
-pub(super) fn reasoning(id: &str, text: &str) -> Value {
-    json!({"id": id, "type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": text}]})
-}
-
-/// An item with what a model said.
-pub(super) fn message(id: &str, status: &str, content: &[Value]) -> Value {
-    json!({"id": id, "type": "message", "status": status, "role": "assistant", "content": content})
-}
-
-/// An item with what a model wants to be called.
-pub(super) fn function_call(id: &str, call: &str, name: &str, arguments: &str, status: &str) -> Value {
-    json!({"id": id, "type": "function_call", "status": status, "call_id": call, "name": name, "arguments": arguments})
-}
-
-/// A part of a message with text.
-pub(super) fn output_text(text: &str) -> Value {
-    json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
-}
-
-/// A part of a message in which a model refuses.
-pub(super) fn refusal(text: &str) -> Value {
-    json!({"type": "refusal", "refusal": text})
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::llm::responses::ResponsesRequest;
 

@@ -4,7 +4,8 @@ use portcullis_domain::json;
 use portcullis_domain::refusal::{Code, Refusal};
 use serde_json::{Map, Value, json};
 
-use crate::llm::responses::{input, invalid, tools};
+use crate::llm::responses::invalid::invalid;
+use crate::llm::responses::{input, tools};
 
 /// Members that mean the same in a chat request and go to the model as they are.
 const SAME: [&str; 12] = [

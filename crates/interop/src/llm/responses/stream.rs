@@ -6,7 +6,7 @@ use portcullis_domain::refusal::Refusal;
 use serde_json::{Value, json};
 
 use crate::frame::sse::Decoder;
-use crate::llm::responses::{Ending, Frame, output};
+use crate::llm::responses::{Ending, Frame, items};
 
 /// The largest event of a chat answer, in bytes.
 const EVENT_LIMIT_BYTES: usize = 16 << 20;
@@ -201,8 +201,8 @@ impl ResponseStream {
         let id = self.frame.item(prefix, place);
         let item = match kind {
             Kind::Reasoning => json!({"id": id, "type": "reasoning", "summary": [], "content": []}),
-            Kind::Text | Kind::Refusal => output::message(&id, "in_progress", &[]),
-            Kind::Call { call, name, .. } => output::function_call(&id, call, name, "", "in_progress"),
+            Kind::Text | Kind::Refusal => items::message(&id, "in_progress", &[]),
+            Kind::Call { call, name, .. } => items::function_call(&id, call, name, "", "in_progress"),
         };
         self.event("response.output_item.added", json!({"output_index": place, "item": item}));
         if let Some(part) = part(kind, "") {
@@ -226,25 +226,23 @@ impl ResponseStream {
         };
         let first = json!({"content_index": 0});
         let (name, data, item) = match &kind {
-            Kind::Reasoning => (
-                "response.reasoning_text.done",
-                at(json!({"text": text}), first.clone()),
-                output::reasoning(&id, &text),
-            ),
+            Kind::Reasoning => {
+                ("response.reasoning_text.done", at(json!({"text": text}), first.clone()), items::reasoning(&id, &text))
+            }
             Kind::Text => (
                 "response.output_text.done",
                 at(json!({"text": text, "logprobs": []}), first.clone()),
-                output::message(&id, status, &[output::output_text(&text)]),
+                items::message(&id, status, &[items::output_text(&text)]),
             ),
             Kind::Refusal => (
                 "response.refusal.done",
                 at(json!({"refusal": text}), first.clone()),
-                output::message(&id, status, &[output::refusal(&text)]),
+                items::message(&id, status, &[items::refusal(&text)]),
             ),
             Kind::Call { call, name, .. } => (
                 "response.function_call_arguments.done",
                 at(json!({"arguments": text, "name": name}), json!({})),
-                output::function_call(&id, call, name, &text, status),
+                items::function_call(&id, call, name, &text, status),
             ),
         };
         let last = part(&kind, &text).map(|part| at(json!({"part": part}), first));
@@ -270,8 +268,8 @@ impl ResponseStream {
 fn part(kind: &Kind, text: &str) -> Option<Value> {
     match kind {
         Kind::Reasoning => Some(json!({"type": "reasoning_text", "text": text})),
-        Kind::Text => Some(output::output_text(text)),
-        Kind::Refusal => Some(output::refusal(text)),
+        Kind::Text => Some(items::output_text(text)),
+        Kind::Refusal => Some(items::refusal(text)),
         Kind::Call { .. } => None,
     }
 }
@@ -354,16 +352,16 @@ mod tests {
             ],
             "completed",
             json!([
-                output::message("msg_ab0000", "completed", &[output::output_text("hey")]),
-                output::function_call("fc_ab0001", "call_0", "f", "{\"a\":1}", "completed"),
-                output::function_call("fc_ab0002", "call_1", "g", "{}", "completed"),
+                items::message("msg_ab0000", "completed", &[items::output_text("hey")]),
+                items::function_call("fc_ab0001", "call_0", "f", "{\"a\":1}", "completed"),
+                items::function_call("fc_ab0002", "call_1", "g", "{}", "completed"),
             ]),
         );
     }
 
     #[test]
     fn what_is_cut_says_so() {
-        let text = |status: &str| json!([output::message("msg_ab0000", status, &[output::output_text("he")])]);
+        let text = |status: &str| json!([items::message("msg_ab0000", status, &[items::output_text("he")])]);
         let begun = [
             "created",
             "in_progress",

@@ -3,7 +3,7 @@
 use portcullis_domain::refusal::Refusal;
 use serde_json::{Map, Value, json};
 
-use crate::llm::responses::invalid;
+use crate::llm::responses::invalid::invalid;
 
 /// Puts the tools of a request for a response, and how they are to be chosen, into a chat request.
 pub(super) fn add(members: &Map<String, Value>, chat: &mut Map<String, Value>) -> Result<(), Refusal> {

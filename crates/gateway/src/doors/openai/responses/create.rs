@@ -2,37 +2,23 @@
 
 use std::sync::Arc;
 
-use portcullis_domain::admission::keep_records::Write;
 use portcullis_domain::call::Door;
-use portcullis_domain::ids::{RecordId, SessionId};
+use portcullis_domain::ids::SessionId;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 use portcullis_interop::llm::responses::{Frame, ResponsesRequest, input, output};
-use serde_json::{Value, json};
 
 use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, SESSION, whole_json};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key};
-use crate::doors::openai::enter::complete;
+use crate::doors::openai::complete::{complete, is_harmless};
 use crate::doors::openai::keyed::{self, Key};
 use crate::doors::openai::reply::Reply;
 use crate::doors::openai::responses::context::{self, Context};
+use crate::doors::openai::responses::making::Making;
 use crate::doors::openai::responses::{kept, translate};
 use crate::life::Gate;
-
-/// A response that is being made.
-#[derive(Clone)]
-pub(super) struct Making {
-    pub(super) gate: Arc<Gate>,
-    pub(super) asking: Asking,
-    pub(super) frame: Frame,
-    id: RecordId,
-    /// The items of the request, as they are kept.
-    input: Vec<Value>,
-    is_stored: bool,
-    conversation: Option<RecordId>,
-}
 
 /// Answers a request for a response.
 pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answer, Refusal> {
@@ -55,11 +41,17 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
         asking: asking.clone(),
         id,
     };
-    let reply = making.reply(chat);
+    let reply = reply(making, chat);
     let answer = match key {
         None => reply.await?.into_answer(),
         Some(key) => {
-            keyed::answer(gate, asking, Key { key, content: arrived.content(), is_harmless: true }, reply).await?
+            keyed::answer(
+                gate,
+                asking,
+                Key { key, content: arrived.content(), is_harmless: is_harmless(&doors.gate, request.model()) },
+                reply,
+            )
+            .await?
         }
     };
     Ok(answer::with_header(answer, SESSION, name.as_str()))
@@ -87,42 +79,22 @@ fn chat(gate: &Gate, request: &ResponsesRequest, before: &Context) -> Result<Cha
     ChatRequest::read(body.into())
 }
 
-impl Making {
-    async fn reply(self, chat: ChatRequest) -> Result<Reply, Refusal> {
-        match complete(self.gate.clone(), self.asking.clone(), chat).await? {
-            Reply::Stream(call, pieces) => Ok(Reply::Stream(call, translate::events(self, pieces))),
-            Reply::Whole(response) if response.status().is_success() => {
-                let (head, body) = response.into_parts();
-                let answered = output::answered(&self.frame, &body)?;
-                self.keep(&answered.response, &answered.output).await?;
-                let mut response = whole_json(200, answered.response.to_string());
-                response.headers_mut().extend(
-                    head.headers
-                        .into_iter()
-                        .filter(|(name, _)| name.as_ref().is_some_and(|name| name.as_str().starts_with("portcullis-"))),
-                );
-                Ok(Reply::Whole(response))
-            }
-            // The model's own error, for the client as it is.
-            Reply::Whole(error) => Ok(Reply::Whole(error)),
+async fn reply(making: Making, chat: ChatRequest) -> Result<Reply, Refusal> {
+    match complete(making.gate.clone(), making.asking.clone(), chat).await? {
+        Reply::Stream(call, pieces) => Ok(Reply::Stream(call, translate::events(making, pieces))),
+        Reply::Whole(response) if response.status().is_success() => {
+            let (head, body) = response.into_parts();
+            let answered = output::answered(&making.frame, &body)?;
+            making.keep(&answered.response, &answered.output).await?;
+            let mut response = whole_json(200, answered.response.to_string());
+            response.headers_mut().extend(
+                head.headers
+                    .into_iter()
+                    .filter(|(name, _)| name.as_ref().is_some_and(|name| name.as_str().starts_with("portcullis-"))),
+            );
+            Ok(Reply::Whole(response))
         }
-    }
-
-    /// Keeps the response, and what was said in its conversation. Nothing of its end is released before.
-    pub(super) async fn keep(&self, response: &Value, output: &[Value]) -> Result<(), Refusal> {
-        let mut writes = Vec::new();
-        if self.is_stored {
-            let head = kept::body(&json!({"response": response, "input": self.input}));
-            writes.push(Write::Put { id: self.id.clone(), is_lasting: false, head });
-        }
-        if let Some(conversation) = &self.conversation {
-            let items: Vec<Value> = self.input.iter().chain(output).cloned().collect();
-            writes.push(kept::extend(conversation, &items)?);
-        }
-        if writes.is_empty() {
-            return Ok(());
-        }
-        let command = kept::keep(&self.gate, &self.asking.key, &self.asking.session, self.asking.origin, writes);
-        self.gate.journal.execute(command).await?
+        // The model's own error, for the client as it is.
+        Reply::Whole(error) => Ok(Reply::Whole(error)),
     }
 }

@@ -10,6 +10,7 @@ pub mod conversations;
 pub mod create;
 pub mod enter;
 pub mod kept;
+pub mod making;
 pub mod page;
 pub mod show;
 pub mod translate;

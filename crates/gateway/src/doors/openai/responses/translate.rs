@@ -8,7 +8,7 @@ use portcullis_interop::refuse;
 use tokio::sync::mpsc;
 
 use crate::doors::answer::PIECES_LIMIT;
-use crate::doors::openai::responses::create::Making;
+use crate::doors::openai::responses::making::Making;
 
 /// The events of the response. When its client leaves, the chat stream has none any more either, which cancels the call.
 pub(super) fn events(making: Making, pieces: mpsc::Receiver<Bytes>) -> mpsc::Receiver<Bytes> {
