@@ -12,6 +12,7 @@ use crate::policy::{Effect, Version};
 use crate::refusal::Code;
 use crate::registry::Placement;
 use crate::session::Mark;
+use crate::session::requests::Requester;
 use crate::{identity, ledger, policy, registry, session};
 
 /// What an entry says. Its type is written first, so that readers can tell at once.
@@ -69,6 +70,21 @@ pub enum Event {
     /// News were accepted by the client that they are for.
     #[serde(rename = "session.news_delivered")]
     NewsDelivered(session::event::NewsDelivered),
+    /// The head of a record was written.
+    #[serde(rename = "session.record_put")]
+    RecordPut(session::event::RecordPut),
+    /// Items were added to a record.
+    #[serde(rename = "session.record_extended")]
+    RecordExtended(session::event::RecordExtended),
+    /// A record, or an item of it, was deleted.
+    #[serde(rename = "session.record_dropped")]
+    RecordDropped(session::event::RecordDropped),
+    /// A request with an idempotency key was taken.
+    #[serde(rename = "request.taken")]
+    RequestTaken(RequestTaken),
+    /// What became of a request with an idempotency key.
+    #[serde(rename = "request.answered")]
+    RequestAnswered(RequestAnswered),
     /// A call may be forwarded.
     #[serde(rename = "call.admitted")]
     CallAdmitted(CallAdmitted),
@@ -81,6 +97,33 @@ pub enum Event {
     /// A person has found out what became of a call.
     #[serde(rename = "call.resolved")]
     CallResolved(CallResolved),
+}
+
+/// A request with an idempotency key was taken, and will be answered later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestTaken {
+    /// The request.
+    pub request: CallId,
+    /// Whose it is.
+    pub requester: Requester,
+    /// What tells it apart.
+    pub mark: Mark,
+    /// The gateway that answers it, where several share the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayId>,
+}
+
+/// What became of a request with an idempotency key: completed, failed without effect, or unknown. The body is what was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestAnswered {
+    /// The request.
+    pub request: CallId,
+    /// Whose it is.
+    pub requester: Requester,
+    /// What tells it apart.
+    pub mark: Mark,
+    /// How it ended.
+    pub outcome: Outcome,
 }
 
 /// A call was admitted in the session of the stream. The body is what is forwarded.

@@ -81,6 +81,8 @@ names! {
     RoleName, "a role";
     /// The tenant that an entry belongs to.
     TenantName, "a tenant";
+    /// What a session keeps for a client: a response, a conversation, an item of one.
+    RecordId, "a record";
     /// One run of a gateway that shares its journal with others, from its start to its end.
     GatewayId, "a gateway";
 }

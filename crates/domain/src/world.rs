@@ -8,14 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Capability;
 use crate::digest::Digest;
-use crate::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
+use crate::event::{
+    CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome, RequestAnswered, RequestTaken,
+};
 use crate::identity::Keys;
 use crate::ids::{CallId, GatewayId, SessionId};
 use crate::journal::{Entry, StreamId};
 use crate::ledger::Book;
 use crate::policy::{Active, Effect};
 use crate::registry::{Observed, Placements};
-use crate::session::{Pushes, Sessions, Waits};
+use crate::session::requests::OpenRequest;
+use crate::session::{Pushes, Records, Requests, Sessions, Waits};
 use crate::time::Timestamp;
 
 /// A call that was admitted and not yet settled.
@@ -55,6 +58,12 @@ pub struct World {
     /// Where clients want news of tasks.
     #[serde(default)]
     pub pushes: Pushes,
+    /// What sessions keep for clients.
+    #[serde(default)]
+    pub records: Records,
+    /// The requests that have an idempotency key.
+    #[serde(default)]
+    pub requests: Requests,
     /// Which replica serves which session.
     #[serde(default)]
     pub placements: Placements,
@@ -78,6 +87,7 @@ impl World {
             Event::PolicyActivated(event) => self.policy.activated(event),
             Event::ToolsObserved(event) => self.registry.tools_observed(event, entry.seq),
             Event::Granted(event) => self.ledger.granted(event),
+            Event::RequestAnswered(event) => self.request_answered(event, entry),
             // A refusal outside any session changes nothing; the rest is written to sessions only.
             Event::CallRefused(_)
             | Event::SessionOpened(_)
@@ -93,6 +103,10 @@ impl World {
             | Event::PushClosed(_)
             | Event::NewsCame(_)
             | Event::NewsDelivered(_)
+            | Event::RecordPut(_)
+            | Event::RecordExtended(_)
+            | Event::RecordDropped(_)
+            | Event::RequestTaken(_)
             | Event::CallSettled(_)
             | Event::CallResolved(_) => {}
         }
@@ -120,6 +134,11 @@ impl World {
             Event::PushClosed(event) => self.pushes.closed(session, &event.push),
             Event::NewsCame(event) => self.pushes.came(session, event, entry.seq),
             Event::NewsDelivered(event) => self.pushes.delivered(session, event),
+            Event::RecordPut(event) => self.records.was_put(session, &event.id, event.is_lasting, entry.seq),
+            Event::RecordExtended(event) => self.records.was_extended(session, &event.id, &event.items, entry.seq),
+            Event::RecordDropped(event) => self.records.was_dropped(session, &event.id, event.item.as_ref()),
+            Event::RequestTaken(event) => self.request_taken(event, entry.at),
+            Event::RequestAnswered(event) => self.request_answered(event, entry),
             Event::CallAdmitted(event) => self.admitted(session, event, entry.at),
             Event::CallRefused(CallRefused { .. }) => self.session.counted(session, 0, 1),
             Event::CallSettled(event) => self.settled(session, event, entry),
@@ -129,6 +148,20 @@ impl World {
             Event::KeyCreated(_) | Event::KeyRevoked(_) | Event::PolicyActivated(_) | Event::ToolsObserved(_) => {}
         }
         self.session.touched(session, entry.at);
+    }
+
+    fn request_taken(&mut self, event: &RequestTaken, at: Timestamp) {
+        let RequestTaken { request, requester, mark, gateway } = event.clone();
+        self.requests.taken(request, OpenRequest { requester, mark, gateway }, at);
+    }
+
+    fn request_answered(&mut self, event: &RequestAnswered, entry: &Entry<Event>) {
+        let RequestAnswered { request, requester, mark, outcome } = event;
+        match outcome {
+            Outcome::Completed => self.requests.answered(*request, requester, *mark, entry.seq, entry.at),
+            Outcome::Failed | Outcome::Aborted => self.requests.undone(*request),
+            Outcome::Unknown => self.requests.lost(*request, entry.at),
+        }
     }
 
     fn admitted(&mut self, session: &SessionId, event: &CallAdmitted, at: Timestamp) {

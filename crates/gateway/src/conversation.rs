@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use portcullis_domain::call::Kind;
+use portcullis_domain::call::{Capability, Kind};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{CallAdmitted, CallSettled, Event, Outcome};
 use portcullis_domain::ids::{CallId, SessionId};
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::policy::Effect;
 use portcullis_domain::session::history::repeated;
+use portcullis_interop::frame::http::read_request;
 use serde_json::{Value, json};
 
 use crate::journal::{Journal, StoreFault};
@@ -26,12 +27,15 @@ const PAGE_LIMIT: usize = 1_000;
 ///
 /// When the store can't be read.
 pub async fn messages(journal: &Journal, session: SessionId) -> Result<Vec<Value>, StoreFault> {
+    Ok(read(journal, session, History::default()).await?.messages)
+}
+
+async fn read(journal: &Journal, session: SessionId, mut history: History) -> Result<History, StoreFault> {
     let stream = StreamId::Session(session);
-    let mut history = History::default();
     let mut after = 0;
     loop {
         let page = journal.entries(&stream, after, PAGE_LIMIT).await?;
-        let Some(last) = page.last() else { return Ok(history.messages) };
+        let Some(last) = page.last() else { return Ok(history) };
         after = last.entry.seq;
         for placed in &page {
             history.take(journal, &stream, placed.position, &placed.entry.event).await?;
@@ -39,8 +43,28 @@ pub async fn messages(journal: &Journal, session: SessionId) -> Result<Vec<Value
     }
 }
 
+/// What was said with an agent in a session before the turn of that payload, which may begin with a part of it.
+///
+/// # Errors
+///
+/// When the store can't be read.
+pub async fn before(
+    journal: &Journal,
+    session: SessionId,
+    agent: &Capability,
+    payload: &Bytes,
+) -> Result<Vec<Value>, StoreFault> {
+    let history = History { agent: Some(agent.clone()), ..History::default() };
+    let History { mut messages, all, .. } = read(journal, session, history).await?;
+    let own: Vec<Digest> = messages_of(payload).iter().map(digest).collect();
+    messages.truncate(messages.len().saturating_sub(repeated(&all, &own)));
+    Ok(messages)
+}
+
 #[derive(Default)]
 struct History {
+    /// The agent whose calls are taken; those of models without one.
+    agent: Option<Capability>,
     messages: Vec<Value>,
     /// The digests of all messages.
     all: Vec<Digest>,
@@ -68,7 +92,7 @@ impl History {
         event: &Event,
     ) -> Result<(), StoreFault> {
         match event {
-            Event::CallAdmitted(CallAdmitted { call, parent, capability, .. }) if capability.kind == Kind::Model => {
+            Event::CallAdmitted(CallAdmitted { call, parent, capability, .. }) if self.takes(capability) => {
                 let body = journal.body(stream, position, 0).await?;
                 let request = Request {
                     messages: body.map(|body| messages_of(&body)).unwrap_or_default(),
@@ -97,6 +121,11 @@ impl History {
             | Event::SessionClosed(_)
             | Event::StatePut(_)
             | Event::StateDeleted(_)
+            | Event::RecordPut(_)
+            | Event::RecordExtended(_)
+            | Event::RecordDropped(_)
+            | Event::RequestTaken(_)
+            | Event::RequestAnswered(_)
             | Event::Granted(_)
             | Event::KeyCreated(_)
             | Event::KeyRevoked(_)
@@ -104,6 +133,10 @@ impl History {
             | Event::ToolsObserved(_) => {}
         }
         Ok(())
+    }
+
+    fn takes(&self, capability: &Capability) -> bool {
+        self.agent.as_ref().map_or(capability.kind == Kind::Model, |agent| agent == capability)
     }
 
     fn add(&mut self, request: Request, settled: &CallSettled, answer: Option<Bytes>) {
@@ -156,8 +189,10 @@ impl History {
     }
 }
 
+/// The messages of a chat request, by itself or as `message/http`.
 fn messages_of(body: &Bytes) -> Vec<Value> {
-    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let inner = read_request(body).map(http::Request::into_body);
+    let request: Value = serde_json::from_slice(inner.as_ref().unwrap_or(body)).unwrap_or_default();
     request.get("messages").and_then(Value::as_array).cloned().unwrap_or_default()
 }
 

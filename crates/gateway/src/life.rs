@@ -15,7 +15,7 @@ use portcullis_domain::call::Place;
 use portcullis_domain::event::{Judged, Outcome};
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::{Body, StreamId};
-use portcullis_domain::money::Nanodollars;
+use portcullis_domain::money::{Nanodollars, Price};
 use portcullis_domain::policy::Effect;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
@@ -34,6 +34,9 @@ use crate::journal::leases::Leases;
 
 pub mod a2a;
 pub mod agent;
+mod chat_agent;
+pub mod held;
+pub mod request;
 pub mod task;
 mod unknown;
 
@@ -97,10 +100,16 @@ pub struct Asked {
     pub call: CallId,
     /// What was in force when it was admitted.
     pub snapshot: Arc<Snapshot>,
-    /// The model.
-    pub model: Arc<Model>,
+    /// What the model, or the agent that is asked like one, is called.
+    pub name: Arc<str>,
+    /// What it costs.
+    pub price: Option<Price>,
+    /// How often it may be asked again.
+    pub rounds_limit: usize,
     /// What came, or that the caller has left before anything came.
     pub answer: ModelAnswer,
+    /// Until it is settled, the turn is this one's, where it is one.
+    pub held: Option<held::Held>,
 }
 
 /// A tool's answer.
@@ -229,10 +238,7 @@ impl Gate {
     }
 
     async fn recorded_body(&self, asking: &Asking, done: Done) -> Result<Bytes, Refusal> {
-        let stream = StreamId::Session(asking.session.clone());
-        let entry = self.journal.entries(&stream, done.seq.saturating_sub(1), 1).await?.pop();
-        let Some(placed) = entry else { return Err(not_kept(done)) };
-        self.journal.body(&stream, placed.position, 0).await?.ok_or_else(|| not_kept(done))
+        self.recorded_in(&StreamId::Session(asking.session.clone()), done).await
     }
 
     /// One round of a chat completion, from reading to the beginning of the answer. Whoever gets it settles it.
@@ -250,6 +256,11 @@ impl Gate {
     ) -> Result<Asked, Refusal> {
         let snapshot = self.snapshot.load();
         let model = snapshot.catalogue.model(request.model()).cloned();
+        if model.is_none()
+            && let Some(agent) = self.chat_agent(&snapshot, asking, request.model())
+        {
+            return self.ask_agent(asking, &agent, request, gone).await;
+        }
         let upstream_name = model.as_ref().map_or("", |model| &model.upstream_name);
         let payload = Body::new(request.ask_again(upstream_name, rounds));
         let know = |snapshot: &Snapshot| snapshot.know_chat(asking, model.as_deref(), request);
@@ -269,7 +280,15 @@ impl Gate {
             _ = &mut *gone => return Err(self.left(&admitted).await),
         };
         match answer {
-            Ok(answer) => Ok(Asked { call: admitted.call(), snapshot, model, answer }),
+            Ok(answer) => Ok(Asked {
+                call: admitted.call(),
+                name: model.capability.name.clone(),
+                price: model.price,
+                rounds_limit: usize::from(snapshot.config.policy.rounds),
+                snapshot,
+                answer,
+                held: None,
+            }),
             Err(fault) => {
                 self.settle(of_fault(admitted.call(), &fault)).await?;
                 Err(fault.refusal(&model.capability.name))

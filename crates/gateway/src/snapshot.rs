@@ -154,6 +154,7 @@ impl Snapshot {
         let is_spoken = |agent: &&Arc<Agent>| match agent.protocol {
             AgentProtocol::Http => door == Door::Http,
             AgentProtocol::A2a => door == Door::A2a,
+            AgentProtocol::Openai => door == Door::Openai,
         };
         let spoken = self.catalogue.agent(name).filter(is_spoken);
         let shown = spoken.filter(|agent| self.policy.may_allow(principal, &agent.capability));

@@ -37,6 +37,18 @@ pub fn openai_event(refusal: &Refusal) -> String {
     format!("data: {}\n\n", openai_body(refusal))
 }
 
+/// The same for a stream of the Responses API: an event of type `error`.
+#[must_use]
+pub fn openai_response_event(refusal: &Refusal) -> String {
+    let mut event = Object::default();
+    event.set("type", quoted("error"));
+    event.set("code", quoted(refusal.code.as_str()));
+    event.set("message", quoted(&refusal.message));
+    event.set("param", refusal.parameter.as_deref().map_or("null".to_owned(), quoted));
+    event.set("sequence_number", "0".to_owned());
+    format!("event: error\ndata: {event}\n\n")
+}
+
 /// For a tool call by the Model Context Protocol: the raw result, with a text that a model can act on. Members that differ
 /// between the protocol's versions are added by whoever sends it.
 #[must_use]

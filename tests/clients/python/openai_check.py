@@ -32,6 +32,10 @@ def main() -> None:
     streams(client)
     calls_tools(client)
     keeps_unknown_fields(client)
+    responds(client)
+    streams_responses(client)
+    converses(client)
+    is_answered_once(client)
     is_refused(client)
     runs_out_of_budget()
 
@@ -99,6 +103,66 @@ def keeps_unknown_fields(client: openai.OpenAI) -> None:
     extra = {"x_unknown": {"deep": [1, None, 1e-7]}, "prompt_cache_key": "k"}
     answer = client.chat.completions.create(model=MODEL, messages=say("Say hello."), extra_body=extra)
     check("unknown request fields pass", answer.choices[0].message.content, answer)
+
+
+def responds(client: openai.OpenAI) -> None:
+    first = client.responses.create(model=MODEL, input="Say hello.", metadata={"a": "b"})
+    check("a response carries text and usage", first.output_text and first.usage and first.usage.total_tokens > 0, first)
+    check("a response is kept", client.responses.retrieve(first.id).output_text == first.output_text)
+    items = list(client.responses.input_items.list(first.id))
+    check("a response's input is kept", [item.content[0].text for item in items] == ["Say hello."], items)
+    second = client.responses.create(model=MODEL, input="Say hello.", previous_response_id=first.id, instructions="Be kind.")
+    check("a response goes on from another one", second.previous_response_id == first.id and second.output_text, second)
+    tool = {"type": "function", "strict": None, **WEATHER["function"]}
+    called = client.responses.create(model=MODEL, input=TOOL_PROMPT, tools=[tool])
+    calls = [item for item in called.output if item.type == "function_call"]
+    check("a response calls a tool", [call.name for call in calls] == ["weather"], called.output)
+    output = {"type": "function_call_output", "call_id": calls[0].call_id, "output": "mild"}
+    after = client.responses.create(model=MODEL, input=[output], previous_response_id=called.id, tools=[tool])
+    check("a response goes on after the tool's result", after.output_text, after.output)
+    client.responses.delete(first.id)
+    gone = refusal(openai.NotFoundError, lambda: client.responses.retrieve(first.id))
+    check("a deleted response is a NotFoundError", gone.code == "not_found", gone.body)
+    search = lambda: client.responses.create(model=MODEL, input="hi", tools=[{"type": "web_search"}])  # noqa: E731
+    check("a provider's own tool is a BadRequestError", refusal(openai.BadRequestError, search).param == "tools[0].type")
+    cancel = refusal(openai.BadRequestError, lambda: client.responses.cancel(second.id))
+    check("only background responses are cancelled", "background" in cancel.message, cancel.body)
+
+
+def streams_responses(client: openai.OpenAI) -> None:
+    with client.responses.stream(model=MODEL, input="Say hello.") as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_response()
+    check("a streamed response begins and ends", (kinds[0], kinds[-1]) == ("response.created", "response.completed"), kinds)
+    check("a streamed response is kept", client.responses.retrieve(final.id).output_text == final.output_text, final)
+    tool = {"type": "function", "strict": None, **WEATHER["function"]}
+    with client.responses.stream(model=MODEL, input=TOOL_PROMPT, tools=[tool]) as stream:
+        called = stream.get_final_response()
+    calls = [item for item in called.output if item.type == "function_call"]
+    check("a streamed call is whole", [json.loads(call.arguments)["city"] for call in calls] == ["Chicago"], called.output)
+
+
+def converses(client: openai.OpenAI) -> None:
+    conversation = client.conversations.create(metadata={"a": "b"}, items=[{"role": "user", "content": "Say hello."}])
+    check("a conversation is there", client.conversations.retrieve(conversation.id).metadata == {"a": "b"}, conversation)
+    answer = client.responses.create(model=MODEL, input="Say hello.", conversation=conversation.id)
+    items = list(client.conversations.items.list(conversation.id, order="asc"))
+    check("a conversation holds what was said", [item.role for item in items] == ["user", "user", "assistant"], items)
+    check("its last item is the answer", items[-1].content[0].text == answer.output_text, items)
+    client.conversations.items.delete(items[0].id, conversation_id=conversation.id)
+    check("an item is deleted", len(list(client.conversations.items.list(conversation.id))) == 2)
+    changed = client.conversations.update(conversation.id, metadata={"c": "d"})
+    check("a conversation's metadata is changed", changed.metadata == {"c": "d"}, changed)
+    check("a conversation is deleted", client.conversations.delete(conversation.id).deleted)
+
+
+def is_answered_once(client: openai.OpenAI) -> None:
+    key = {"Idempotency-Key": "once"}
+    ask = lambda: client.chat.completions.create(model=MODEL, messages=say("Say hello."), extra_headers=key)  # noqa: E731
+    check("a key has one answer", ask().id == ask().id)
+    reused = lambda: client.chat.completions.create(model=MODEL, messages=say("Say more."), extra_headers=key)  # noqa: E731
+    error = refusal(openai.UnprocessableEntityError, reused)
+    check("a key is for one request", error.code == "idempotency_key_reused", error.body)
 
 
 def is_refused(client: openai.OpenAI) -> None:

@@ -1,13 +1,14 @@
 //! What became of the calls that were in flight in a gateway that has ended is not known.
 
 use crate::admission::command::{Command, Verdict};
+use crate::admission::request::answered;
 use crate::event::{CallSettled, Event, Outcome};
 use crate::ids::{Actor, CallId, GatewayId};
 use crate::journal::{Draft, StreamId};
 use crate::time::Timestamp;
 use crate::world::{OpenCall, World};
 
-/// Settles every open call as *unknown* and charges its whole hold: the upstream may have done and billed all of it. For a start, where nobody else shares
+/// Settles every open call as *unknown* and charges its whole hold: the upstream may have done and billed all of it. Requests that were not answered yet are unknown too. For a start, where nobody else shares
 /// the journal.
 #[derive(Debug, Clone, Copy)]
 pub struct Recover;
@@ -33,11 +34,11 @@ impl Command for RecoverGateway {
     type Answer = usize;
 
     fn decide(&self, world: &World, _: Timestamp) -> Verdict<usize> {
-        settle(world, |open| open.gateway.as_ref() == Some(&self.gateway))
+        settle(world, |gateway| gateway == Some(&self.gateway))
     }
 }
 
-fn settle(world: &World, is_lost: impl Fn(&OpenCall) -> bool) -> Verdict<usize> {
+fn settle(world: &World, is_lost: impl Fn(Option<&GatewayId>) -> bool) -> Verdict<usize> {
     let settle = |(call, open): (&CallId, &OpenCall)| Draft {
         stream: StreamId::Session(open.session.clone()),
         actor: Actor::Gateway,
@@ -51,6 +52,11 @@ fn settle(world: &World, is_lost: impl Fn(&OpenCall) -> bool) -> Verdict<usize> 
         }),
         bodies: Vec::new(),
     };
-    let drafts: Vec<_> = world.open_calls.iter().filter(|(_, open)| is_lost(open)).map(settle).collect();
-    Verdict { answer: drafts.len(), drafts }
+    let calls = world.open_calls.iter().filter(|(_, open)| is_lost(open.gateway.as_ref()));
+    let mut drafts: Vec<_> = calls.map(settle).collect();
+    let count = drafts.len();
+    let requests = world.requests.all_open().filter(|(_, open)| is_lost(open.gateway.as_ref()));
+    drafts
+        .extend(requests.map(|(request, open)| answered(request, &open.requester, open.mark, Outcome::Unknown, None)));
+    Verdict { answer: count, drafts }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Capability;
 use crate::digest::Digest;
-use crate::ids::{AgentName, KeyId, SessionName};
+use crate::ids::{AgentName, KeyId, RecordId, SessionName};
 use crate::money::Nanodollars;
 use crate::time::Timestamp;
 
@@ -45,6 +45,35 @@ pub struct StateDeleted {
     pub key: StateKey,
     /// The version that it had.
     pub version: u64,
+}
+
+/// The head of a record was written. The body is the head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordPut {
+    /// The record.
+    pub id: RecordId,
+    /// Whether it lasts until it is deleted; others are forgotten when there are too many.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_lasting: bool,
+}
+
+/// Items were added to a record. The body is a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordExtended {
+    /// The record.
+    pub id: RecordId,
+    /// Their ids.
+    pub items: Vec<RecordId>,
+}
+
+/// A record, or an item of it, was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordDropped {
+    /// The record.
+    pub id: RecordId,
+    /// The item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<RecordId>,
 }
 
 /// The name of a wait within its session, of the same alphabet as a session's name.

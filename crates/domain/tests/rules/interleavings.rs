@@ -459,6 +459,11 @@ fn a_wait_ends_once_in_time_and_is_told_in_order_until_it_was_accepted() {
                 | Event::PushClosed(_)
                 | Event::NewsCame(_)
                 | Event::NewsDelivered(_)
+                | Event::RecordPut(_)
+                | Event::RecordExtended(_)
+                | Event::RecordDropped(_)
+                | Event::RequestTaken(_)
+                | Event::RequestAnswered(_)
                 | Event::CallAdmitted(_)
                 | Event::CallRefused(_)
                 | Event::CallSettled(_)
@@ -622,6 +627,11 @@ fn a_session_stays_with_its_replica_as_long_as_that_can_serve_it() {
                 | Event::PushClosed(_)
                 | Event::NewsCame(_)
                 | Event::NewsDelivered(_)
+                | Event::RecordPut(_)
+                | Event::RecordExtended(_)
+                | Event::RecordDropped(_)
+                | Event::RequestTaken(_)
+                | Event::RequestAnswered(_)
                 | Event::CallRefused(_)
                 | Event::CallResolved(_) => {}
             }

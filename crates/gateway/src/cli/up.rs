@@ -100,8 +100,12 @@ impl Signals {
 /// Calls whose callers have left are cancelled and still to be written down; they have no connection any more that is waited for.
 /// Those of other gateways that share the journal are theirs.
 async fn settle_rest(gate: &Gate, me: Option<&GatewayId>) {
-    let has_open =
-        |me: Option<GatewayId>| move |world: &World| world.open_calls.values().any(|call| call.gateway == me);
+    let has_open = |me: Option<GatewayId>| {
+        move |world: &World| {
+            let has_call = world.open_calls.values().any(|call| call.gateway == me);
+            has_call || world.requests.all_open().any(|(_, open)| open.gateway == me)
+        }
+    };
     let settled = async {
         gate.owed.pay(&gate.journal).await;
         while gate.journal.read(has_open(me.cloned())).await.is_ok_and(|open| open) {

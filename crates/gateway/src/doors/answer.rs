@@ -96,6 +96,21 @@ pub fn whole(status: u16, media: &'static str, body: impl Into<Bytes>) -> Answer
     answer
 }
 
+/// An answer that is there as a whole.
+#[must_use]
+pub fn of(response: Response<Bytes>) -> Answer {
+    response.map(|body| AnswerBody::Whole(Some(body).filter(|body| !body.is_empty())))
+}
+
+/// An answer of that status in JSON, which is there as a whole.
+#[must_use]
+pub fn whole_json(status: u16, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// An answer of that status in JSON.
 #[must_use]
 pub fn json(status: u16, body: impl Into<Bytes>) -> Answer {

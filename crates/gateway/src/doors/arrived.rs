@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, Method};
+use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::SessionId;
+use portcullis_domain::json;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
@@ -50,4 +53,26 @@ pub struct Arrived {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+}
+
+impl Arrived {
+    /// What must be the same for it to be the same request: what is done, on which condition, and the body, of which neither the order of members nor spaces count.
+    #[must_use]
+    pub fn content(&self) -> Digest {
+        let plain = std::str::from_utf8(&self.body).ok().and_then(|body| json::canonical(body).ok());
+        let condition = |name| self.headers.get(name).map_or(&[][..], |value| value.as_bytes());
+        Digest::of_parts(&[
+            self.method.as_str().as_bytes(),
+            b"\n",
+            self.path.as_bytes(),
+            b"?",
+            self.query.as_deref().unwrap_or_default().as_bytes(),
+            b"\n",
+            condition(IF_MATCH),
+            b"\n",
+            condition(IF_NONE_MATCH),
+            b"\n",
+            plain.as_ref().map_or(&self.body[..], String::as_bytes),
+        ])
+    }
 }

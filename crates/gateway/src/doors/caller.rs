@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, Uri};
+use portcullis_domain::digest::Digest;
 use portcullis_domain::identity::{Keys, Presented};
-use portcullis_domain::ids::{KeyId, PrincipalName, SessionId, SessionName};
+use portcullis_domain::ids::{CallId, KeyId, PrincipalName, SessionId, SessionName};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
 use portcullis_domain::session::once::KEY_LIMIT_BYTES;
@@ -115,6 +116,24 @@ pub fn session_or_minted(caller: &Caller, named: Option<SessionId>) -> Result<(S
         return Ok((session, Origin::Named));
     }
     let name = format!("{MINTED_PREFIX}{}", crate::entropy::new_call()?);
+    let name = name.parse().map_err(|problem: String| Refusal::new(Code::StoreUnavailable, problem))?;
+    Ok((SessionId { owner: caller.principal.clone(), name }, Origin::Minted))
+}
+
+/// The same for a request with an idempotency key: without a name of its own its session is minted for the key, so that a repetition comes to the same one.
+///
+/// # Errors
+///
+/// As [`session_or_minted`].
+pub fn session_of_key(
+    caller: &Caller,
+    named: Option<SessionId>,
+    key: Option<&str>,
+) -> Result<(SessionId, Origin), Refusal> {
+    let (None, Some(key)) = (&named, key) else { return session_or_minted(caller, named) };
+    let Digest(bytes) = Digest::of_parts(&[b"session\n", caller.principal.as_str().as_bytes(), b"\n", key.as_bytes()]);
+    let number = bytes.first_chunk::<16>().copied().map_or(CallId([0; 16]), CallId);
+    let name = format!("{MINTED_PREFIX}{number}");
     let name = name.parse().map_err(|problem: String| Refusal::new(Code::StoreUnavailable, problem))?;
     Ok((SessionId { owner: caller.principal.clone(), name }, Origin::Minted))
 }

@@ -13,6 +13,7 @@ pub mod arrived;
 pub mod caller;
 pub mod events;
 pub mod mcp;
+pub mod once;
 pub mod openai;
 pub mod path;
 pub mod router;

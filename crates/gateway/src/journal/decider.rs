@@ -111,6 +111,9 @@ impl Decider {
         if let Event::CallAdmitted(admitted) = &mut draft.event {
             admitted.gateway.clone_from(&self.gateway);
         }
+        if let Event::RequestTaken(taken) = &mut draft.event {
+            taken.gateway.clone_from(&self.gateway);
+        }
         batch.changes_keys |= changes_keys(&draft.event);
         let stream = match self.memory.streams.find(&draft.stream) {
             Some(stream) => stream,

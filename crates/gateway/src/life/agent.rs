@@ -21,13 +21,14 @@ use tokio::task::JoinSet;
 
 use crate::asking::Asking;
 use crate::hydration;
+use crate::life::held::Held;
 use crate::life::{ELSEWHERE_PAUSE, Gate, Terms, of_fault};
 use crate::registry::Agent;
 use crate::registry::table::AgentProtocol;
-use crate::repetition::{Patience, UnderWay};
+use crate::repetition::Patience;
 use crate::reply::UpstreamFault;
 use crate::snapshot::Snapshot;
-use crate::turns::{TurnPlace, under_way};
+use crate::turns::under_way;
 use crate::upstreams::agent::{AgentAnswer, AgentEndpoint};
 
 /// How often a turn that is under way on another gateway is looked at until the caller's patience is over.
@@ -76,14 +77,6 @@ pub struct Reply {
     pub held: Held,
 }
 
-/// What a call keeps until it is settled.
-#[derive(Debug)]
-pub struct Held {
-    _place: OwnedSemaphorePermit,
-    _under_way: Option<UnderWay>,
-    _turn: Option<TurnPlace>,
-}
-
 impl Gate {
     /// A call of an agent, from reading to the beginning of the answer. A replica that can't be reached is left for another one.
     ///
@@ -115,7 +108,7 @@ impl Gate {
             let under_way = mark.map(|mark| self.repetitions.begin(admitted.call(), &asking.session, mark, &patience));
             match self.forward(&admitted, agent, &trace, &mut patience).await? {
                 Ok((answer, permit)) => {
-                    let held = Held { _place: permit, _under_way: under_way, _turn: place };
+                    let held = Held::new(permit, under_way, place);
                     return Ok(Replied::Fresh(Box::new(Reply { call: admitted.call(), answer, patience, held })));
                 }
                 Err(fault) => {
@@ -207,7 +200,9 @@ impl Gate {
                 let memory = memory.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
                 self.egress.hydrate(admitted, endpoint, path, memory).await?;
             }
-            Ok((self.egress.call_agent(admitted, endpoint).await?, permit))
+            let before = self.history(admitted, agent).await;
+            let before = before.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
+            Ok((self.egress.call_agent(admitted, endpoint, &before).await?, permit))
         };
         tokio::select! {
             answer = sent => Ok(answer),

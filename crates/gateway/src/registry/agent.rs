@@ -9,7 +9,7 @@ use portcullis_domain::ids::AgentName;
 use portcullis_domain::registry::Replica;
 
 use crate::credential::bearer;
-use crate::registry::table::{AgentProtocol, AgentTable};
+use crate::registry::table::{AgentHistory, AgentProtocol, AgentTable};
 
 /// How long a replica may take, if nothing is said.
 const TIMEOUT_S: u64 = 600;
@@ -32,6 +32,8 @@ pub struct Agent {
     pub health: Option<String>,
     /// The path that a session's state is posted to.
     pub hydrate: Option<String>,
+    /// Who tells a replica what was said before.
+    pub history: AgentHistory,
     /// How long it may take.
     pub timeout: Duration,
     /// How many calls a replica takes at a time.
@@ -65,6 +67,9 @@ impl Agent {
                     .to_owned(),
             );
         }
+        if table.protocol != AgentProtocol::Openai && table.history != AgentHistory::Client {
+            return Err("`history` is for agents with `protocol: openai`".to_owned());
+        }
         for path in [&table.health, &table.hydrate].into_iter().flatten() {
             if !path.starts_with('/') {
                 return Err(format!("`{path}` is no path: it begins with `/`"));
@@ -78,6 +83,7 @@ impl Agent {
             authorization: table.token.as_ref().map(|token| bearer(&token.0)).transpose()?,
             health: table.health.clone(),
             hydrate: table.hydrate.clone(),
+            history: table.history,
             timeout: Duration::from_secs(table.timeout_s.unwrap_or(TIMEOUT_S)),
             calls_limit: table.calls_limit.unwrap_or(CALLS_LIMIT).max(1),
         })
@@ -125,6 +131,8 @@ mod tests {
         check(AgentTable { draining: vec!["http://b/".to_owned()], ..two() }, Ok(1));
         check(AgentTable { draining: vec!["http://c".to_owned()], ..two() }, Err("not in `replicas`"));
         check(AgentTable { protocol: AgentProtocol::A2a, hydrate: Some("/h".to_owned()), ..two() }, Err("`hydrate`"));
+        check(AgentTable { history: AgentHistory::Replay, ..two() }, Err("`history`"));
+        check(AgentTable { history: AgentHistory::Replay, protocol: AgentProtocol::Openai, ..two() }, Ok(2));
         check(AgentTable { health: Some("healthz".to_owned()), ..two() }, Err("is no path"));
     }
 }

@@ -9,7 +9,7 @@ use portcullis_domain::ids::ServerName;
 
 use crate::registry::agent::Agent;
 use crate::registry::model::Model;
-use crate::registry::table::RegistryTable;
+use crate::registry::table::{AgentProtocol, RegistryTable};
 use crate::registry::tool::{SEPARATOR, Tool};
 
 /// A selection of tools, by the names that its callers use.
@@ -47,6 +47,9 @@ impl Catalogue {
             }
         }
         for (name, agent) in &table.agents {
+            if agent.protocol == AgentProtocol::Openai && table.models.contains_key(name.as_str()) {
+                problems.push(format!("registry.agents.{name}: there is a model of that name"));
+            }
             match Agent::of_table(name, agent) {
                 Ok(agent) => drop(catalogue.agents.insert(name.to_string(), Arc::new(agent))),
                 Err(problem) => problems.push(format!("registry.agents.{name}: {problem}")),

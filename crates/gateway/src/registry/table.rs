@@ -19,7 +19,7 @@ pub struct RegistryTable {
     /// MCP servers. Their tools are called `server__tool`.
     #[schemars(with = "BTreeMap<String, ToolServerTable>")]
     pub servers: BTreeMap<ServerName, ToolServerTable>,
-    /// Agents, by the name that callers use in `/agents/<agent>` or `/a2a/<agent>` and that policies know as `Agent::"…"`.
+    /// Agents, by the name that callers use in `/agents/<agent>` or `/a2a/<agent>`, or as a model's name, and that policies know as `Agent::"…"`.
     #[schemars(with = "BTreeMap<String, AgentTable>")]
     pub agents: BTreeMap<AgentName, AgentTable>,
     /// Selections of tools that are served without the server's name at `/mcp/<toolset>`. Every server is a toolset of its own name.
@@ -75,6 +75,19 @@ pub enum AgentProtocol {
     Http,
     /// Agent2Agent, 1.0 or 0.3: it is called at `/a2a/<agent>`.
     A2a,
+    /// OpenAI Chat Completions: it is called at `/v1/chat/completions` and `/v1/responses` like a model of its name.
+    Openai,
+}
+
+/// Who tells an agent what was said before its turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentHistory {
+    /// The client, which sends the whole conversation each time.
+    #[default]
+    Client,
+    /// The gateway: clients send only what is new, and a replica that does not know the session gets what was said before in front of it.
+    Replay,
 }
 
 /// An agent.
@@ -83,7 +96,7 @@ pub enum AgentProtocol {
 pub struct AgentTable {
     /// What it speaks.
     pub protocol: AgentProtocol,
-    /// Where its replicas are: what stands behind `/agents/<agent>` is put behind one of these. One that speaks Agent2Agent shows its card there, and of the interfaces in it the paths are taken. A session stays with the replica that it was given.
+    /// Where its replicas are: what stands behind `/agents/<agent>`, or `/chat/completions`, is put behind one of these. One that speaks Agent2Agent shows its card there, and of the interfaces in it the paths are taken. A session stays with the replica that it was given.
     pub replicas: Vec<String>,
     /// Those of the replicas that take no new turns: their sessions move to others with their next turn.
     pub draining: Vec<String>,
@@ -93,6 +106,8 @@ pub struct AgentTable {
     pub health: Option<String>,
     /// The path that a session's state is posted to when the session moves to another replica, before the turn. Agents that speak Agent2Agent are told with the message instead.
     pub hydrate: Option<String>,
+    /// Who tells a replica what was said before, for agents with `protocol: openai`.
+    pub history: AgentHistory,
     /// How long a replica may take until the head of its answer, and then until each piece, in seconds.
     pub timeout_s: Option<u64>,
     /// How many calls a replica takes at a time.

@@ -6,9 +6,12 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use portcullis_domain::admission::Admitted;
+use portcullis_domain::refusal::Refusal;
 use portcullis_domain::registry::Placement;
 use portcullis_interop::a2a::Dialect;
 use portcullis_interop::frame::http::read_request;
+use portcullis_interop::llm::chat::ChatRequest;
+use serde_json::Value;
 
 use crate::reply::{AnswerStream, UpstreamFault};
 use crate::upstreams::client::read_whole;
@@ -46,7 +49,8 @@ pub struct AgentAnswer {
 }
 
 impl Egress {
-    /// Forwards an admitted call of an agent: its payload is the request as `message/http`.
+    /// Forwards an admitted call of an agent: its payload is the request as `message/http`. For a replica that does not know the session, `before` is put in front of the
+    /// messages of a chat request.
     ///
     /// # Errors
     ///
@@ -55,6 +59,7 @@ impl Egress {
         &self,
         admitted: &Admitted,
         endpoint: AgentEndpoint<'_>,
+        before: &[Value],
     ) -> Result<AgentAnswer, UpstreamFault> {
         let unreachable = |problem: &str| UpstreamFault::Unreachable(problem.to_owned());
         let placement = admitted.placement().ok_or_else(|| unreachable("the session has no replica"))?;
@@ -65,7 +70,8 @@ impl Egress {
         if let Some(authorization) = endpoint.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let sent = self.http.send(request.method().clone(), &uri, headers, request.body().clone());
+        let body = preceded(request.body(), before).map_err(|refusal| unreachable(&refusal.message))?;
+        let sent = self.http.send(request.method().clone(), &uri, headers, body);
         let answer = tokio::time::timeout(endpoint.timeout, sent).await;
         let answer = answer.unwrap_or(Err(UpstreamFault::TimedOut(endpoint.timeout.as_secs())))?;
         let (head, body) = answer.into_parts();
@@ -110,6 +116,10 @@ impl Egress {
             Err(_) => Err(unreachable("it takes too long to take the session's memory")),
         }
     }
+}
+
+fn preceded(body: &Bytes, before: &[Value]) -> Result<Bytes, Refusal> {
+    if before.is_empty() { Ok(body.clone()) } else { Ok(ChatRequest::read(body.clone())?.preceded_by(before)) }
 }
 
 fn address(placement: &Placement, target: &str) -> Result<Uri, UpstreamFault> {

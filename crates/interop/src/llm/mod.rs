@@ -4,3 +4,4 @@
 //! answer so that they can be judged, and writes what the client gets. It judges nothing itself.
 
 pub mod chat;
+pub mod responses;

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use portcullis_domain::digest::Digest;
-use portcullis_domain::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
+use portcullis_domain::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome, RequestAnswered};
 use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
-use portcullis_domain::ids::{Actor, CallId, SessionId};
+use portcullis_domain::ids::{Actor, CallId, RecordId, SessionId};
 use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
@@ -96,6 +96,7 @@ impl Laws {
                 let is_here = matches!(event.account, Account::Principal(_));
                 self.must(is_here, || format!("`{}` is granted outside its session", event.account));
             }
+            Event::RequestAnswered(event) => self.request_answered(None, event, entry),
             Event::CallRefused(event) => {
                 self.must(event.session.is_some(), || "a refusal outside any session names none".to_owned());
                 self.call_refused(event);
@@ -104,6 +105,10 @@ impl Laws {
             | Event::SessionClosed(_)
             | Event::StatePut(_)
             | Event::StateDeleted(_)
+            | Event::RecordPut(_)
+            | Event::RecordExtended(_)
+            | Event::RecordDropped(_)
+            | Event::RequestTaken(_)
             | Event::CallAdmitted(_)
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
@@ -121,14 +126,20 @@ impl Laws {
     fn judge_session(&mut self, session: &SessionId, entry: &Entry<Event>) {
         let status = self.world.session.find(session).map(|session| session.status);
         let is_opening = matches!(entry.event, Event::SessionOpened(_));
-        let is_aftermath =
-            matches!(entry.event, Event::CallSettled(_) | Event::CallRefused(_) | Event::CallResolved(_));
+        let is_aftermath = matches!(
+            entry.event,
+            Event::CallSettled(_) | Event::CallRefused(_) | Event::CallResolved(_) | Event::RequestAnswered(_)
+        );
         self.must(is_opening || status.is_some(), || "the session was never opened".to_owned());
         self.must(is_aftermath || status != Some(Status::Closed), || "the session was closed before".to_owned());
         let is_owner = entry.actor == Actor::Principal(session.owner.clone());
         let may_be_another = matches!(
             entry.event,
-            Event::SessionClosed(_) | Event::CallResolved(_) | Event::WaitEnded(_) | Event::WaitDelivered(_)
+            Event::SessionClosed(_)
+                | Event::CallResolved(_)
+                | Event::WaitEnded(_)
+                | Event::WaitDelivered(_)
+                | Event::RequestAnswered(_)
         ) || (is_of_news(&entry.event) && entry.actor == Actor::Gateway)
             || (matches!(entry.event, Event::CallSettled(_) | Event::Granted(_)) && entry.actor == Actor::Gateway);
         self.must(is_owner || may_be_another, || {
@@ -164,6 +175,26 @@ impl Laws {
                 self.must(is_next, || format!("news {} of `{}` were not the next", event.seq, event.push));
             }
             Event::StateDeleted(event) => self.state_deleted(session, event, entry),
+            Event::RecordPut(event) => {
+                self.has_body(entry, None);
+                let found = self.world.records.find(&session.owner, &event.id);
+                let is_here = found.is_none_or(|record| record.session == session.name);
+                self.must(is_here, || format!("record `{}` lies in another session", event.id));
+            }
+            Event::RecordExtended(event) => {
+                self.has_body(entry, None);
+                self.is_record(session, &event.id);
+            }
+            Event::RecordDropped(event) => self.is_record(session, &event.id),
+            Event::RequestTaken(event) => {
+                let is_known = self.world.requests.find_open(event.request).is_some();
+                let is_here = event.requester.session.as_ref() == Some(session);
+                let found = self.world.requests.find(&event.requester, event.mark, true, entry.at);
+                self.must(!is_known && is_here && found == Ok(None), || {
+                    format!("request {} was taken before, or elsewhere", event.request)
+                });
+            }
+            Event::RequestAnswered(event) => self.request_answered(Some(session), event, entry),
             Event::CallAdmitted(event) => self.call_admitted(session, event, entry),
             Event::CallRefused(event) => {
                 self.must(event.session.is_none(), || "a refusal in a session names another".to_owned());
@@ -179,6 +210,31 @@ impl Laws {
                 self.problems.push("it belongs to no session and stands in one".to_owned());
             }
         }
+    }
+
+    fn is_record(&mut self, session: &SessionId, id: &RecordId) {
+        let found = self.world.records.find(&session.owner, id);
+        let is_here = found.is_some_and(|record| record.session == session.name);
+        self.must(is_here, || format!("record `{id}` is not in this session"));
+    }
+
+    /// It is answered once, where it was taken or at once.
+    fn request_answered(&mut self, session: Option<&SessionId>, event: &RequestAnswered, entry: &Entry<Event>) {
+        let requests = &self.world.requests;
+        let is_lawful = match requests.find_open(event.request) {
+            Some(open) => open.requester == event.requester && open.mark == event.mark,
+            None => {
+                let found = requests.find(&event.requester, event.mark, true, entry.at);
+                event.outcome == Outcome::Completed && matches!(found, Ok(None | Some(Earlier::Open(_))))
+            }
+        };
+        self.must(is_lawful && event.requester.session.as_ref() == session, || {
+            format!("request {} was answered before, or elsewhere", event.request)
+        });
+        let has_answer = entry.bodies.len() == 1;
+        self.must(has_answer == (event.outcome == Outcome::Completed), || {
+            format!("request {} has {} answers", event.request, entry.bodies.len())
+        });
     }
 
     fn key_created(&mut self, event: &KeyCreated) {
@@ -478,7 +534,12 @@ fn accounts(entry: &Entry<Event>) -> Vec<Account> {
             | Event::SessionOpened(_)
             | Event::SessionClosed(_)
             | Event::StatePut(_)
-            | Event::StateDeleted(_),
+            | Event::StateDeleted(_)
+            | Event::RecordPut(_)
+            | Event::RecordExtended(_)
+            | Event::RecordDropped(_)
+            | Event::RequestTaken(_)
+            | Event::RequestAnswered(_),
             _,
         ) => Vec::new(),
     }

@@ -25,15 +25,13 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::GET, ["api", "v1", "sessions"]) => session::list(gate, &arrived).await,
         (&Method::POST, ["api", "v1", "sessions"]) => session::open(gate, &arrived).await,
         (&Method::GET, ["api", "v1", "sessions", id]) => session::show(gate, &arrived.caller, id).await,
-        (&Method::DELETE, ["api", "v1", "sessions", id]) => session::close(gate, &arrived.caller, id).await,
+        (&Method::DELETE, ["api", "v1", "sessions", id]) => session::close(gate, &arrived, id).await,
         (&Method::POST, ["api", "v1", "sessions", id, "calls", call, "resolve"]) => {
             resolve::call(gate, &arrived, id, call).await
         }
         (&Method::GET, ["api", "v1", "sessions", id, "waits"]) => wait::list(gate, &arrived.caller, id).await,
         (&Method::POST, ["api", "v1", "sessions", id, "waits"]) => wait::open(doors, &arrived, id).await,
-        (&Method::DELETE, ["api", "v1", "sessions", id, "waits", name]) => {
-            wait::cancel(gate, &arrived.caller, id, name).await
-        }
+        (&Method::DELETE, ["api", "v1", "sessions", id, "waits", name]) => wait::cancel(gate, &arrived, id, name).await,
         (&Method::POST, ["api", "v1", "sessions", id, "waits", name, "events"]) => {
             wait::event(gate, &arrived, id, name).await
         }
@@ -45,7 +43,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::DELETE, ["api", "v1", "sessions", id, "state", key]) => state::delete(gate, &arrived, id, key).await,
         (&Method::GET, ["api", "v1", "identity", "keys"]) => identity::list(gate, &arrived.caller),
         (&Method::POST, ["api", "v1", "identity", "keys"]) => identity::create(gate, &arrived).await,
-        (&Method::DELETE, ["api", "v1", "identity", "keys", id]) => identity::revoke(gate, &arrived.caller, id).await,
+        (&Method::DELETE, ["api", "v1", "identity", "keys", id]) => identity::revoke(gate, &arrived, id).await,
         (&Method::GET, ["api", "v1", "ledger", "accounts"]) => ledger::accounts(gate, &arrived.caller).await,
         (method, _) => Err(Refusal::new(Code::NotFound, format!("{method} {} is not served here", arrived.path))),
     }

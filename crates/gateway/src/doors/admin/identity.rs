@@ -11,6 +11,7 @@ use crate::doors::admin::health::administrator;
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
 use crate::doors::caller::Caller;
+use crate::doors::once::{self, Outcome};
 use crate::identity::issue::issue;
 use crate::life::Gate;
 
@@ -50,8 +51,12 @@ pub(super) async fn create(gate: &Gate, arrived: &Arrived) -> Result<Answer, Ref
     let issued =
         issue(Actor::Principal(arrived.caller.principal.clone()), wanted.principal.clone(), wanted.expires_at_us)?;
     let id = issued.command.key.key.to_string();
-    gate.journal.execute(issued.command).await??;
-    json(201, &Created { id, principal: wanted.principal, key: issued.text })
+    // Of a key only its digest is kept, here too: who repeats the request learns which key it was and not its text.
+    let kept = serde_json::json!({"id": id, "principal": wanted.principal}).to_string();
+    match once::perform(gate, arrived, None, issued.command, move |()| answer::whole_json(201, kept.clone())).await? {
+        Outcome::Now(()) => json(201, &Created { id, principal: wanted.principal, key: issued.text }),
+        Outcome::Before(before) => Ok(before),
+    }
 }
 
 /// `GET /api/v1/identity/keys`.
@@ -69,9 +74,10 @@ pub(super) fn list(gate: &Gate, caller: &Caller) -> Result<Answer, Refusal> {
 }
 
 /// `DELETE /api/v1/identity/keys/{id}`.
-pub(super) async fn revoke(gate: &Gate, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
+pub(super) async fn revoke(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
+    let caller = &arrived.caller;
     administrator(gate, caller)?;
     let key: KeyId = id.parse().map_err(|problem: String| Refusal::new(Code::InvalidRequest, problem))?;
-    gate.journal.execute(RevokeKey { by: Actor::Principal(caller.principal.clone()), key }).await??;
-    Ok(answer::empty(204))
+    let command = RevokeKey { by: Actor::Principal(caller.principal.clone()), key };
+    once::answered(gate, arrived, None, command, |()| once::empty(204)).await
 }

@@ -12,8 +12,9 @@ use serde_json::value::RawValue;
 use crate::doors::admin::form::read;
 use crate::doors::admin::health::administrator;
 use crate::doors::admin::session::resolve;
-use crate::doors::answer::{self, Answer};
+use crate::doors::answer::Answer;
 use crate::doors::arrived::Arrived;
+use crate::doors::once;
 use crate::life::Gate;
 
 /// What is said of the call.
@@ -56,6 +57,6 @@ pub(super) async fn call(gate: &Gate, arrived: &Arrived, id: &str, call: &str) -
         }
     };
     let result = result.map(|raw| Body::new(Bytes::from(raw)));
-    gate.journal.execute(ResolveCall { session, call, by: arrived.caller.principal.clone(), result }).await??;
-    Ok(answer::empty(204))
+    let command = ResolveCall { session: session.clone(), call, by: arrived.caller.principal.clone(), result };
+    once::answered(gate, arrived, Some(&session), command, |()| once::empty(204)).await
 }

@@ -16,6 +16,7 @@ use crate::doors::admin::ledger::Shown as ShownBalance;
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
 use crate::doors::caller::{Caller, session_or_minted};
+use crate::doors::once;
 use crate::life::Gate;
 
 /// The most sessions or entries in one answer.
@@ -103,10 +104,14 @@ pub(super) async fn open(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refus
     let (session, origin) = session_or_minted(&arrived.caller, named)?;
     let budget = gate.snapshot.load().session_budget();
     let command = OpenSession { presented: arrived.caller.key.clone(), session: session.clone(), origin, budget };
-    let is_new = gate.journal.execute(command).await??;
-    let body = serde_json::json!({"id": session, "name": session.name, "owner": session.owner});
-    let answer = json(if is_new { 201 } else { 200 }, &body)?;
-    Ok(answer::with_header(answer, http::header::LOCATION, &format!("/api/v1/sessions/{}", session.name)))
+    let body = serde_json::json!({"id": session, "name": session.name, "owner": session.owner}).to_string();
+    let location = http::HeaderValue::from_str(&format!("/api/v1/sessions/{}", session.name)).ok();
+    once::answered(gate, arrived, None, command, move |is_new| {
+        let mut response = answer::whole_json(if *is_new { 201 } else { 200 }, body.clone());
+        response.headers_mut().extend(location.iter().map(|place| (http::header::LOCATION, place.clone())));
+        response
+    })
+    .await
 }
 
 /// `GET /api/v1/sessions/{id}`.
@@ -119,10 +124,10 @@ pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str) -> Result<Answe
 }
 
 /// `DELETE /api/v1/sessions/{id}`: the session takes no more calls; its record stays.
-pub(super) async fn close(gate: &Gate, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
-    let session = resolve(gate, caller, id)?;
-    gate.journal.execute(CloseSession { session, by: caller.principal.clone() }).await??;
-    Ok(answer::empty(204))
+pub(super) async fn close(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
+    let session = resolve(gate, &arrived.caller, id)?;
+    let command = CloseSession { session: session.clone(), by: arrived.caller.principal.clone() };
+    once::answered(gate, arrived, Some(&session), command, |()| once::empty(204)).await
 }
 
 /// `GET /api/v1/sessions/{id}/history`.

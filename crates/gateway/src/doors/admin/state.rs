@@ -18,6 +18,7 @@ use crate::doors::admin::session::resolve;
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
 use crate::doors::caller::{Caller, text_header};
+use crate::doors::once;
 use crate::life::Gate;
 
 /// The most keys in one answer.
@@ -120,27 +121,32 @@ pub(super) async fn put(gate: &Gate, arrived: &Arrived, id: &str, key: &str) -> 
     is_json.map_err(|error| Refusal::new(Code::InvalidRequest, format!("the value is no JSON: {error}")))?;
     let command = PutState {
         presented: arrived.caller.key.clone(),
-        session,
+        session: session.clone(),
         session_budget: gate.snapshot.load().session_budget(),
         key: read_key(key)?,
         expected: read_condition(&arrived.headers)?,
         ttl_us: number(arrived, "ttl_s", TTL_LIMIT_S)?.map(|seconds| seconds.saturating_mul(1_000_000)),
         value: Body::new(arrived.body.clone()),
     };
-    let put = gate.journal.execute(command).await??;
-    Ok(tagged(answer::empty(if put.is_new { 201 } else { 204 }), put.version))
+    once::answered(gate, arrived, Some(&session), command, |put| {
+        let mut response = once::empty(if put.is_new { 201 } else { 204 });
+        let tag = http::HeaderValue::from_str(&format!("\"{}\"", put.version));
+        response.headers_mut().extend(tag.map(|tag| (ETAG, tag)));
+        response
+    })
+    .await
 }
 
 /// `DELETE /api/v1/sessions/{id}/state/{key}`, with `If-Match` perhaps.
 pub(super) async fn delete(gate: &Gate, arrived: &Arrived, id: &str, key: &str) -> Result<Answer, Refusal> {
+    let session = own(gate, &arrived.caller, id)?;
     let command = DeleteState {
         presented: arrived.caller.key.clone(),
-        session: own(gate, &arrived.caller, id)?,
+        session: session.clone(),
         key: read_key(key)?,
         expected: read_condition(&arrived.headers)?,
     };
-    gate.journal.execute(command).await??;
-    Ok(answer::empty(204))
+    once::answered(gate, arrived, Some(&session), command, |()| once::empty(204)).await
 }
 
 /// A parameter of the query that is a number from 1 to `most`.

@@ -17,6 +17,7 @@ use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{Caller, text_header};
 use crate::doors::events::{self, Ticket};
+use crate::doors::once;
 use crate::entropy;
 use crate::life::Gate;
 
@@ -86,16 +87,21 @@ pub(super) async fn open(doors: &Doors, arrived: &Arrived, id: &str) -> Result<A
         until,
         deliver: wanted.deliver.map(|deliver| (deliver.agent, deliver.path)),
     };
-    gate.journal.execute(command).await??;
     let token = doors.transport.seal(events::PURPOSE, &Ticket { session: session.clone(), wait: name.clone() })?;
     let host = text_header(&arrived.headers, &HOST).unwrap_or_default();
     let public = gate.snapshot.load().config.server.public_url.clone();
     let base = public.unwrap_or_else(|| format!("http://{host}"));
     let body = serde_json::json!({
         "name": name, "until": until.to_string(), "event_url": format!("{}{}{token}", base.trim_end_matches('/'), events::PATH),
-    });
-    let place = format!("/api/v1/sessions/{}/waits/{name}", session.name);
-    Ok(answer::with_header(json(201, &body)?, LOCATION, &place))
+    })
+    .to_string();
+    let place = http::HeaderValue::from_str(&format!("/api/v1/sessions/{}/waits/{name}", session.name)).ok();
+    once::answered(gate, arrived, Some(&session), command, move |()| {
+        let mut response = answer::whole_json(201, body.clone());
+        response.headers_mut().extend(place.iter().map(|place| (LOCATION, place.clone())));
+        response
+    })
+    .await
 }
 
 /// `GET /api/v1/sessions/{id}/waits`.
@@ -110,11 +116,11 @@ pub(super) async fn list(gate: &Gate, caller: &Caller, id: &str) -> Result<Answe
 }
 
 /// `DELETE /api/v1/sessions/{id}/waits/{wait}`: nothing is waited for any more, and nobody is told.
-pub(super) async fn cancel(gate: &Gate, caller: &Caller, id: &str, wait: &str) -> Result<Answer, Refusal> {
+pub(super) async fn cancel(gate: &Gate, arrived: &Arrived, id: &str, wait: &str) -> Result<Answer, Refusal> {
+    let caller = &arrived.caller;
     let (session, by) = (own(gate, caller, id)?, Actor::Principal(caller.principal.clone()));
-    let end = EndWait { session, name: read_name(wait)?, by, end: End::Cancelled, event: None };
-    gate.journal.execute(end).await??;
-    Ok(answer::empty(204))
+    let end = EndWait { session: session.clone(), name: read_name(wait)?, by, end: End::Cancelled, event: None };
+    once::answered(gate, arrived, Some(&session), end, |_| once::empty(204)).await
 }
 
 /// `POST /api/v1/sessions/{id}/waits/{wait}/events`: the event, from somebody who may enter the session.

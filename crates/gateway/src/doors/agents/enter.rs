@@ -17,7 +17,7 @@ use crate::doors::agents::hop::is_own;
 use crate::doors::agents::relay::relay;
 use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::caller::{header_idempotency_key, session_or_minted, turn_wait};
+use crate::doors::caller::{header_idempotency_key, session_of_key, turn_wait};
 use crate::life::agent::{Replied, Wish};
 use crate::repetition::Patience;
 use crate::reply::UpstreamFault;
@@ -34,7 +34,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     let key = header_idempotency_key(&arrived.headers)?;
     // What only reads (RFC 9110, section 9.2.1) is no turn.
     let turn = if arrived.method.is_safe() { None } else { Some(turn_wait(&arrived.headers)?) };
-    let (session, origin) = session_or_minted(&arrived.caller, arrived.session.clone())?;
+    let (session, origin) = session_of_key(&arrived.caller, arrived.session.clone(), key.as_deref())?;
     let shown = session.name.clone();
     let request = forwarded(&arrived, target)?;
     let (content, payload) = (content(&request), Body::new(write_request(&request)));

@@ -10,8 +10,10 @@ use portcullis_interop::llm::chat::ChatRequest;
 use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::caller::session_or_minted;
-use crate::doors::openai::{models, plain, stream};
+use crate::doors::caller::{header_idempotency_key, session_of_key};
+use crate::doors::openai::complete::{complete, is_harmless};
+use crate::doors::openai::keyed::Key;
+use crate::doors::openai::{keyed, models, responses};
 
 /// Answers a request to `/v1/…`.
 ///
@@ -20,22 +22,32 @@ use crate::doors::openai::{models, plain, stream};
 /// Why it can't be answered.
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
     match (&arrived.method, arrived.path.as_str()) {
-        (&Method::POST, "/v1/chat/completions") => complete(doors, arrived).await,
+        (&Method::POST, "/v1/chat/completions") => chat(doors, arrived).await,
         (&Method::GET, "/v1/models") => Ok(models::list(&doors.gate, &arrived.caller)),
         (&Method::GET, path) if path.starts_with("/v1/models/") => models::one(&doors.gate, &arrived.caller, path),
+        (_, path) if is_of_responses(path) => responses::enter(doors, arrived).await,
         (method, path) => Err(Refusal::new(Code::NotFound, format!("{method} {path} is not served here"))),
     }
 }
 
-async fn complete(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
-    let (session, origin) = session_or_minted(&arrived.caller, arrived.session)?;
+/// Whether it is about responses or conversations.
+fn is_of_responses(path: &str) -> bool {
+    let noun = path.strip_prefix("/v1/").and_then(|rest| rest.split('/').next());
+    matches!(noun, Some("responses" | "conversations"))
+}
+
+async fn chat(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
+    let key = header_idempotency_key(&arrived.headers)?;
+    let (session, origin) = session_of_key(&arrived.caller, arrived.session.clone(), key.as_deref())?;
     let name = session.name.clone();
-    let asking = Asking { key: arrived.caller.key, session, origin, door: Door::Openai };
-    let request = ChatRequest::read(arrived.body)?;
-    let completed = if request.is_stream() {
-        stream::answer(doors.gate.clone(), asking, request).await
-    } else {
-        plain::answer(doors.gate.clone(), asking, request).await
+    let asking = Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai };
+    let request = ChatRequest::read(arrived.body.clone())?;
+    let gate = doors.gate.clone();
+    let is_harmless = is_harmless(&gate, request.model());
+    let reply = complete(gate.clone(), asking.clone(), request);
+    let answer = match key {
+        None => reply.await?.into_answer(),
+        Some(key) => keyed::answer(gate, asking, Key { key, content: arrived.content(), is_harmless }, reply).await?,
     };
-    Ok(answer::with_header(completed?, SESSION, name.as_str()))
+    Ok(answer::with_header(answer, SESSION, name.as_str()))
 }

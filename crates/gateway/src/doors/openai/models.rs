@@ -1,5 +1,6 @@
-//! `GET /v1/models`: the models that the caller may call. Others stay hidden.
+//! `GET /v1/models`: the models that the caller may call, and the agents that are called like models. Others stay hidden.
 
+use portcullis_domain::call::Door;
 use portcullis_domain::refusal::Refusal;
 use serde_json::json;
 
@@ -7,14 +8,15 @@ use crate::doors::answer::{self, Answer};
 use crate::doors::caller::Caller;
 use crate::doors::path::decoded;
 use crate::life::Gate;
-use crate::snapshot::no_model;
+use crate::snapshot::{Snapshot, no_model};
 
 /// All models that the caller may call.
 #[must_use]
 pub fn list(gate: &Gate, caller: &Caller) -> Answer {
     let snapshot = gate.snapshot.load();
-    let names = snapshot.catalogue.models().map(|(name, _)| name);
-    let visible = names.filter(|name| snapshot.has_model(&caller.principal, name));
+    let models = snapshot.catalogue.models().map(|(name, _)| name);
+    let agents = snapshot.catalogue.agents().map(|(name, _)| name);
+    let visible = models.chain(agents).filter(|name| is_shown(&snapshot, caller, name));
     let data: Vec<_> = visible.map(|name| object(name)).collect();
     answer::json(200, json!({"object": "list", "data": data}).to_string())
 }
@@ -26,10 +28,14 @@ pub fn list(gate: &Gate, caller: &Caller) -> Answer {
 /// When the name can't be read; and "not found" for one that the caller may not call, as for one that is not there.
 pub fn one(gate: &Gate, caller: &Caller, path: &str) -> Result<Answer, Refusal> {
     let name = decoded(path.strip_prefix("/v1/models/").unwrap_or_default())?;
-    if gate.snapshot.load().has_model(&caller.principal, &name) {
+    if is_shown(&gate.snapshot.load(), caller, &name) {
         return Ok(answer::json(200, object(&name).to_string()));
     }
     Err(no_model(&name))
+}
+
+fn is_shown(snapshot: &Snapshot, caller: &Caller, name: &str) -> bool {
+    snapshot.has_model(&caller.principal, name) || snapshot.agent_for(&caller.principal, name, Door::Openai).is_ok()
 }
 
 fn object(name: &str) -> serde_json::Value {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 use portcullis_domain::event::{Judged, Outcome};
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::Body;
@@ -14,7 +15,8 @@ use portcullis_interop::llm::chat::{ChatAnswer, ChatRequest, Round};
 use tokio::sync::oneshot;
 
 use crate::asking::Asking;
-use crate::doors::answer::{self, Answer, CALL};
+use crate::doors::answer::whole_json;
+use crate::doors::openai::reply::{Reply, of_call};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
 use crate::life::{Asked, Gate};
 use crate::repetition::Gone;
@@ -25,14 +27,15 @@ use crate::reply::ModelAnswer;
 /// # Errors
 ///
 /// Why it can't be answered.
-pub async fn answer(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Answer, Refusal> {
+pub async fn reply(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Reply, Refusal> {
     let (stays, gone) = oneshot::channel::<()>();
     let work = tokio::spawn(async move { complete(&gate, &asking, &request, gone).await });
     let completed = work.await;
     drop(stays);
-    completed.unwrap_or_else(|error| {
+    let completed = completed.unwrap_or_else(|error| {
         Err(Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway").because(error.to_string()))
-    })
+    });
+    completed.map(Reply::Whole)
 }
 
 /// One answer of the model with what policy said of it.
@@ -44,7 +47,12 @@ struct Judgement {
     rounds_limit: usize,
 }
 
-async fn complete(gate: &Gate, asking: &Asking, request: &ChatRequest, mut gone: Gone) -> Result<Answer, Refusal> {
+async fn complete(
+    gate: &Gate,
+    asking: &Asking,
+    request: &ChatRequest,
+    mut gone: Gone,
+) -> Result<Response<Bytes>, Refusal> {
     let mut rounds: Vec<Round> = Vec::new();
     let mut used: Option<Tokens> = None;
     let mut last: Option<Judgement> = None;
@@ -74,16 +82,16 @@ async fn complete(gate: &Gate, asking: &Asking, request: &ChatRequest, mut gone:
 }
 
 /// Judges every call in the answer and settles it. The inner error is the model's own, for the caller as it is.
-async fn judge(gate: &Gate, asking: &Asking, asked: Asked) -> Result<Result<Judgement, Answer>, Refusal> {
-    let price = asked.model.price;
+async fn judge(gate: &Gate, asking: &Asking, asked: Asked) -> Result<Result<Judgement, Response<Bytes>>, Refusal> {
+    let price = asked.price;
     let body = match asked.answer {
         ModelAnswer::Whole(body) => body,
         ModelAnswer::Error { status, headers, body } => {
             let failed = settle(asked.call, Outcome::Failed, price, Some(Tokens::default()));
             gate.settle(with_answer(failed, Body::new(body.clone()), Vec::new())).await?;
-            let mut error = answer::json(status.as_u16(), body);
+            let mut error = whole_json(status.as_u16(), body);
             error.headers_mut().extend(headers);
-            return Ok(Err(error));
+            return Ok(Err(of_call(error, asked.call)));
         }
         ModelAnswer::Stream(_) => Bytes::new(),
     };
@@ -104,15 +112,14 @@ async fn judge(gate: &Gate, asking: &Asking, asked: Asked) -> Result<Result<Judg
     let records = judged.iter().map(|(_, judged)| judged.clone()).collect();
     let completed = settle(asked.call, Outcome::Completed, price, answer.usage());
     gate.settle(with_answer(completed, Body::new(body), records)).await?;
-    let rounds_limit = usize::from(asked.snapshot.config.policy.rounds);
-    Ok(Ok(Judgement { call: asked.call, answer, judged, denied, rounds_limit }))
+    Ok(Ok(Judgement { call: asked.call, answer, judged, denied, rounds_limit: asked.rounds_limit }))
 }
 
-fn finish(last: &Judgement, used: Option<Tokens>, rounds: &[Round]) -> Result<Answer, Refusal> {
+fn finish(last: &Judgement, used: Option<Tokens>, rounds: &[Round]) -> Result<Response<Bytes>, Refusal> {
     let note = note(&last.judged);
     let usage = used.filter(|_| !rounds.is_empty());
     let body = last.answer.edited(&Edit { denied: &last.denied, note: &note, usage })?;
-    Ok(answer::with_header(answer::json(200, body), CALL, &last.call.to_string()))
+    Ok(of_call(whole_json(200, body), last.call))
 }
 
 fn add(sum: Option<Tokens>, round: Option<Tokens>) -> Option<Tokens> {

@@ -19,7 +19,8 @@ use portcullis_interop::refuse;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::asking::Asking;
-use crate::doors::answer::{self, Answer, CALL, PIECES_LIMIT};
+use crate::doors::answer::{PIECES_LIMIT, whole_json};
+use crate::doors::openai::reply::{Reply, of_call};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
 use crate::life::{Asked, Gate};
 use crate::repetition::Gone;
@@ -30,7 +31,7 @@ use crate::reply::{AnswerStream, ModelAnswer, UpstreamFault};
 /// # Errors
 ///
 /// Why it can't be answered.
-pub async fn answer(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Answer, Refusal> {
+pub async fn reply(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Result<Reply, Refusal> {
     let (stays, gone) = oneshot::channel::<()>();
     let begun = tokio::spawn(begin(gate, asking, request, gone)).await;
     drop(stays);
@@ -38,39 +39,40 @@ pub async fn answer(gate: Arc<Gate>, asking: Asking, request: ChatRequest) -> Re
 }
 
 /// All of it in one task: a caller who leaves just when the upstream begins to answer would else leave a call behind that nobody settles.
-async fn begin(gate: Arc<Gate>, asking: Asking, request: ChatRequest, mut gone: Gone) -> Result<Answer, Refusal> {
+async fn begin(gate: Arc<Gate>, asking: Asking, request: ChatRequest, mut gone: Gone) -> Result<Reply, Refusal> {
     let asked = gate.ask_model(&asking, None, &request, &[], &mut gone).await?;
     let call = asked.call;
-    let answer = match asked.answer {
+    match asked.answer {
         ModelAnswer::Stream(_) => {
             let (sender, receiver) = mpsc::channel(PIECES_LIMIT);
             let pump = Pump { gate, asking, request, sender, judged: Vec::new(), rounds: Vec::new() };
             tokio::spawn(pump.run(asked));
-            answer::events(receiver)
+            Ok(Reply::Stream(call, receiver))
         }
-        ModelAnswer::Error { .. } | ModelAnswer::Whole(_) => not_a_stream(&gate, asked).await?,
-    };
-    Ok(answer::with_header(answer, CALL, &call.to_string()))
+        ModelAnswer::Error { .. } | ModelAnswer::Whole(_) => {
+            not_a_stream(&gate, asked).await.map(|whole| Reply::Whole(of_call(whole, call)))
+        }
+    }
 }
 
 /// The upstream answered with an error, or with something that is no stream.
-async fn not_a_stream(gate: &Gate, asked: Asked) -> Result<Answer, Refusal> {
-    let price = asked.model.price;
+async fn not_a_stream(gate: &Gate, asked: Asked) -> Result<Response<Bytes>, Refusal> {
+    let price = asked.price;
     match asked.answer {
         ModelAnswer::Error { status, headers, body } => {
             let failed = settle(asked.call, Outcome::Failed, price, Some(Tokens::default()));
             gate.settle(with_answer(failed, Body::new(body.clone()), Vec::new())).await?;
-            let mut error: Response<_> = answer::json(status.as_u16(), body);
+            let mut error = whole_json(status.as_u16(), body);
             error.headers_mut().extend(headers);
             Ok(error)
         }
         ModelAnswer::Whole(body) => {
             let unknown = settle(asked.call, Outcome::Unknown, price, None);
             gate.settle(with_answer(unknown, Body::new(body), Vec::new())).await?;
-            Err(UpstreamFault::Garbled("a stream was asked for".to_owned()).refusal(&asked.model.capability.name))
+            Err(UpstreamFault::Garbled("a stream was asked for".to_owned()).refusal(&asked.name))
         }
         ModelAnswer::Stream(_) => {
-            Err(UpstreamFault::Garbled("a stream was not expected".to_owned()).refusal(&asked.model.capability.name))
+            Err(UpstreamFault::Garbled("a stream was not expected".to_owned()).refusal(&asked.name))
         }
     }
 }
@@ -102,10 +104,15 @@ impl Pump {
         let mut machine = ChatStream::new(self.request.asked_for_usage());
         let mut asked = first;
         loop {
-            let Asked { call, snapshot, model, answer: ModelAnswer::Stream(upstream) } = asked else { return };
+            let Asked { call, snapshot, price, rounds_limit, answer: ModelAnswer::Stream(upstream), held, .. } = asked
+            else {
+                return;
+            };
             let (ended, after) = self.round(&snapshot, upstream, machine).await;
             let end = after.end();
-            if let Err(refusal) = self.settle(call, model.price, &end, &ended).await {
+            let settled = self.settle(call, price, &end, &ended).await;
+            drop(held);
+            if let Err(refusal) = settled {
                 return self.fail(&refusal).await;
             }
             match ended {
@@ -113,9 +120,8 @@ impl Pump {
                 Ended::Fault(refusal) => return self.fail(&refusal).await,
                 Ended::Whole => {}
             }
-            let limit = usize::from(snapshot.config.policy.rounds);
             let is_all_denied = end.denied > 0 && end.allowed.is_empty() && end.texts.len() <= 1;
-            if !is_all_denied || self.rounds.len() >= limit {
+            if !is_all_denied || self.rounds.len() >= rounds_limit {
                 return self.close(end).await;
             }
             let text = end.texts.first().map(|(_, text)| text.clone()).unwrap_or_default();
@@ -241,7 +247,7 @@ impl Pump {
     /// The client left between two rounds: the one that has begun is cancelled.
     async fn abandon(&self, asked: &Asked) {
         let end = ChatStream::new(false).end();
-        let _ = self.settle(asked.call, asked.model.price, &end, &Ended::Left).await;
+        let _ = self.settle(asked.call, asked.price, &end, &Ended::Left).await;
     }
 
     async fn fail(&self, refusal: &Refusal) {

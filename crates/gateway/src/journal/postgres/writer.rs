@@ -279,7 +279,10 @@ impl Writer {
         let sealed = batch.checkpoint.as_ref().map_or(before.sealed, |(size, _)| *size);
         let after = LogHead { position: memory.tree.size(), root: memory.tree.root(), sealed };
         // Calls of its own that are still open are settled by others, once the lease has run out.
-        let is_last = is_last && !memory.world.open_calls.values().any(|call| call.gateway.as_ref() == Some(&self.me));
+        let is_own = |gateway: Option<&GatewayId>| gateway == Some(&self.me);
+        let has_call = memory.world.open_calls.values().any(|call| is_own(call.gateway.as_ref()));
+        let has_request = memory.world.requests.all_open().any(|(_, open)| is_own(open.gateway.as_ref()));
+        let is_last = is_last && !has_call && !has_request;
         let lease = self.options.lease;
         let ending = Ending { head: after, lease, lost: &seen.lost, is_heard: seen.is_heard, is_last };
         if batch.entries.is_empty() {

@@ -220,6 +220,17 @@ impl ChatRequest {
         spliced(&self.body, &edits).into()
     }
 
+    /// The body with these messages in front of its own.
+    #[must_use]
+    pub fn preceded_by(&self, messages: &[serde_json::Value]) -> Bytes {
+        let start = self.places.messages.start.saturating_add(1);
+        let mut added: Vec<String> = messages.iter().map(ToString::to_string).collect();
+        if self.message_count > 0 && !added.is_empty() {
+            added.push(String::new());
+        }
+        spliced(&self.body, &[(start..start, added.join(","))]).into()
+    }
+
     fn usage_wanted(&self) -> (Range<usize>, String) {
         let Some(place) = self.places.stream_options.clone() else {
             let end = self.places.closing_brace;
@@ -346,6 +357,22 @@ mod tests {
 
     fn text(bytes: &Bytes) -> &str {
         std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn messages_are_put_in_front_of_those_of_the_request() {
+        let before = [serde_json::json!({"role": "user", "content": "a"})];
+        for (own, expected) in [
+            ("[]", r#"[{"role":"user","content":"a"}]"#),
+            (r#"[ {"role":"user"}]"#, r#"[{"role":"user","content":"a"}, {"role":"user"}]"#),
+        ] {
+            let request = read(&format!(r#"{{"model":"m","messages":{own},"x":1.0}}"#)).unwrap();
+            assert_eq!(
+                text(&request.preceded_by(&before)),
+                format!(r#"{{"model":"m","messages":{expected},"x":1.0}}"#)
+            );
+            assert_eq!(request.preceded_by(&[]), request.body());
+        }
     }
 
     #[test]

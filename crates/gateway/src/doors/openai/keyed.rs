@@ -1,0 +1,180 @@
+//! Requests with an idempotency key: each is answered once, and a repetition gets the recorded answer, a stream as the bytes of the stream.
+//!
+//! Whoever leaves does not end such a request: it is recorded to its end, for when the caller comes back.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderName, Response};
+use portcullis_domain::digest::Digest;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_interop::frame::http::{read_response, write_response};
+use portcullis_interop::refuse;
+use tokio::sync::mpsc;
+
+use crate::asking::Asking;
+use crate::doors::answer::{self, Answer, PIECES_LIMIT, REPLAYED};
+use crate::doors::openai::reply::{Reply, of_call};
+use crate::life::Gate;
+use crate::life::request::{Answering, Taken};
+
+/// The longest answer that is kept for repetitions, in bytes. A request with a longer one is made again.
+const KEPT_LIMIT_BYTES: usize = 4 << 20;
+
+/// Which request it is.
+#[derive(Debug)]
+pub struct Key {
+    /// The key that the caller gave.
+    pub key: String,
+    /// What must be the same for it to be the same request.
+    pub content: Digest,
+    /// Whether it may be made again when nobody knows what became of it.
+    pub is_harmless: bool,
+}
+
+/// Answers the request as it was answered before, or by `reply` and keeps that.
+///
+/// # Errors
+///
+/// Why it can't be answered.
+pub async fn answer(
+    gate: Arc<Gate>,
+    asking: Asking,
+    key: Key,
+    reply: impl Future<Output = Result<Reply, Refusal>> + Send + 'static,
+) -> Result<Answer, Refusal> {
+    // In a task of its own: a caller who leaves now would else leave a request behind that nobody answers.
+    let work = tokio::spawn(async move {
+        match gate.take_request(&asking, &key.key, key.content, key.is_harmless).await? {
+            Taken::Before(recorded) => replayed(&recorded),
+            Taken::New(answering) => kept(gate, answering, reply).await.map(Reply::into_answer),
+        }
+    });
+    work.await.unwrap_or_else(|error| Err(crashed(&error)))
+}
+
+fn replayed(recorded: &Bytes) -> Result<Answer, Refusal> {
+    let response = read_response(recorded).map_err(|problem| {
+        Refusal::new(Code::NotFound, "the answer of this request is not kept any more").because(problem)
+    })?;
+    Ok(answer::with_header(answer::of(response), REPLAYED, "true"))
+}
+
+/// The reply, which is written down before its end is released. A panic gives it up, as an error does.
+async fn kept(
+    gate: Arc<Gate>,
+    answering: Answering,
+    reply: impl Future<Output = Result<Reply, Refusal>> + Send + 'static,
+) -> Result<Reply, Refusal> {
+    let reply = tokio::spawn(reply).await.unwrap_or_else(|error| Err(crashed(&error)));
+    match reply {
+        Ok(Reply::Whole(response)) if response.status().is_success() && response.body().len() <= KEPT_LIMIT_BYTES => {
+            gate.answer_request(answering, write_response(&response)).await?;
+            Ok(Reply::Whole(response))
+        }
+        Ok(Reply::Stream(call, pieces)) => {
+            let (sender, receiver) = mpsc::channel(PIECES_LIMIT);
+            let head = of_call(Response::new(Bytes::new()), call);
+            tokio::spawn(Tee { gate, kept: Some(BytesMut::new()), head, sender }.run(answering, pieces));
+            Ok(Reply::Stream(call, receiver))
+        }
+        reply => {
+            gate.give_request_up(answering).await;
+            reply
+        }
+    }
+}
+
+/// Hands a stream through and keeps it.
+struct Tee {
+    gate: Arc<Gate>,
+    /// What came so far; none once it is too much.
+    kept: Option<BytesMut>,
+    /// The head of the answer.
+    head: Response<Bytes>,
+    /// The client, which may have left.
+    sender: mpsc::Sender<Bytes>,
+}
+
+impl Tee {
+    async fn run(mut self, answering: Answering, mut pieces: mpsc::Receiver<Bytes>) {
+        let (mut end, mut is_failed) = (Vec::new(), false);
+        while let Some(piece) = pieces.recv().await {
+            is_failed = is_failure(&piece);
+            self.keep(&piece);
+            if is_end(&piece) {
+                end.push(piece);
+            } else {
+                let _ = self.sender.send(piece).await;
+            }
+        }
+        match self.kept.take().filter(|_| !is_failed) {
+            None => self.gate.give_request_up(answering).await,
+            Some(kept) => {
+                let recorded = recorded(std::mem::take(&mut self.head), kept.freeze());
+                if let Err(refusal) = self.gate.answer_request(answering, recorded).await {
+                    end = vec![refuse::openai_event(&refusal).into()];
+                }
+            }
+        }
+        for piece in end {
+            let _ = self.sender.send(piece).await;
+        }
+    }
+
+    fn keep(&mut self, piece: &Bytes) {
+        match &mut self.kept {
+            Some(kept) if kept.len() + piece.len() <= KEPT_LIMIT_BYTES => kept.extend_from_slice(piece),
+            Some(_) | None => self.kept = None,
+        }
+    }
+}
+
+/// The answer as it is kept: with the headers of a stream, so that it is read as one again.
+fn recorded(mut head: Response<Bytes>, body: Bytes) -> Bytes {
+    let headers = head.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    write_response(&head.map(|_| body))
+}
+
+/// Whether a piece ends a stream well: it is released once the record is safe. What comes out of a model's stream is one event a piece at its end.
+fn is_end(piece: &[u8]) -> bool {
+    let is_done = piece.strip_prefix(b"data:").is_some_and(|rest| rest.trim_ascii() == b"[DONE]");
+    is_done
+        || [&b"event: response.completed\n"[..], b"event: response.incomplete\n"]
+            .iter()
+            .any(|end| piece.starts_with(end))
+}
+
+/// Whether a piece says that the stream has failed.
+fn is_failure(piece: &[u8]) -> bool {
+    [&b"data: {\"error\""[..], b"event: response.failed\n", b"event: error\n"].iter().any(|end| piece.starts_with(end))
+}
+
+fn crashed(error: &tokio::task::JoinError) -> Refusal {
+    Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway").because(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_stream_is_told_from_what_a_model_says() {
+        for (piece, end, failure) in [
+            ("data: [DONE]\n\n", true, false),
+            ("data:[DONE]\r\n\r\n", true, false),
+            ("data: {\"choices\":[{\"delta\":{\"content\":\"data: [DONE]\"}}]}\n\n", false, false),
+            ("event: response.completed\ndata: {}\n\n", true, false),
+            ("event: response.output_text.delta\ndata: {}\n\n", false, false),
+            ("data: {\"error\":{}}\n\n", false, true),
+            ("event: response.failed\ndata: {}\n\n", false, true),
+        ] {
+            assert_eq!((is_end(piece.as_bytes()), is_failure(piece.as_bytes())), (end, failure), "{piece}");
+        }
+    }
+}
