@@ -27,7 +27,7 @@ use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
 use crate::registry::table::ToolServerTable;
-use crate::registry::{Catalogue, Tool};
+use crate::registry::{Catalogue, Tool, own};
 use crate::repetition::Repetitions;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
@@ -322,7 +322,10 @@ impl Parts<'_> {
     /// # Errors
     ///
     /// Everything that is wrong.
-    pub fn build(self) -> Result<Snapshot, Vec<Problem>> {
+    pub fn build(mut self) -> Result<Snapshot, Vec<Problem>> {
+        if self.config.registry.session_tools {
+            self.tools.extend(own::tools().iter().cloned());
+        }
         let file = self.path.display().to_string();
         let of_file = |message: String| Problem::of_file(&file, message);
         let base = read::directory(self.path);

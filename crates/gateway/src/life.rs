@@ -32,9 +32,11 @@ use crate::journal::Journal;
 
 pub mod a2a;
 pub mod agent;
+mod own;
 mod unknown;
 
 pub use crate::life::owed::Owed;
+use crate::registry;
 pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Patience, Repetitions, UnderWay};
 use crate::reply::{ModelAnswer, ToolAnswer, UpstreamFault};
@@ -138,13 +140,28 @@ impl Gate {
             Entered::Recorded(called) => return Ok(called),
         };
         let answer = tokio::select! {
-            answer = self.egress.call_tool(&admitted, &tool.server, &tool.name, &tool.input_schema) => answer,
+            answer = self.forward_tool(asking, &admitted, tool) => answer,
             _ = &mut patience.gone => return Err(self.left(&admitted).await),
         };
         self.settle(of_tool(&admitted, &answer)).await?;
         drop(under_way);
         let answer = answer.map_err(|fault| fault.refusal(&tool.capability.name))?;
         Ok(Called { call: admitted.call(), answer, is_replay: false, must_be_told: must_be_told(mark) })
+    }
+
+    async fn forward_tool(
+        &self,
+        asking: &Asking,
+        admitted: &Admitted,
+        tool: &Tool,
+    ) -> Result<ToolAnswer, UpstreamFault> {
+        // A server of that name would be one of the configuration, which then has no tools of the gateway's own.
+        let is_own =
+            tool.server.as_str() == registry::own::SERVER && !self.egress.servers.load().contains_key(&tool.server);
+        if is_own {
+            return Ok(self.call_own(asking, admitted, &tool.name).await);
+        }
+        self.egress.call_tool(admitted, &tool.server, &tool.name, &tool.input_schema).await
     }
 
     /// What tells the call apart, if it is to take effect at most once: with a key always, without one where it may have effects and nobody is waiting

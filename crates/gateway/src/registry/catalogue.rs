@@ -9,6 +9,7 @@ use portcullis_domain::ids::ServerName;
 
 use crate::registry::agent::Agent;
 use crate::registry::model::Model;
+use crate::registry::own;
 use crate::registry::table::RegistryTable;
 use crate::registry::tool::{SEPARATOR, Tool};
 
@@ -58,6 +59,10 @@ impl Catalogue {
             own.insert(tool.name.clone(), tool.clone());
             catalogue.all.insert(tool.capability.name.to_string(), tool);
         }
+        if table.session_tools && table.servers.keys().any(|server| server.as_str() == own::SERVER) {
+            problems
+                .push(format!("registry.servers.{0}: with `session_tools`, `{0}` is the gateway itself", own::SERVER));
+        }
         for server in table.servers.keys() {
             catalogue.toolsets.entry(server.to_string()).or_default();
         }
@@ -72,7 +77,8 @@ impl Catalogue {
 
     /// The tools that `items` name: whole servers, or single tools as `server__tool`.
     fn select(&self, table: &RegistryTable, name: &str, items: &[String]) -> Result<Toolset, String> {
-        if table.servers.contains_key(&name.parse::<ServerName>()?) {
+        let is_own = table.session_tools && name == own::SERVER;
+        if is_own || table.servers.contains_key(&name.parse::<ServerName>()?) {
             return Err("has the name of a server".to_owned());
         }
         let mut toolset = Toolset::new();

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod catalogue;
 pub mod model;
+pub mod own;
 pub mod table;
 pub mod tool;
 

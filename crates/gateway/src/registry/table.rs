@@ -22,6 +22,8 @@ pub struct RegistryTable {
     /// Agents, by the name that callers use in `/agents/<agent>` or `/a2a/<agent>` and that policies know as `Agent::"…"`.
     #[schemars(with = "BTreeMap<String, AgentTable>")]
     pub agents: BTreeMap<AgentName, AgentTable>,
+    /// Whether agents get tools for the scratchpad of their session: `portcullis__state_list`, `…get`, `…put` and `…delete`, which policies judge as all tools. Reading it as MCP resources needs no tools.
+    pub session_tools: bool,
     /// Selections of tools that are served without the server's name at `/mcp/<toolset>`. Every server is a toolset of its own name.
     pub toolsets: BTreeMap<String, Vec<String>>,
 }

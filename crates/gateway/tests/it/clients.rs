@@ -56,7 +56,7 @@ impl Stage {
         let setup = Setup {
             principals: "{ ann: {}, poor: {} }",
             servers: format!(
-                "{{ everything: {{ command: [node, '{}'] }}, remote: {{ url: 'http://127.0.0.1:{everything_port}/mcp' }} }}",
+                "{{ everything: {{ command: [node, '{}'] }}, remote: {{ url: 'http://127.0.0.1:{everything_port}/mcp' }} }}\n  session_tools: true",
                 program.display()
             ),
             ledger: "{ budgets: { poor: { usd: 0.000001 } } }",
@@ -216,7 +216,7 @@ async fn the_python_client_of_openai_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_client_of_mcp_1_works() {
     let stage = Stage::start().await;
-    stage.play_tools(|_| python("mcp1", "mcp1_check.py"), 20).await;
+    stage.play_tools(|_| python("mcp1", "mcp1_check.py"), 26).await;
     stage.gateway.finish().await;
 }
 
@@ -224,7 +224,7 @@ async fn the_python_client_of_mcp_1_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_client_of_mcp_2_works() {
     let stage = Stage::start().await;
-    stage.play_tools(|_| python("mcp2", "mcp2_check.py"), 55).await;
+    stage.play_tools(|_| python("mcp2", "mcp2_check.py"), 73).await;
     stage.gateway.finish().await;
 }
 
@@ -232,7 +232,7 @@ async fn the_python_client_of_mcp_2_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_sdk_1_works() {
     let stage = Stage::start().await;
-    stage.play_tools(|folder| node(folder, "mcp1.mjs"), 20).await;
+    stage.play_tools(|folder| node(folder, "mcp1.mjs"), 26).await;
     stage.gateway.finish().await;
 }
 
@@ -240,7 +240,7 @@ async fn the_typescript_sdk_1_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_client_2_works() {
     let stage = Stage::start().await;
-    stage.play_tools(|folder| node(folder, "mcp2.mjs"), 37).await;
+    stage.play_tools(|folder| node(folder, "mcp2.mjs"), 49).await;
     stage.gateway.finish().await;
 }
 

@@ -32,6 +32,7 @@ mod identity;
 mod interception;
 mod journal;
 mod mcp;
+mod memory;
 mod money;
 mod once;
 mod sdk;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use portcullis_domain::call::Door;
 use portcullis_domain::refusal::Refusal;
+use portcullis_interop::frame::jsonrpc::Id;
 use portcullis_interop::mcp::answer as written;
 use portcullis_interop::mcp::ingress::{self, Incoming, Received};
 use portcullis_interop::mcp::{Era, Version};
@@ -15,7 +16,7 @@ use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{check_idempotency_key, header_idempotency_key, session_or_minted};
 use crate::doors::mcp::server::SERVER;
 use crate::doors::mcp::transport::{TRANSPORT, Transport};
-use crate::doors::mcp::{call, list, transport};
+use crate::doors::mcp::{call, list, resources, transport};
 
 /// Answers a request to `/mcp` or `/mcp/<toolset>`.
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
@@ -47,6 +48,23 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
         Incoming::ListTools { id, .. } => {
             let snapshot = doors.gate.snapshot.load();
             answer::json(200, list::tools(&snapshot, &arrived.caller, &id, received.version.era(), toolset.as_deref()))
+        }
+        Incoming::ListResourceTemplates { id } => answer::json(200, resources::templates(&id, received.version.era())),
+        Incoming::ListResources { ref id, ref cursor } => {
+            let asked = (id, received.version.era());
+            let listed = async {
+                let asking = asking(&arrived, transport, &received)?;
+                resources::list(&doors.gate, &asking.session, asked, cursor.as_deref()).await
+            };
+            of_memory(id, listed.await)
+        }
+        Incoming::ReadResource { ref id, ref uri } => {
+            let asked = (id, received.version.era());
+            let read = async {
+                let asking = asking(&arrived, transport, &received)?;
+                resources::read(&doors.gate, &asking.session, asked, uri).await
+            };
+            of_memory(id, read.await)
         }
         Incoming::CallTool(ref call) => {
             let id = call.id.clone();
@@ -106,6 +124,11 @@ fn idempotency_key(arrived: &Arrived, received: &Received<'_>) -> Result<Option<
 const META_KEY: &str = "portcullis/idempotency-key";
 /// The member of `_meta` by which a modern client names its session.
 const META_SESSION: &str = "portcullis/session";
+
+/// What is remembered, or why it can't be read.
+fn of_memory(id: &Id<'_>, remembered: Result<String, Refusal>) -> Answer {
+    remembered.map_or_else(|refusal| of_wire(refuse::jsonrpc(&refusal, Some(id))), |body| answer::json(200, body))
+}
 
 /// An answer that the language has made.
 fn of_wire(written: refuse::Answer) -> Answer {
