@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_domain::call::Door;
-use portcullis_domain::refusal::Refusal;
-use portcullis_interop::frame::jsonrpc::Id;
+use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::mcp::answer as written;
 use portcullis_interop::mcp::ingress::{self, Incoming, Received};
 use portcullis_interop::mcp::{Era, Version};
@@ -49,23 +48,12 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
             let snapshot = doors.gate.snapshot.load();
             answer::json(200, list::tools(&snapshot, &arrived.caller, &id, received.version.era(), toolset.as_deref()))
         }
-        Incoming::ListResourceTemplates { id } => answer::json(200, resources::templates(&id, received.version.era())),
-        Incoming::ListResources { ref id, ref cursor } => {
-            let asked = (id, received.version.era());
-            let listed = async {
-                let asking = asking(&arrived, transport, &received)?;
-                resources::list(&doors.gate, &asking.session, asked, cursor.as_deref()).await
-            };
-            of_memory(id, listed.await)
-        }
-        Incoming::ReadResource { ref id, ref uri } => {
-            let asked = (id, received.version.era());
-            let read = async {
-                let asking = asking(&arrived, transport, &received)?;
-                resources::read(&doors.gate, &asking.session, asked, uri).await
-            };
-            of_memory(id, read.await)
-        }
+        Incoming::ListResources { ref id, .. }
+        | Incoming::ListResourceTemplates { ref id }
+        | Incoming::ReadResource { ref id, .. } => match remembered(doors, &arrived, transport, &received).await {
+            Ok(message) => answer::json(200, message),
+            Err(refusal) => of_wire(refuse::jsonrpc(&refusal, Some(id))),
+        },
         Incoming::CallTool(ref call) => {
             let id = call.id.clone();
             let known =
@@ -84,6 +72,29 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
     }
 }
 
+/// What a session remembers, by the words of the request.
+async fn remembered(
+    doors: &Doors,
+    arrived: &Arrived,
+    transport: Option<Transport>,
+    received: &Received<'_>,
+) -> Result<String, Refusal> {
+    let (gate, era) = (&doors.gate, received.version.era());
+    let session = asking(arrived, transport, received)?.session;
+    match &received.incoming {
+        Incoming::ListResources { id, cursor } => resources::list(gate, &session, (id, era), cursor.as_deref()).await,
+        Incoming::ReadResource { id, uri } => resources::read(gate, &session, (id, era), uri).await,
+        Incoming::ListResourceTemplates { id } => Ok(resources::templates(id, era)),
+        Incoming::Initialize { .. }
+        | Incoming::Discover { .. }
+        | Incoming::Ping { .. }
+        | Incoming::ListTools { .. }
+        | Incoming::CallTool(_)
+        | Incoming::Notification(_)
+        | Incoming::Response(_) => Err(Refusal::new(Code::InvalidRequest, "this is no request for a resource")),
+    }
+}
+
 /// A legacy connection begins: it gets a session of the transport that leads back to the session that was named, or to a new one.
 fn begin(doors: &Doors, arrived: &Arrived, version: Version, message: &str) -> Answer {
     let begun = session_or_minted(&arrived.caller, arrived.session.clone()).and_then(|(session, origin)| {
@@ -99,9 +110,8 @@ fn begin(doors: &Doors, arrived: &Arrived, version: Version, message: &str) -> A
 /// The session of a call: the one that is named by path, header or `_meta`, else the one of the transport, else a new one.
 fn asking(arrived: &Arrived, transport: Option<Transport>, received: &Received<'_>) -> Result<Asking, Refusal> {
     let in_meta = (received.version.era() == Era::Modern).then(|| received.meta_text(META_SESSION)).flatten();
-    let in_meta = in_meta.map(|name| {
-        name.parse().map_err(|problem: String| Refusal::new(portcullis_domain::refusal::Code::InvalidRequest, problem))
-    });
+    let in_meta =
+        in_meta.map(|name| name.parse().map_err(|problem: String| Refusal::new(Code::InvalidRequest, problem)));
     let in_meta = in_meta
         .transpose()?
         .map(|name| portcullis_domain::ids::SessionId { owner: arrived.caller.principal.clone(), name });
@@ -124,11 +134,6 @@ fn idempotency_key(arrived: &Arrived, received: &Received<'_>) -> Result<Option<
 const META_KEY: &str = "portcullis/idempotency-key";
 /// The member of `_meta` by which a modern client names its session.
 const META_SESSION: &str = "portcullis/session";
-
-/// What is remembered, or why it can't be read.
-fn of_memory(id: &Id<'_>, remembered: Result<String, Refusal>) -> Answer {
-    remembered.map_or_else(|refusal| of_wire(refuse::jsonrpc(&refusal, Some(id))), |body| answer::json(200, body))
-}
 
 /// An answer that the language has made.
 fn of_wire(written: refuse::Answer) -> Answer {
