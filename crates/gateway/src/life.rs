@@ -32,9 +32,11 @@ use crate::journal::Journal;
 
 pub mod a2a;
 pub mod agent;
+mod deployment;
 mod own;
 mod unknown;
 
+use crate::life::deployment::Choice;
 pub use crate::life::owed::Owed;
 use crate::registry;
 pub use crate::registry::{Model, Tool};
@@ -69,7 +71,7 @@ pub struct Gate {
     pub turns: Turns,
     /// Said when an agent is to be told something.
     pub deliveries: Notify,
-    /// The replicas of agents.
+    /// The replicas of agents, and the deployments of models.
     pub replicas: Arc<Replicas>,
     /// The cards of those that speak Agent2Agent.
     pub cards: Arc<Cards>,
@@ -258,26 +260,38 @@ impl Gate {
         let upstream_name = model.as_ref().map_or("", |model| &model.upstream_name);
         let payload = Body::new(request.ask_again(upstream_name, rounds));
         let know = |snapshot: &Snapshot| snapshot.know_chat(asking, model.as_deref(), request);
-        let (passed, snapshot) = self.admit(asking, parent, &payload, Terms::default(), know).await?;
-        // Without a mark no call is another one; without a model none is admitted.
-        let (Passed::New(admitted), Some(model)) = (passed, model) else {
-            return Err(Refusal::new(Code::CapabilityNotFound, "there is no such model"));
-        };
-        let endpoint = ModelEndpoint {
-            uri: &model.chat_uri,
-            authorization: model.authorization.as_ref(),
-            timeout: model.timeout,
-            is_stream: request.is_stream(),
-        };
-        let answer = tokio::select! {
-            answer = self.egress.call_model(&admitted, endpoint) => answer,
-            _ = &mut *gone => return Err(self.left(&admitted).await),
-        };
-        match answer {
-            Ok(answer) => Ok(Asked { call: admitted.call(), snapshot, model, answer }),
-            Err(fault) => {
-                self.settle(of_fault(admitted.call(), &fault)).await?;
-                Err(fault.refusal(&model.capability.name))
+        let mut choice = Choice::of(model.as_ref());
+        loop {
+            let terms = Terms { candidates: choice.candidates(&self.replicas), ..Terms::default() };
+            let (passed, snapshot) = self.admit(asking, parent, &payload, terms, &know).await?;
+            // Without a mark no call is another one; without a model none is admitted.
+            let (Passed::New(admitted), Some(model)) = (passed, &model) else {
+                return Err(Refusal::new(Code::CapabilityNotFound, "there is no such model"));
+            };
+            let model = choice.chosen(&admitted, model);
+            let endpoint = ModelEndpoint {
+                uri: &model.chat_uri,
+                authorization: model.authorization.as_ref(),
+                timeout: model.timeout,
+                is_stream: request.is_stream(),
+            };
+            let answer = tokio::select! {
+                answer = self.egress.call_model(&admitted, endpoint) => answer,
+                _ = &mut *gone => return Err(self.left(&admitted).await),
+            };
+            let goes_on = choice.goes_on(&self.replicas, &admitted, &answer);
+            match answer {
+                Ok(ModelAnswer::Error { body, .. }) if goes_on => {
+                    self.settle(deployment::not_taken(&admitted, body)).await?;
+                }
+                Ok(answer) => return Ok(Asked { call: admitted.call(), snapshot, model, answer }),
+                Err(fault) => {
+                    self.settle(of_fault(admitted.call(), &fault)).await?;
+                    if !goes_on {
+                        deployment::look(&self.replicas, &self.egress.http, &admitted, &fault).await;
+                        return Err(fault.refusal(&model.capability.name));
+                    }
+                }
             }
         }
     }

@@ -215,7 +215,7 @@ impl Gate {
         Ok(Replied::Recorded(done.call, self.recorded_body(asking, done).await?))
     }
 
-    /// Asks all replicas that are down or have a health path how they are.
+    /// Asks all replicas of agents that are down or have a health path how they are, and deployments of models that are down.
     pub async fn probe_replicas(&self) {
         let snapshot = self.snapshot.load_full();
         let mut probes = JoinSet::new();
@@ -226,6 +226,12 @@ impl Gate {
                     (replica.clone(), self.replicas.clone(), self.egress.http.clone(), agent.health.clone());
                 probes.spawn(async move { replicas.probe(&http, &replica, health.as_deref()).await });
             }
+        }
+        let deployments = snapshot.catalogue.models().flat_map(|(_, model)| &model.deployments);
+        for deployment in deployments.filter(|deployment| self.replicas.is_down(&deployment.replica)) {
+            let (replica, replicas, http) =
+                (deployment.replica.clone(), self.replicas.clone(), self.egress.http.clone());
+            probes.spawn(async move { replicas.probe(&http, &replica, None).await });
         }
         // A probe that panics says nothing of its replica.
         while probes.join_next().await.is_some() {}

@@ -8,6 +8,7 @@ use portcullis_domain::call::{Capability, Kind};
 use portcullis_domain::ids::ServerName;
 
 use crate::registry::agent::Agent;
+use crate::registry::deployment;
 use crate::registry::model::Model;
 use crate::registry::own;
 use crate::registry::table::RegistryTable;
@@ -42,7 +43,7 @@ impl Catalogue {
         let mut problems = Vec::new();
         let mut catalogue = Self::default();
         for (name, model) in &table.models {
-            match Model::of_table(name, model, base) {
+            match deployment::model(name, model, base) {
                 Ok(model) => drop(catalogue.models.insert(name.clone(), Arc::new(model))),
                 Err(problem) => problems.push(format!("registry.models.{name}: {problem}")),
             }

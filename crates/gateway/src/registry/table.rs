@@ -32,8 +32,12 @@ pub struct RegistryTable {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelTable {
-    /// The URL before `/chat/completions`, as in `https://api.openai.com/v1`.
+    /// The URL before `/chat/completions`, as in `https://api.openai.com/v1`. One with `deployments` has none of its own.
+    #[serde(default)]
     pub base_url: String,
+    /// Where it runs, if in several places. A session stays with the one that it was given, so that its prompts are found in the provider's cache.
+    #[serde(default)]
+    pub deployments: Vec<DeploymentTable>,
     /// The key that is sent to it, as in `${OPENAI_API_KEY}`. Callers never see it.
     pub api_key: Option<Secret>,
     /// A file with that key, read at each start and reload.
@@ -48,6 +52,24 @@ pub struct ModelTable {
     /// How long it may take until the answer is whole; in streams, until the next piece. In seconds.
     #[serde(default = "default_timeout_s")]
     pub timeout_s: u64,
+}
+
+/// One of the places that a model runs in. It is called by the same name in all of them.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeploymentTable {
+    /// The URL before `/chat/completions`. It stands in the journal, so it has no credentials in it.
+    pub base_url: String,
+    /// What tells it from others with the same URL.
+    pub name: Option<String>,
+    /// The key that is sent to it, as in `${OPENAI_API_KEY}`. Callers never see it.
+    pub api_key: Option<Secret>,
+    /// A file with that key, read at each start and reload.
+    pub api_key_file: Option<PathBuf>,
+    /// What it costs here, if not what the model costs elsewhere.
+    pub price: Option<PriceTable>,
+    /// Whether it takes no new calls: its sessions move to others with their next one.
+    pub draining: bool,
 }
 
 fn default_output_tokens() -> u64 {

@@ -28,6 +28,7 @@ mod cluster;
 mod config;
 mod crash;
 mod demo;
+mod deployments;
 mod identity;
 mod interception;
 mod journal;
