@@ -39,6 +39,7 @@ mod unknown;
 use crate::life::deployment::Choice;
 pub use crate::life::owed::Owed;
 use crate::registry;
+use crate::registry::table::ToolServerTable;
 pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Patience, Repetitions, UnderWay};
 use crate::reply::{ModelAnswer, ToolAnswer, UpstreamFault};
@@ -54,6 +55,8 @@ use crate::upstreams::replicas::Replicas;
 const STALE_LIMIT: usize = 40;
 /// How often a call that is under way on another gateway is looked at.
 const ELSEWHERE_PAUSE: Duration = Duration::from_millis(50);
+/// How many replicas of a server are tried for one call.
+const ATTEMPTS_LIMIT: usize = 3;
 /// How long the new policies are waited for each time.
 const STALE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -137,18 +140,46 @@ impl Gate {
     ) -> Result<Called, Refusal> {
         let payload = Body::new(arguments);
         let mark = self.mark(asking, tool, &payload, patience.key.as_deref());
-        let (admitted, under_way) = match self.enter_tool(asking, tool, &payload, mark, &mut patience).await? {
-            Entered::New(admitted, under_way) => (admitted, under_way),
-            Entered::Recorded(called) => return Ok(called),
-        };
-        let answer = tokio::select! {
-            answer = self.forward_tool(asking, &admitted, tool) => answer,
-            _ = &mut patience.gone => return Err(self.left(&admitted).await),
-        };
-        self.settle(of_tool(&admitted, &answer)).await?;
-        drop(under_way);
-        let answer = answer.map_err(|fault| fault.refusal(&tool.capability.name))?;
-        Ok(Called { call: admitted.call(), answer, is_replay: false, must_be_told: must_be_told(mark) })
+        let mut attempts = self.server_replicas(tool).len().clamp(1, ATTEMPTS_LIMIT);
+        loop {
+            attempts -= 1;
+            let (admitted, under_way) = match self.enter_tool(asking, tool, &payload, mark, &mut patience).await? {
+                Entered::New(admitted, under_way) => (admitted, under_way),
+                Entered::Recorded(called) => return Ok(called),
+            };
+            let answer = tokio::select! {
+                answer = self.forward_tool(asking, &admitted, tool) => answer,
+                _ = &mut patience.gone => return Err(self.left(&admitted).await),
+            };
+            self.settle(of_tool(&admitted, &answer)).await?;
+            drop(under_way);
+            let fault = match answer {
+                Ok(answer) => {
+                    let must_be_told = must_be_told(mark);
+                    return Ok(Called { call: admitted.call(), answer, is_replay: false, must_be_told });
+                }
+                Err(fault) => fault,
+            };
+            self.look_after_server(&admitted, &fault).await;
+            if admitted.placement().is_none() || !matches!(fault, UpstreamFault::Unreachable(_)) || attempts == 0 {
+                return Err(fault.refusal(&tool.capability.name));
+            }
+        }
+    }
+
+    /// What a fault says of the replica of a server. One that can't be connected to is left: what it knew of its sessions is gone.
+    async fn look_after_server(&self, admitted: &Admitted, fault: &UpstreamFault) {
+        let Some(placement) = admitted.placement() else { return };
+        if matches!(fault, UpstreamFault::Unreachable(_)) {
+            self.replicas.unreachable(&placement.replica);
+        }
+        deployment::look(&self.replicas, &self.egress.http, admitted, fault).await;
+    }
+
+    /// The replicas of the tool's server, where there is a choice.
+    fn server_replicas(&self, tool: &Tool) -> Vec<Replica> {
+        let snapshot = self.snapshot.load();
+        snapshot.config.registry.servers.get(&tool.server).map(ToolServerTable::replicas).unwrap_or_default()
     }
 
     async fn forward_tool(
@@ -196,7 +227,9 @@ impl Gate {
         loop {
             let delivered = self.repetitions.deliveries(&asking.session);
             let repetition = Repetition { mark, is_harmless: tool.hints.is_harmless(), delivered: delivered.clone() };
-            let terms = Terms { repetition, ..Terms::default() };
+            let open = self.server_replicas(tool);
+            let candidates = (!open.is_empty()).then(|| self.replicas.candidates(&open));
+            let terms = Terms { repetition, candidates, ..Terms::default() };
             let (passed, _) = self.admit(asking, None, payload, terms, know).await?;
             let open = match passed {
                 Passed::New(admitted) => {

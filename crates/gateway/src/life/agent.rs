@@ -23,7 +23,7 @@ use crate::asking::Asking;
 use crate::hydration;
 use crate::life::{ELSEWHERE_PAUSE, Gate, Terms, of_fault};
 use crate::registry::Agent;
-use crate::registry::table::AgentProtocol;
+use crate::registry::table::{AgentProtocol, ToolServerTable};
 use crate::repetition::{Patience, UnderWay};
 use crate::reply::UpstreamFault;
 use crate::snapshot::Snapshot;
@@ -215,7 +215,7 @@ impl Gate {
         Ok(Replied::Recorded(done.call, self.recorded_body(asking, done).await?))
     }
 
-    /// Asks all replicas of agents that are down or have a health path how they are, and deployments of models that are down.
+    /// Asks all replicas of agents that are down or have a health path how they are, and deployments of models and replicas of servers that are down.
     pub async fn probe_replicas(&self) {
         let snapshot = self.snapshot.load_full();
         let mut probes = JoinSet::new();
@@ -228,9 +228,10 @@ impl Gate {
             }
         }
         let deployments = snapshot.catalogue.models().flat_map(|(_, model)| &model.deployments);
-        for deployment in deployments.filter(|deployment| self.replicas.is_down(&deployment.replica)) {
-            let (replica, replicas, http) =
-                (deployment.replica.clone(), self.replicas.clone(), self.egress.http.clone());
+        let deployments = deployments.map(|deployment| deployment.replica.clone());
+        let servers = snapshot.config.registry.servers.values().flat_map(ToolServerTable::replicas);
+        for replica in deployments.chain(servers).filter(|replica| self.replicas.is_down(replica)) {
+            let (replicas, http) = (self.replicas.clone(), self.egress.http.clone());
             probes.spawn(async move { replicas.probe(&http, &replica, None).await });
         }
         // A probe that panics says nothing of its replica.

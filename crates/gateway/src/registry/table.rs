@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use portcullis_domain::ids::{AgentName, ServerName};
+use portcullis_domain::registry::Replica;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -123,12 +124,31 @@ pub struct AgentTable {
     pub calls_limit: Option<usize>,
 }
 
-/// An MCP server: either `url`, or `command`.
+/// Whose upstream session a tool call is made in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamSession {
+    /// All sessions share one.
+    #[default]
+    Shared,
+    /// Every session has its own: for servers that remember in the session what they are doing.
+    PerSession,
+}
+
+/// An MCP server: `url`, `urls` or `command`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ToolServerTable {
     /// Its Streamable HTTP endpoint.
     pub url: Option<String>,
+    /// The endpoints of its replicas, with `session: per_session`: a session stays with the one that it was given while that one lives.
+    pub urls: Vec<String>,
+    /// Whether sessions share the server's session, or its program, or each has its own.
+    pub session: UpstreamSession,
+    /// How many sessions may have one of their own at a time: by default 1,000 over HTTP, and 32 programs.
+    pub sessions_limit: Option<usize>,
+    /// After how long without a call a session's own is ended, in seconds: by default 900.
+    pub session_idle_s: Option<u64>,
     /// A bearer token that is sent to the endpoint.
     pub token: Option<Secret>,
     /// The program that serves MCP on its standard input and output, with its arguments; no shell is involved. It is started again when it ends.
@@ -139,4 +159,12 @@ pub struct ToolServerTable {
     pub directory: Option<PathBuf>,
     /// How long a call of a tool may take, in seconds.
     pub timeout_s: Option<u64>,
+}
+
+impl ToolServerTable {
+    /// The replicas that there is a choice between; none where there is no choice.
+    #[must_use]
+    pub fn replicas(&self) -> Vec<Replica> {
+        if self.urls.len() < 2 { Vec::new() } else { self.urls.iter().map(|url| Replica::at(url)).collect() }
+    }
 }

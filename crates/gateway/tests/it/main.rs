@@ -36,6 +36,7 @@ mod mcp;
 mod memory;
 mod money;
 mod once;
+mod own_sessions;
 mod sdk;
 mod sessions;
 mod waits;

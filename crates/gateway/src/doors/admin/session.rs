@@ -121,7 +121,8 @@ pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str) -> Result<Answe
 /// `DELETE /api/v1/sessions/{id}`: the session takes no more calls; its record stays.
 pub(super) async fn close(gate: &Gate, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
     let session = resolve(gate, caller, id)?;
-    gate.journal.execute(CloseSession { session, by: caller.principal.clone() }).await??;
+    gate.journal.execute(CloseSession { session: session.clone(), by: caller.principal.clone() }).await??;
+    gate.egress.session_ended(&session);
     Ok(answer::empty(204))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use portcullis_domain::refusal::Refusal;
@@ -21,6 +21,8 @@ use crate::upstreams::tool::wire::{self, Askable, CLIENT, garbled};
 
 /// How long a call may take where the configuration does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a server may take to end a session.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 /// The number of the error that means so in the SDKs.
 const NO_SESSION: i64 = -32_000;
 
@@ -87,7 +89,7 @@ impl HttpToolServer {
         if let Some(peer) = &*peer {
             return Ok(peer.clone());
         }
-        let greeted = Arc::new(self.greet().await?);
+        let greeted = Arc::new(self.greet().await.map_err(not_greeted)?);
         *peer = Some(greeted.clone());
         Ok(greeted)
     }
@@ -107,6 +109,17 @@ impl HttpToolServer {
         let welcomed = self.send(peer.initialized()).await?;
         let _ = read_whole(welcomed.into_body()).await;
         Ok(peer)
+    }
+
+    /// Says good-bye in a session that the server has given (MCP 2025-11-25, "Session Management"). Whether it listens does not matter: it forgets sessions by itself too.
+    pub async fn end_session(&self) {
+        let Some(peer) = self.peer.lock().await.take().filter(|peer| peer.session.is_some()) else { return };
+        let mut headers = peer.headers();
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let ended = self.http.send(Method::DELETE, &self.uri, headers, Bytes::new());
+        let _ = tokio::time::timeout(END_TIMEOUT, ended).await;
     }
 
     async fn forget(&self, forgotten: &Arc<Peer<'static>>) {
@@ -225,6 +238,20 @@ async fn within<T>(
     work: impl Future<Output = Result<T, UpstreamFault>>,
 ) -> Result<T, UpstreamFault> {
     tokio::time::timeout(timeout, work).await.unwrap_or(Err(UpstreamFault::TimedOut(timeout.as_secs())))
+}
+
+/// The call itself was not sent yet: whatever went wrong before, it had no effect.
+fn not_greeted(fault: UpstreamFault) -> UpstreamFault {
+    match fault {
+        UpstreamFault::Broken(problem) | UpstreamFault::Garbled(problem) => {
+            UpstreamFault::Unreachable(format!("it could not be greeted: {problem}"))
+        }
+        UpstreamFault::Unreachable(_)
+        | UpstreamFault::TimedOut(_)
+        | UpstreamFault::Busy(_)
+        | UpstreamFault::Unspoken(_)
+        | UpstreamFault::Credential(_) => fault,
+    }
 }
 
 fn refused(status: StatusCode, refusal: &Refusal) -> UpstreamFault {
