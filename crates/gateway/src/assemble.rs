@@ -445,7 +445,9 @@ pub fn connector(
             let listing = urls.iter().map(|url| Ok(Arc::new(at(url)?) as Arc<dyn ToolServer>));
             let listing = listing.collect::<Result<Vec<_>, String>>()?;
             let only = (*first).clone();
-            let make = move |replica: Option<&Replica>| Ok(Own::Http(at(replica.map_or(&only, Replica::address))?));
+            let make = move |replica: Option<&Replica>| {
+                Ok(Own::Http(at(replica.map_or(&only, Replica::address))?.with_session()))
+            };
             Ok(Arc::new(PerSession::new(listing, Box::new(make), bounds(sessions::SESSIONS_LIMIT))))
         }
         ([], [_, ..]) => {

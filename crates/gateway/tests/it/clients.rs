@@ -230,6 +230,29 @@ async fn the_python_client_of_mcp_2_works() {
 
 #[tokio::test]
 #[ignore = "needs client libraries: cargo xtask test"]
+async fn the_python_server_of_mcp_2_knows_every_session_for_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut command = python("mcp2", "mcp2_counter.py");
+    command.arg(port.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut server = ChildProcess::spawn(command, &folder.path().join("counter.log")).unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    let is_there = || async { Client::new(&url).get("/mcp").await.is_ok() };
+    server.wait_until("the server listens", LIMIT, is_there).await.unwrap();
+    let servers = format!("{{ own: {{ url: '{url}/mcp', session: per_session }} }}");
+    let setup = Setup { models: "{}".to_owned(), servers, ..Setup::default() };
+    let gateway =
+        Gateway::start(&setup.config("", ""), &[("rules.cedar", "permit (principal, action, resource);")]).await;
+    let client = gateway.client("ann").await;
+    for (session, expected) in [("a", "1 of 1"), ("b", "1 of 2"), ("a", "2 of 2"), ("b", "2 of 2"), ("a", "3 of 2")] {
+        let mut tools = tools_client(&client, "/mcp", Some(session));
+        assert_eq!(tools.call_tool("own__count", "{}", None).await.unwrap().text, expected);
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_sdk_1_works() {
     let stage = Stage::start().await;
     stage.play_tools(|folder| node(folder, "mcp1.mjs"), 26).await;

@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::fake_mcp::tool;
 use crate::gateway::{Gateway, LIMIT, runs};
 use crate::raw_upstream::{RawUpstream, Received, whole};
-use crate::scene::{Setup, TOOLS_TOKEN, tools_client};
+use crate::scene::{Setup, TOOLS_TOKEN, Upstream, tools_client};
 
 const ALL: &str = "permit (principal, action, resource);";
 
@@ -144,6 +144,19 @@ async fn what_a_session_has_of_its_own_is_ended_with_it_with_the_gateway_and_whe
     counters[0].wait_for_ends(4).await;
     assert_eq!(count(&client, "d").await, "1", "there is another one");
     brief.finish().await;
+}
+
+#[tokio::test]
+async fn a_server_that_knows_no_sessions_can_be_called_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = Upstream::tools(Era::Stateless, folder.path().join("effects")).await;
+    let gateway = gateway(&format!("url: '{}/mcp', token: '{TOOLS_TOKEN}', session: per_session", tools.url)).await;
+    let client = gateway.client("ann").await;
+    for session in ["a", "b"] {
+        let mut calls = tools_client(&client, "/mcp", Some(session));
+        assert_eq!(calls.call_tool("own__echo", r#"{"text":"x"}"#, None).await.unwrap().text, "x");
+    }
+    gateway.finish().await;
 }
 
 #[tokio::test]

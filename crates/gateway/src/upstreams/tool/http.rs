@@ -31,6 +31,8 @@ pub struct HttpToolServer {
     uri: Uri,
     authorization: Option<HeaderValue>,
     timeout: Duration,
+    /// Whether it is to keep a session, if it can.
+    wants_session: bool,
     http: HttpClient,
     next_id: AtomicU64,
     /// How the server was greeted; none before that and after it forgot. Held only to look and to replace.
@@ -73,6 +75,7 @@ impl HttpToolServer {
             uri: uri.ok_or_else(|| format!("`{url}` is no URL of http or https"))?,
             authorization,
             timeout: timeout.unwrap_or(TIMEOUT),
+            wants_session: false,
             http,
             next_id: AtomicU64::new(1),
             peer: Mutex::new(None),
@@ -94,13 +97,37 @@ impl HttpToolServer {
         Ok(greeted)
     }
 
+    /// The same server, asked for a session of its own: only the versions before 2026-07-28 have one, so it is greeted in their way if it knows it.
+    #[must_use]
+    pub fn with_session(self) -> Self {
+        Self { wants_session: true, ..self }
+    }
+
     async fn greet(&self) -> Result<Peer<'static>, UpstreamFault> {
+        if !self.wants_session {
+            return match self.discover().await? {
+                Some(peer) => Ok(peer),
+                None => self.initialize().await,
+            };
+        }
+        match self.initialize().await {
+            Ok(peer) => Ok(peer),
+            // One that knows no sessions can be called all the same.
+            Err(fault) => self.discover().await?.ok_or(fault),
+        }
+    }
+
+    /// Greets a server of the stateless era; none when it is of another.
+    async fn discover(&self) -> Result<Option<Peer<'static>>, UpstreamFault> {
         let id = self.id();
         let found = self.exchange(id, egress::discover(id, CLIENT), None).await?;
         let greeting = egress::read_discovery(found.status.as_u16(), found.outcome.as_ref());
-        if let Some(greeting) = greeting.map_err(|refusal| refused(found.status, &refusal))? {
-            return Ok(Peer { client: CLIENT, version: greeting.version, session: None });
-        }
+        let greeting = greeting.map_err(|refusal| refused(found.status, &refusal))?;
+        Ok(greeting.map(|greeting| Peer { client: CLIENT, version: greeting.version, session: None }))
+    }
+
+    /// Greets a server of the era of sessions.
+    async fn initialize(&self) -> Result<Peer<'static>, UpstreamFault> {
         let id = self.id();
         let found = self.exchange(id, egress::initialize(id, CLIENT), None).await?;
         let outcome = found.outcome.ok_or_else(|| unexpected(found.status))?;
