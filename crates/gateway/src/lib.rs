@@ -27,6 +27,7 @@ pub mod policy;
 pub mod registry;
 pub mod repetition;
 pub mod reply;
+pub mod scratchpad;
 pub mod server;
 pub mod snapshot;
 pub mod telemetry;

@@ -35,12 +35,17 @@ use crate::journal::leases::Leases;
 pub mod a2a;
 pub mod agent;
 mod chat_agent;
+mod deployment;
 pub mod held;
+mod own;
 pub mod request;
 pub mod task;
 mod unknown;
 
+use crate::life::deployment::Choice;
 pub use crate::life::owed::Owed;
+use crate::registry;
+use crate::registry::table::ToolServerTable;
 pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Patience, Repetitions, UnderWay};
 use crate::reply::{ModelAnswer, ToolAnswer, UpstreamFault};
@@ -57,6 +62,8 @@ use crate::upstreams::replicas::Replicas;
 const STALE_LIMIT: usize = 40;
 /// How often a call that is under way on another gateway is looked at.
 const ELSEWHERE_PAUSE: Duration = Duration::from_millis(50);
+/// How many replicas of a server are tried for one call.
+const ATTEMPTS_LIMIT: usize = 3;
 /// How long the new policies are waited for each time.
 const STALE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -82,7 +89,7 @@ pub struct Gate {
     pub pushes: PushClient,
     /// What the gateway signs with for outsiders.
     pub signing: SigningKey,
-    /// The replicas of agents.
+    /// The replicas of agents, and the deployments of models.
     pub replicas: Arc<Replicas>,
     /// The cards of those that speak Agent2Agent.
     pub cards: Arc<Cards>,
@@ -154,18 +161,61 @@ impl Gate {
     ) -> Result<Called, Refusal> {
         let payload = Body::new(arguments);
         let mark = self.mark(asking, tool, &payload, patience.key.as_deref());
-        let (admitted, under_way) = match self.enter_tool(asking, tool, &payload, mark, &mut patience).await? {
-            Entered::New(admitted, under_way) => (admitted, under_way),
-            Entered::Recorded(called) => return Ok(called),
-        };
-        let answer = tokio::select! {
-            answer = self.egress.call_tool(&admitted, &tool.server, &tool.name, &tool.input_schema) => answer,
-            _ = &mut patience.gone => return Err(self.left(&admitted).await),
-        };
-        self.settle(of_tool(&admitted, &answer)).await?;
-        drop(under_way);
-        let answer = answer.map_err(|fault| fault.refusal(&tool.capability.name))?;
-        Ok(Called { call: admitted.call(), answer, is_replay: false, must_be_told: must_be_told(mark) })
+        let mut attempts = self.server_replicas(tool).len().clamp(1, ATTEMPTS_LIMIT);
+        loop {
+            attempts -= 1;
+            let (admitted, under_way) = match self.enter_tool(asking, tool, &payload, mark, &mut patience).await? {
+                Entered::New(admitted, under_way) => (admitted, under_way),
+                Entered::Recorded(called) => return Ok(called),
+            };
+            let answer = tokio::select! {
+                answer = self.forward_tool(asking, &admitted, tool) => answer,
+                _ = &mut patience.gone => return Err(self.left(&admitted).await),
+            };
+            self.settle(of_tool(&admitted, &answer)).await?;
+            drop(under_way);
+            let fault = match answer {
+                Ok(answer) => {
+                    let must_be_told = must_be_told(mark);
+                    return Ok(Called { call: admitted.call(), answer, is_replay: false, must_be_told });
+                }
+                Err(fault) => fault,
+            };
+            self.look_after_server(&admitted, &fault).await;
+            if admitted.placement().is_none() || !matches!(fault, UpstreamFault::Unreachable(_)) || attempts == 0 {
+                return Err(fault.refusal(&tool.capability.name));
+            }
+        }
+    }
+
+    /// What a fault says of the replica of a server. One that can't be connected to is left: what it knew of its sessions is gone.
+    async fn look_after_server(&self, admitted: &Admitted, fault: &UpstreamFault) {
+        let Some(placement) = admitted.placement() else { return };
+        if matches!(fault, UpstreamFault::Unreachable(_)) {
+            self.replicas.unreachable(&placement.replica);
+        }
+        deployment::look(&self.replicas, &self.egress.http, admitted, fault).await;
+    }
+
+    /// The replicas of the tool's server, where there is a choice.
+    fn server_replicas(&self, tool: &Tool) -> Vec<Replica> {
+        let snapshot = self.snapshot.load();
+        snapshot.config.registry.servers.get(&tool.server).map(ToolServerTable::replicas).unwrap_or_default()
+    }
+
+    async fn forward_tool(
+        &self,
+        asking: &Asking,
+        admitted: &Admitted,
+        tool: &Tool,
+    ) -> Result<ToolAnswer, UpstreamFault> {
+        // A server of that name would be one of the configuration, which then has no tools of the gateway's own.
+        let is_own =
+            tool.server.as_str() == registry::own::SERVER && !self.egress.servers.load().contains_key(&tool.server);
+        if is_own {
+            return Ok(self.call_own(asking, admitted, &tool.name).await);
+        }
+        self.egress.call_tool(admitted, &tool.server, &tool.name, &tool.input_schema).await
     }
 
     /// What tells the call apart, if it is to take effect at most once: with a key always, without one where it may have effects and nobody is waiting
@@ -198,7 +248,9 @@ impl Gate {
         loop {
             let delivered = self.repetitions.deliveries(&asking.session);
             let repetition = Repetition { mark, is_harmless: tool.hints.is_harmless(), delivered: delivered.clone() };
-            let terms = Terms { repetition, ..Terms::default() };
+            let open = self.server_replicas(tool);
+            let candidates = (!open.is_empty()).then(|| self.replicas.candidates(&open));
+            let terms = Terms { repetition, candidates, ..Terms::default() };
             let (passed, _) = self.admit(asking, None, payload, terms, know).await?;
             let open = match passed {
                 Passed::New(admitted) => {
@@ -264,34 +316,48 @@ impl Gate {
         let upstream_name = model.as_ref().map_or("", |model| &model.upstream_name);
         let payload = Body::new(request.ask_again(upstream_name, rounds));
         let know = |snapshot: &Snapshot| snapshot.know_chat(asking, model.as_deref(), request);
-        let (passed, snapshot) = self.admit(asking, parent, &payload, Terms::default(), know).await?;
-        // Without a mark no call is another one; without a model none is admitted.
-        let (Passed::New(admitted), Some(model)) = (passed, model) else {
-            return Err(Refusal::new(Code::CapabilityNotFound, "there is no such model"));
-        };
-        let endpoint = ModelEndpoint {
-            uri: &model.chat_uri,
-            authorization: model.authorization.as_ref(),
-            timeout: model.timeout,
-            is_stream: request.is_stream(),
-        };
-        let answer = tokio::select! {
-            answer = self.egress.call_model(&admitted, endpoint) => answer,
-            _ = &mut *gone => return Err(self.left(&admitted).await),
-        };
-        match answer {
-            Ok(answer) => Ok(Asked {
-                call: admitted.call(),
-                name: model.capability.name.clone(),
-                price: model.price,
-                rounds_limit: usize::from(snapshot.config.policy.rounds),
-                snapshot,
-                answer,
-                held: None,
-            }),
-            Err(fault) => {
-                self.settle(of_fault(admitted.call(), &fault)).await?;
-                Err(fault.refusal(&model.capability.name))
+        let mut choice = Choice::of(model.as_ref());
+        loop {
+            let terms = Terms { candidates: choice.candidates(&self.replicas), ..Terms::default() };
+            let (passed, snapshot) = self.admit(asking, parent, &payload, terms, &know).await?;
+            // Without a mark no call is another one; without a model none is admitted.
+            let (Passed::New(admitted), Some(model)) = (passed, &model) else {
+                return Err(Refusal::new(Code::CapabilityNotFound, "there is no such model"));
+            };
+            let model = choice.chosen(&admitted, model);
+            let endpoint = ModelEndpoint {
+                uri: &model.chat_uri,
+                authorization: model.authorization.as_ref(),
+                timeout: model.timeout,
+                is_stream: request.is_stream(),
+            };
+            let answer = tokio::select! {
+                answer = self.egress.call_model(&admitted, endpoint) => answer,
+                _ = &mut *gone => return Err(self.left(&admitted).await),
+            };
+            let goes_on = choice.goes_on(&self.replicas, &admitted, &answer);
+            match answer {
+                Ok(ModelAnswer::Error { body, .. }) if goes_on => {
+                    self.settle(deployment::not_taken(&admitted, body)).await?;
+                }
+                Ok(answer) => {
+                    return Ok(Asked {
+                        call: admitted.call(),
+                        name: model.capability.name.clone(),
+                        price: model.price,
+                        rounds_limit: usize::from(snapshot.config.policy.rounds),
+                        snapshot,
+                        answer,
+                        held: None,
+                    });
+                }
+                Err(fault) => {
+                    self.settle(of_fault(admitted.call(), &fault)).await?;
+                    if !goes_on {
+                        deployment::look(&self.replicas, &self.egress.http, &admitted, &fault).await;
+                        return Err(fault.refusal(&model.capability.name));
+                    }
+                }
             }
         }
     }

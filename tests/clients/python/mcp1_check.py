@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import httpx
 from mcp import ClientSession, McpError
 from mcp.client.streamable_http import streamable_http_client
+from pydantic import AnyUrl
 
 from scenario import LEGACY, Answer, Peer, run, walk
 
@@ -27,7 +28,19 @@ async def connect(url: str, key: str):
             text = "".join(block.text for block in result.content if block.type == "text")
             return Answer(text, result.isError, result.structuredContent)
 
-        yield Peer(hello.protocolVersion, names, call, McpError, session.send_ping)
+        async def resources():
+            return [str(resource.uri) for resource in (await session.list_resources()).resources]
+
+        async def templates():
+            return [template.uriTemplate for template in (await session.list_resource_templates()).resourceTemplates]
+
+        async def read(uri):
+            (content,) = (await session.read_resource(AnyUrl(uri))).contents
+            return content.text
+
+        reading = (resources, templates, read)
+        version = hello.protocolVersion
+        yield Peer(version, names, call, *reading, McpError, lambda error: error.error.code, session.send_ping)
 
 
 run(lambda: walk("python mcp 1", connect, LEGACY))

@@ -28,8 +28,21 @@ def connector(mode: str):
                     text = "".join(block.text for block in result.content if block.type == "text")
                     return Answer(text, result.is_error, result.structured_content)
 
+                async def resources():
+                    return [str(resource.uri) for resource in (await client.list_resources()).resources]
+
+                async def templates():
+                    listed = await client.list_resource_templates()
+                    return [template.uri_template for template in listed.resource_templates]
+
+                async def read(uri):
+                    (content,) = (await client.read_resource(uri)).contents
+                    return content.text
+
+                reading = (resources, templates, read)
                 ping = client.session.send_ping if mode == "legacy" else None
-                yield Peer(client.protocol_version, names, call, MCPError, ping)
+                version = client.protocol_version
+                yield Peer(version, names, call, *reading, MCPError, lambda error: error.error.code, ping)
 
     return connect
 

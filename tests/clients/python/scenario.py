@@ -45,7 +45,11 @@ class Peer:
     version: str
     names: Callable[[], Awaitable[list[str]]]
     call: Callable[[str, dict[str, Any]], Awaitable[Answer]]
+    resources: Callable[[], Awaitable[list[str]]]  # the URIs
+    templates: Callable[[], Awaitable[list[str]]]
+    read: Callable[[str], Awaitable[str]]  # the text of the one piece of content
     error: type[Exception]  # how the library reports a JSON-RPC error
+    code: Callable[[Exception], int]  # and its number
     ping: Callable[[], Awaitable[Any]] | None = field(default=None)
 
 
@@ -62,7 +66,29 @@ async def walk(who: str, connect: Connect, version: str) -> None:
             check(f"{who} gets a pong", True)
     async with connect(f"{URL}/mcp/{SERVER}", KEY) as peer:
         await use(f"{who} at /mcp/{SERVER}", peer, "")
+    session = "".join(letter for letter in who if letter.isalnum())
+    async with connect(f"{URL}/s/{session}-{SERVER}/mcp", KEY) as peer:
+        await remember(who, peer, -32602 if version == MODERN else -32002)
     await be_shut_out(who, connect)
+
+
+async def remember(who: str, peer: Peer, not_found: int) -> None:
+    note = "portcullis://session/state/note"
+    put = await peer.call("portcullis__state_put", {"key": "note", "value": {"grüße": [1, 2.5]}})
+    check(f"{who} notes something down", not put.is_error and (put.structured or {}).get("version") == 1, put)
+    listed = await peer.resources()
+    check(f"{who} lists what its session remembers", listed == ["portcullis://session/history", note], listed)
+    templates = await peer.templates()
+    check(f"{who} lists the templates", "portcullis://session/state/{key}" in templates, templates)
+    text = await peer.read(note)
+    check(f"{who} reads it as a resource", json.loads(text) == {"grüße": [1, 2.5]}, text)
+    history = await peer.read("portcullis://session/history")
+    check(f"{who} reads the history", json.loads(history) == {"messages": []}, history)
+    try:
+        nothing = await peer.read(note + "s")
+    except peer.error as error:
+        return check(f"{who} learns that there is no such resource", peer.code(error) == not_found, error)
+    raise Failed(f"{who} learns that there is no such resource; saw {nothing!r}")
 
 
 async def use(who: str, peer: Peer, prefix: str) -> None:

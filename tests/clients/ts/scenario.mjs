@@ -34,7 +34,33 @@ export async function walk(who, connect, version) {
   const direct = await connect(`${URL_BASE}/mcp/${SERVER}`, KEY);
   await use(`${who} at /mcp/${SERVER}`, direct.client, '');
   await direct.client.close();
+  const session = `${who.replaceAll(/[^a-z0-9]/g, '')}-${SERVER}`;
+  const own = await connect(`${URL_BASE}/s/${session}/mcp`, KEY);
+  await remember(who, own, version === MODERN ? -32602 : -32002);
+  await own.client.close();
   await beShutOut(who, connect);
+}
+
+async function remember(who, { client, RpcError }, notFound) {
+  const note = 'portcullis://session/state/note';
+  const read = async uri => (await client.readResource({ uri })).contents[0].text;
+  const put = await call(client, 'portcullis__state_put', { key: 'note', value: { grüße: [1, 2.5] } });
+  check(`${who} notes something down`, !put.isError && put.structured?.version === 1, put);
+  const listed = (await client.listResources()).resources.map(resource => resource.uri);
+  check(`${who} lists what its session remembers`, listed.join() === `portcullis://session/history,${note}`, listed);
+  const templates = (await client.listResourceTemplates()).resourceTemplates.map(template => template.uriTemplate);
+  check(`${who} lists the templates`, templates.includes('portcullis://session/state/{key}'), templates);
+  check(`${who} reads it as a resource`, (await read(note)) === '{"grüße":[1,2.5]}');
+  const history = await read('portcullis://session/history');
+  check(`${who} reads the history`, history === '{"messages":[]}', history);
+  try {
+    const nothing = await read(`${note}s`);
+    throw new Failed(`${who} learns that there is no such resource; saw ${nothing}`);
+  } catch (error) {
+    if (!(error instanceof RpcError)) throw error;
+    // Client 2 gives the number of the older versions as that of the newest.
+    check(`${who} learns that there is no such resource`, [notFound, -32602].includes(error.code), error);
+  }
 }
 
 async function use(who, client, prefix) {

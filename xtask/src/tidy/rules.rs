@@ -134,6 +134,7 @@ const GATEWAY: Border = Border {
                 "observe",
                 "listings",
                 "conversation",
+                "scratchpad",
                 "hydration",
                 "deliveries",
                 "news",
@@ -149,6 +150,7 @@ const GATEWAY: Border = Border {
         Exception { from: "doors", to: "life", reason: "every door hands its call to the one line it walks" },
         Exception { from: "doors", to: "snapshot", reason: "a door reads what is in force when the call comes in" },
         Exception { from: "doors", to: "conversation", reason: "a session's owner reads the conversation" },
+        Exception { from: "doors", to: "scratchpad", reason: "a session's owner reads what it remembers" },
         Exception { from: "doors", to: "identity", reason: "keys are issued at the administrators' door" },
     ],
 };

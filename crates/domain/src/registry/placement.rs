@@ -5,16 +5,19 @@
 //! that no replica gets many more sessions than the others. Every placement has a number that grows with each move: a replica that
 //! is asked with a higher one than it knows must not trust what it remembers.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::Capability;
+use crate::call::{Capability, Kind};
 use crate::digest::Digest;
 use crate::ids::SessionId;
 
+/// What stands between the server's name and the tool's.
+const SEPARATOR: &str = "__";
 /// A replica may have so many times its share of sessions, in percent.
 pub const LOAD_LIMIT_PERCENT: u64 = 125;
 
@@ -118,30 +121,32 @@ impl Placements {
     /// Where the session is served.
     #[must_use]
     pub fn find(&self, session: &SessionId, capability: &Capability) -> Option<&Placement> {
-        self.sessions.get(session)?.get(capability)
+        self.sessions.get(session)?.get(&*keeper(capability))
     }
 
     /// Whether the session is served by that placement, and its replica has completed a call of it. One that was chosen and never reached knows nothing.
     #[must_use]
     pub fn is_known(&self, session: &SessionId, capability: &Capability, placement: &Placement) -> bool {
-        self.find(session, capability) == Some(placement) && self.known.contains(&(session.clone(), capability.clone()))
+        let keeper = keeper(capability);
+        self.find(session, &keeper) == Some(placement) && self.known.contains(&(session.clone(), keeper.into_owned()))
     }
 
     /// Where the session is served from now on; none without candidates.
     #[must_use]
     pub fn choose(&self, session: &SessionId, capability: &Capability, candidates: &[Replica]) -> Option<Placement> {
-        let unloaded = Loads::default();
-        let loads = self.loads.get(capability).unwrap_or(&unloaded);
-        loads.choose(session, capability, self.find(session, capability), candidates)
+        let (unloaded, keeper) = (Loads::default(), keeper(capability));
+        let loads = self.loads.get(&*keeper).unwrap_or(&unloaded);
+        loads.choose(session, &keeper, self.find(session, &keeper), candidates)
     }
 
     /// Takes in where a session is served.
     pub fn placed(&mut self, session: &SessionId, capability: &Capability, placement: &Placement) {
+        let keeper = keeper(capability).into_owned();
         let of_session = self.sessions.entry(session.clone()).or_default();
-        let before = of_session.insert(capability.clone(), placement.clone());
+        let before = of_session.insert(keeper.clone(), placement.clone());
         if before.as_ref() != Some(placement) {
-            self.known.remove(&(session.clone(), capability.clone()));
-            let loads = self.loads.entry(capability.clone()).or_default();
+            self.known.remove(&(session.clone(), keeper.clone()));
+            let loads = self.loads.entry(keeper).or_default();
             before.iter().for_each(|before| loads.left(&before.replica));
             loads.placed(&placement.replica);
         }
@@ -150,7 +155,7 @@ impl Placements {
     /// Takes in that a call of the session was completed by the replica of the placement of that number.
     pub fn completed(&mut self, session: &SessionId, capability: &Capability, fence: u64) {
         if self.find(session, capability).is_some_and(|placement| placement.fence == fence) {
-            self.known.insert((session.clone(), capability.clone()));
+            self.known.insert((session.clone(), keeper(capability).into_owned()));
         }
     }
 
@@ -165,6 +170,14 @@ impl Placements {
     }
 }
 
+/// Who keeps what a session's calls of the capability leave behind. The tools of a server have one memory: they are placed together, as the server.
+fn keeper(capability: &Capability) -> Cow<'_, Capability> {
+    match (capability.kind, capability.name.split_once(SEPARATOR)) {
+        (Kind::Tool, Some((server, _))) => Cow::Owned(Capability::new(Kind::Tool, server)),
+        (Kind::Model | Kind::Tool | Kind::Agent | Kind::Function, _) => Cow::Borrowed(capability),
+    }
+}
+
 fn weight(session: &SessionId, capability: &Capability, replica: &Replica) -> u64 {
     let name = format!("{session}\n{capability}\n{replica}");
     let [a, b, c, d, e, f, g, h, ..] = Digest::of(name.as_bytes()).0;
@@ -174,7 +187,6 @@ fn weight(session: &SessionId, capability: &Capability, replica: &Replica) -> u6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::Kind;
 
     fn replicas(count: usize) -> Vec<Replica> {
         (0..count).map(|number| Replica::at(&format!("http://10.0.0.{number}:9000"))).collect()
@@ -232,6 +244,22 @@ mod tests {
             assert_eq!(loads.choose(&session(number), &agent(), Some(placement), &more).as_ref(), Some(placement));
         }
         assert_eq!(moved, loads.of(&candidates[0]));
+    }
+
+    #[test]
+    fn the_tools_of_a_server_are_placed_together() {
+        let mut placements = Placements::default();
+        let tool = |name: &str| Capability::new(Kind::Tool, name);
+        let candidates = replicas(3);
+        let placement = placements.choose(&session(1), &tool("shell__run"), &candidates).unwrap();
+        placements.placed(&session(1), &tool("shell__run"), &placement);
+        assert_eq!(placements.find(&session(1), &tool("shell__cd__up")), Some(&placement));
+        assert_eq!(placements.choose(&session(1), &tool("shell__ls"), &candidates).as_ref(), Some(&placement));
+        assert_eq!(placements.find(&session(1), &tool("shelf__ls")), None);
+        placements.completed(&session(1), &tool("shell__ls"), 1);
+        assert!(placements.is_known(&session(1), &tool("shell__run"), &placement));
+        placements.ended(&session(1));
+        assert_eq!(placements, Placements { loads: placements.loads.clone(), ..Placements::default() });
     }
 
     #[test]

@@ -97,7 +97,12 @@ async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>)
 
 /// Principals whose calls cost money and have no limit: nobody may have meant that.
 fn unlimited(config: &Config) -> Vec<String> {
-    if config.registry.models.values().all(|model| model.price.is_none()) {
+    if config
+        .registry
+        .models
+        .values()
+        .all(|model| model.price.is_none() && model.deployments.iter().all(|deployment| deployment.price.is_none()))
+    {
         return Vec::new();
     }
     let names = config.identity.principals.keys().filter(|name| !config.ledger.budgets.contains_key(*name));

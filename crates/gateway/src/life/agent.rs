@@ -24,7 +24,7 @@ use crate::hydration;
 use crate::life::held::Held;
 use crate::life::{ELSEWHERE_PAUSE, Gate, Terms, of_fault};
 use crate::registry::Agent;
-use crate::registry::table::AgentProtocol;
+use crate::registry::table::{AgentProtocol, ToolServerTable};
 use crate::repetition::Patience;
 use crate::reply::UpstreamFault;
 use crate::snapshot::Snapshot;
@@ -230,7 +230,7 @@ impl Gate {
         Ok(Replied::Recorded(done.call, self.recorded_body(asking, done).await?))
     }
 
-    /// Asks all replicas that are down or have a health path how they are.
+    /// Asks all replicas of agents that are down or have a health path how they are, and deployments of models and replicas of servers that are down.
     pub async fn probe_replicas(&self) {
         let snapshot = self.snapshot.load_full();
         let mut probes = JoinSet::new();
@@ -241,6 +241,13 @@ impl Gate {
                     (replica.clone(), self.replicas.clone(), self.egress.http.clone(), agent.health.clone());
                 probes.spawn(async move { replicas.probe(&http, &replica, health.as_deref()).await });
             }
+        }
+        let deployments = snapshot.catalogue.models().flat_map(|(_, model)| &model.deployments);
+        let deployments = deployments.map(|deployment| deployment.replica.clone());
+        let servers = snapshot.config.registry.servers.values().flat_map(ToolServerTable::replicas);
+        for replica in deployments.chain(servers).filter(|replica| self.replicas.is_down(replica)) {
+            let (replicas, http) = (self.replicas.clone(), self.egress.http.clone());
+            probes.spawn(async move { replicas.probe(&http, &replica, None).await });
         }
         // A probe that panics says nothing of its replica.
         while probes.join_next().await.is_some() {}

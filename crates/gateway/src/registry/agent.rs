@@ -91,7 +91,11 @@ impl Agent {
 }
 
 /// A replica's address is its name in the journal, so it holds no credentials and no query.
-fn replica(url: &str) -> Result<Replica, String> {
+///
+/// # Errors
+///
+/// A sentence when it does, or is no URL of HTTP.
+pub fn replica(url: &str) -> Result<Replica, String> {
     let wrong = || format!("`{url}` is no URL of http or https without user, query and fragment");
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();

@@ -8,7 +8,9 @@ use portcullis_domain::call::{Capability, Kind};
 use portcullis_domain::ids::ServerName;
 
 use crate::registry::agent::Agent;
+use crate::registry::deployment;
 use crate::registry::model::Model;
+use crate::registry::own;
 use crate::registry::table::{AgentProtocol, RegistryTable};
 use crate::registry::tool::{SEPARATOR, Tool};
 
@@ -41,7 +43,7 @@ impl Catalogue {
         let mut problems = Vec::new();
         let mut catalogue = Self::default();
         for (name, model) in &table.models {
-            match Model::of_table(name, model, base) {
+            match deployment::model(name, model, base) {
                 Ok(model) => drop(catalogue.models.insert(name.clone(), Arc::new(model))),
                 Err(problem) => problems.push(format!("registry.models.{name}: {problem}")),
             }
@@ -61,6 +63,10 @@ impl Catalogue {
             own.insert(tool.name.clone(), tool.clone());
             catalogue.all.insert(tool.capability.name.to_string(), tool);
         }
+        if table.session_tools && table.servers.keys().any(|server| server.as_str() == own::SERVER) {
+            problems
+                .push(format!("registry.servers.{0}: with `session_tools`, `{0}` is the gateway itself", own::SERVER));
+        }
         for server in table.servers.keys() {
             catalogue.toolsets.entry(server.to_string()).or_default();
         }
@@ -75,7 +81,8 @@ impl Catalogue {
 
     /// The tools that `items` name: whole servers, or single tools as `server__tool`.
     fn select(&self, table: &RegistryTable, name: &str, items: &[String]) -> Result<Toolset, String> {
-        if table.servers.contains_key(&name.parse::<ServerName>()?) {
+        let is_own = table.session_tools && name == own::SERVER;
+        if is_own || table.servers.contains_key(&name.parse::<ServerName>()?) {
             return Err("has the name of a server".to_owned());
         }
         let mut toolset = Toolset::new();

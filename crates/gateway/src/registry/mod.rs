@@ -6,11 +6,13 @@
 
 pub mod agent;
 pub mod catalogue;
+pub mod deployment;
 pub mod model;
+pub mod own;
 pub mod table;
 pub mod tool;
 
 pub use agent::Agent;
 pub use catalogue::Catalogue;
-pub use model::Model;
+pub use model::{Deployment, Model};
 pub use tool::Tool;

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
 use portcullis_domain::call::{Capability, Kind};
 use portcullis_domain::money::Price;
+use portcullis_domain::registry::Replica;
 
 use crate::credential::bearer;
 use crate::registry::table::ModelTable;
@@ -27,6 +29,19 @@ pub struct Model {
     pub max_output_tokens: u64,
     /// How long it may take.
     pub timeout: Duration,
+    /// Where it runs, if in several places. What stands above is then of the first of them, but for the price, which is that of the dearest.
+    pub deployments: Vec<Deployment>,
+}
+
+/// A place that a model runs in.
+#[derive(Debug)]
+pub struct Deployment {
+    /// Its name in the journal: its address, and behind a `#` what tells it from others there.
+    pub replica: Replica,
+    /// Whether it takes no new calls.
+    pub is_draining: bool,
+    /// The model as it is there.
+    pub model: Arc<Model>,
 }
 
 impl fmt::Debug for Model {
@@ -67,6 +82,7 @@ impl Model {
             price: table.price.map(|price| Price { input: price.input.0, output: price.output.0 }),
             max_output_tokens: table.max_output_tokens,
             timeout: Duration::from_secs(table.timeout_s),
+            deployments: Vec::new(),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use portcullis_domain::ids::{AgentName, ServerName};
+use portcullis_domain::registry::Replica;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -22,6 +23,8 @@ pub struct RegistryTable {
     /// Agents, by the name that callers use in `/agents/<agent>` or `/a2a/<agent>`, or as a model's name, and that policies know as `Agent::"…"`.
     #[schemars(with = "BTreeMap<String, AgentTable>")]
     pub agents: BTreeMap<AgentName, AgentTable>,
+    /// Whether agents get tools for the scratchpad of their session: `portcullis__state_list`, `…get`, `…put` and `…delete`, which policies judge as all tools. Reading it as MCP resources needs no tools.
+    pub session_tools: bool,
     /// Selections of tools that are served without the server's name at `/mcp/<toolset>`. Every server is a toolset of its own name.
     pub toolsets: BTreeMap<String, Vec<String>>,
 }
@@ -30,8 +33,12 @@ pub struct RegistryTable {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelTable {
-    /// The URL before `/chat/completions`, as in `https://api.openai.com/v1`.
+    /// The URL before `/chat/completions`, as in `https://api.openai.com/v1`. One with `deployments` has none of its own.
+    #[serde(default)]
     pub base_url: String,
+    /// Where it runs, if in several places. A session stays with the one that it was given, so that its prompts are found in the provider's cache.
+    #[serde(default)]
+    pub deployments: Vec<DeploymentTable>,
     /// The key that is sent to it, as in `${OPENAI_API_KEY}`. Callers never see it.
     pub api_key: Option<Secret>,
     /// A file with that key, read at each start and reload.
@@ -46,6 +53,24 @@ pub struct ModelTable {
     /// How long it may take until the answer is whole; in streams, until the next piece. In seconds.
     #[serde(default = "default_timeout_s")]
     pub timeout_s: u64,
+}
+
+/// One of the places that a model runs in. It is called by the same name in all of them.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeploymentTable {
+    /// The URL before `/chat/completions`. It stands in the journal, so it has no credentials in it.
+    pub base_url: String,
+    /// What tells it from others with the same URL.
+    pub name: Option<String>,
+    /// The key that is sent to it, as in `${OPENAI_API_KEY}`. Callers never see it.
+    pub api_key: Option<Secret>,
+    /// A file with that key, read at each start and reload.
+    pub api_key_file: Option<PathBuf>,
+    /// What it costs here, if not what the model costs elsewhere.
+    pub price: Option<PriceTable>,
+    /// Whether it takes no new calls: its sessions move to others with their next one.
+    pub draining: bool,
 }
 
 fn default_output_tokens() -> u64 {
@@ -114,12 +139,31 @@ pub struct AgentTable {
     pub calls_limit: Option<usize>,
 }
 
-/// An MCP server: either `url`, or `command`.
+/// Whose upstream session a tool call is made in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamSession {
+    /// All sessions share one.
+    #[default]
+    Shared,
+    /// Every session has its own: for servers that remember in the session what they are doing.
+    PerSession,
+}
+
+/// An MCP server: `url`, `urls` or `command`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ToolServerTable {
     /// Its Streamable HTTP endpoint.
     pub url: Option<String>,
+    /// The endpoints of its replicas, with `session: per_session`: a session stays with the one that it was given while that one lives.
+    pub urls: Vec<String>,
+    /// Whether sessions share the server's session, or its program, or each has its own.
+    pub session: UpstreamSession,
+    /// How many sessions may have one of their own at a time: by default 1,000 over HTTP, and 32 programs.
+    pub sessions_limit: Option<usize>,
+    /// After how long without a call a session's own is ended, in seconds: by default 900.
+    pub session_idle_s: Option<u64>,
     /// A bearer token that is sent to the endpoint.
     pub token: Option<Secret>,
     /// The program that serves MCP on its standard input and output, with its arguments; no shell is involved. It is started again when it ends.
@@ -130,4 +174,12 @@ pub struct ToolServerTable {
     pub directory: Option<PathBuf>,
     /// How long a call of a tool may take, in seconds.
     pub timeout_s: Option<u64>,
+}
+
+impl ToolServerTable {
+    /// The replicas that there is a choice between; none where there is no choice.
+    #[must_use]
+    pub fn replicas(&self) -> Vec<Replica> {
+        if self.urls.len() < 2 { Vec::new() } else { self.urls.iter().map(|url| Replica::at(url)).collect() }
+    }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use portcullis_domain::admission::Admitted;
-use portcullis_domain::ids::ServerName;
+use portcullis_domain::ids::{ServerName, SessionId};
+use portcullis_domain::registry::Replica;
 
 use crate::reply::{ToolAnswer, UpstreamFault};
 use crate::upstreams::client::HttpClient;
@@ -22,6 +23,10 @@ pub struct ToolCall<'a> {
     pub arguments: &'a str,
     /// The raw schema of the arguments: a server may want some of them in headers.
     pub input_schema: &'a str,
+    /// The session that it is made in.
+    pub session: &'a SessionId,
+    /// The replica that it goes to, where there are several.
+    pub replica: Option<&'a Replica>,
 }
 
 /// A future that a connector hands out.
@@ -37,6 +42,9 @@ pub trait ToolServer: Send + Sync {
 
     /// Whether the server has said since the last list that its tools have changed.
     fn has_changed(&self) -> bool;
+
+    /// A session is over: what is there for it alone is ended.
+    fn session_ended(&self, _session: &SessionId) {}
 
     /// Ends the connection, and the child process where there is one.
     fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -77,6 +85,12 @@ impl Egress {
             connection.ok_or_else(|| UpstreamFault::Unreachable("the server is not configured any more".to_owned()))?;
         let arguments =
             std::str::from_utf8(admitted.payload()).map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
-        connection.call(ToolCall { name, arguments, input_schema }).await
+        let replica = admitted.placement().map(|placement| &placement.replica);
+        connection.call(ToolCall { name, arguments, input_schema, session: admitted.session(), replica }).await
+    }
+
+    /// A session is over: what servers keep for it alone is ended.
+    pub fn session_ended(&self, session: &SessionId) {
+        self.servers.load().values().for_each(|server| server.session_ended(session));
     }
 }

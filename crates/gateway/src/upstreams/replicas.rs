@@ -1,7 +1,7 @@
-//! The replicas of agents: which are up, and how many calls each has.
+//! The replicas of agents and the deployments of models: which are up, and how many calls each has.
 //!
 //! A replica that can't be connected to is down until it can; one with a health path is also asked regularly. When all are down all are tried: what this
-//! process last saw may be out of date, and a refused connection costs nothing.
+//! process last saw may be out of date, and a refused connection costs nothing. One that says that it has too much to do is left alone for as long as it says.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,14 @@ use http::{HeaderMap, Method, Uri};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::upstreams::client::HttpClient;
 
 /// How long a replica may take to say how it is.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest that one with too much to do is left alone.
+const BUSY_LIMIT: Duration = Duration::from_secs(60);
 /// After how many bad answers in a row a replica is down. One that can't be connected to is down at once.
 const BAD_LIMIT: u32 = 2;
 
@@ -28,6 +31,8 @@ pub struct Replicas {
 #[derive(Debug)]
 struct State {
     is_down: bool,
+    /// Until when it is left alone because it has too much to do.
+    busy_until: Option<Instant>,
     /// Bad answers to probes in a row.
     bad: u32,
     calls: Arc<Semaphore>,
@@ -39,7 +44,7 @@ impl Replicas {
     #[must_use]
     pub fn candidates(&self, open: &[Replica]) -> Vec<Replica> {
         let states = self.lock();
-        let is_up = |replica: &&Replica| states.get(*replica).is_none_or(|state| !state.is_down);
+        let is_up = |replica: &&Replica| states.get(*replica).is_none_or(State::is_up);
         let up: Vec<Replica> = open.iter().filter(is_up).cloned().collect();
         if up.is_empty() { open.to_vec() } else { up }
     }
@@ -66,6 +71,11 @@ impl Replicas {
     /// It could not be connected to.
     pub fn unreachable(&self, replica: &Replica) {
         self.change(replica, |state| state.is_down = true);
+    }
+
+    /// It has too much to do.
+    pub fn busy(&self, replica: &Replica, pause: Duration) {
+        self.change(replica, |state| state.busy_until = Some(now() + pause.min(BUSY_LIMIT)));
     }
 
     /// Asks the replica how it is, and remembers it.
@@ -104,9 +114,18 @@ impl Replicas {
 }
 
 impl State {
-    fn new(calls_limit: usize) -> Self {
-        Self { is_down: false, bad: 0, calls: Arc::new(Semaphore::new(calls_limit)), calls_limit }
+    fn is_up(&self) -> bool {
+        !self.is_down && self.busy_until.is_none_or(|until| until <= now())
     }
+
+    fn new(calls_limit: usize) -> Self {
+        Self { is_down: false, busy_until: None, bad: 0, calls: Arc::new(Semaphore::new(calls_limit)), calls_limit }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "pauses are measured by a clock that never jumps")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 #[cfg(test)]
@@ -124,6 +143,23 @@ mod tests {
         replicas.unreachable(&b);
         assert_eq!(replicas.candidates(&open), open);
         assert!(replicas.is_down(&a));
+    }
+
+    #[test]
+    fn one_with_too_much_to_do_is_left_alone_for_a_while() {
+        let replicas = Replicas::default();
+        let open = ["http://a", "http://b"].map(Replica::at);
+        replicas.busy(&open[0], Duration::from_secs(3_600));
+        assert_eq!(replicas.candidates(&open), open[1..]);
+        assert!(!replicas.is_down(&open[0]), "nobody needs to ask how it is");
+        replicas.busy(&open[0], Duration::ZERO);
+        assert_eq!(replicas.candidates(&open), open);
+    }
+
+    #[test]
+    fn a_name_behind_an_address_does_not_change_where_it_is() {
+        let uri: Uri = "http://127.0.0.1:1/v1#two/".parse().unwrap();
+        assert_eq!(uri.path(), "/v1");
     }
 
     #[test]

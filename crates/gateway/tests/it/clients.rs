@@ -56,7 +56,7 @@ impl Stage {
         let setup = Setup {
             principals: "{ ann: {}, poor: {} }",
             servers: format!(
-                "{{ everything: {{ command: [node, '{}'] }}, remote: {{ url: 'http://127.0.0.1:{everything_port}/mcp' }} }}",
+                "{{ everything: {{ command: [node, '{}'] }}, remote: {{ url: 'http://127.0.0.1:{everything_port}/mcp' }} }}\n  session_tools: true",
                 program.display()
             ),
             ledger: "{ budgets: { poor: { usd: 0.000001 } } }",
@@ -216,7 +216,7 @@ async fn the_python_client_of_openai_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_client_of_mcp_1_works() {
     let stage = Stage::start().await;
-    stage.play_tools(|_| python("mcp1", "mcp1_check.py"), 20).await;
+    stage.play_tools(|_| python("mcp1", "mcp1_check.py"), 26).await;
     stage.gateway.finish().await;
 }
 
@@ -224,15 +224,38 @@ async fn the_python_client_of_mcp_1_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_client_of_mcp_2_works() {
     let stage = Stage::start().await;
-    stage.play_tools(|_| python("mcp2", "mcp2_check.py"), 55).await;
+    stage.play_tools(|_| python("mcp2", "mcp2_check.py"), 73).await;
     stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_python_server_of_mcp_2_knows_every_session_for_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut command = python("mcp2", "mcp2_counter.py");
+    command.arg(port.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut server = ChildProcess::spawn(command, &folder.path().join("counter.log")).unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    let is_there = || async { Client::new(&url).get("/mcp").await.is_ok() };
+    server.wait_until("the server listens", LIMIT, is_there).await.unwrap();
+    let servers = format!("{{ own: {{ url: '{url}/mcp', session: per_session }} }}");
+    let setup = Setup { models: "{}".to_owned(), servers, ..Setup::default() };
+    let gateway =
+        Gateway::start(&setup.config("", ""), &[("rules.cedar", "permit (principal, action, resource);")]).await;
+    let client = gateway.client("ann").await;
+    for (session, expected) in [("a", "1 of 1"), ("b", "1 of 2"), ("a", "2 of 2"), ("b", "2 of 2"), ("a", "3 of 2")] {
+        let mut tools = tools_client(&client, "/mcp", Some(session));
+        assert_eq!(tools.call_tool("own__count", "{}", None).await.unwrap().text, expected);
+    }
+    gateway.finish().await;
 }
 
 #[tokio::test]
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_sdk_1_works() {
     let stage = Stage::start().await;
-    stage.play_tools(|folder| node(folder, "mcp1.mjs"), 20).await;
+    stage.play_tools(|folder| node(folder, "mcp1.mjs"), 26).await;
     stage.gateway.finish().await;
 }
 
@@ -240,7 +263,7 @@ async fn the_typescript_sdk_1_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_client_2_works() {
     let stage = Stage::start().await;
-    stage.play_tools(|folder| node(folder, "mcp2.mjs"), 37).await;
+    stage.play_tools(|folder| node(folder, "mcp2.mjs"), 49).await;
     stage.gateway.finish().await;
 }
 

@@ -171,7 +171,8 @@ impl Upstream {
 
     fn serve_tools(listener: TcpListener, era: Era, is_events: bool, effects: PathBuf) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let options = ToolServerOptions { era, effects, key: Some(TOOLS_TOKEN.to_owned()), is_events };
+        let options =
+            ToolServerOptions { era, effects, key: Some(TOOLS_TOKEN.to_owned()), is_events, is_counting: false };
         tokio::spawn(tool_server::serve(listener, options));
         Self { http: Client::new(&url), url }
     }

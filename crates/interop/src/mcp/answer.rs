@@ -10,6 +10,8 @@ use crate::mcp::meta;
 use crate::mcp::version::{Era, Version};
 
 const COMPLETE: &str = r#""complete""#;
+/// What is served: nobody is told of changes.
+const CAPABILITIES: &str = r#"{"tools":{"listChanged":false},"resources":{"subscribe":false,"listChanged":false}}"#;
 
 /// Who the gateway says that it is.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +35,7 @@ impl Server<'_> {
 pub fn initialized(id: &Id<'_>, version: Version, server: &Server<'_>) -> String {
     let mut result = Object::default();
     result.set("protocolVersion", quoted(version.as_str()));
-    result.set("capabilities", r#"{"tools":{"listChanged":false}}"#);
+    result.set("capabilities", CAPABILITIES);
     result.set("serverInfo", server.info());
     if let Some(instructions) = server.instructions {
         result.set("instructions", quoted(instructions));
@@ -46,7 +48,7 @@ pub fn initialized(id: &Id<'_>, version: Version, server: &Server<'_>) -> String
 pub fn discovered(id: &Id<'_>, server: &Server<'_>) -> String {
     let mut result = Object::default();
     result.set("supportedVersions", format!("[{}]", quoted(Version::MODERN.as_str())));
-    result.set("capabilities", r#"{"tools":{"listChanged":false}}"#);
+    result.set("capabilities", CAPABILITIES);
     if let Some(instructions) = server.instructions {
         result.set("instructions", quoted(instructions));
     }
@@ -74,11 +76,7 @@ pub fn tools<'a>(
     if let Some(cursor) = next_cursor {
         result.set("nextCursor", quoted(cursor));
     }
-    let result = match era {
-        Era::Legacy => result.to_string(),
-        Era::Modern => uncached(result, server),
-    };
-    jsonrpc::result(id, &result)
+    jsonrpc::result(id, &of_era(era, result, server))
 }
 
 /// The answer to `tools/call`, of the raw result that came from upstream or from [`refuse::mcp_tool_result`](crate::refuse::mcp_tool_result). It is the same bytes
@@ -122,6 +120,14 @@ fn bridged(era: Era, raw: &str) -> Result<Cow<'_, str>, String> {
     Ok(Cow::Owned(result.to_string()))
 }
 
+/// A result with what its era demands.
+pub(super) fn of_era(era: Era, result: Object<'_>, server: &Server<'_>) -> String {
+    match era {
+        Era::Legacy => result.to_string(),
+        Era::Modern => uncached(result, server),
+    }
+}
+
 /// A modern result that nobody may keep: what is seen depends on who asks.
 fn uncached(mut result: Object<'_>, server: &Server<'_>) -> String {
     result.set("resultType", COMPLETE);
@@ -141,11 +147,11 @@ mod tests {
     fn a_client_is_greeted_in_its_era() {
         assert_eq!(
             initialized(&Id::number(0), Version::V2025_06_18, &SERVER),
-            r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":false}},"serverInfo":{"name":"portcullis","version":"0.1.0"},"instructions":"say \"hi\""}}"#
+            r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":false},"resources":{"subscribe":false,"listChanged":false}},"serverInfo":{"name":"portcullis","version":"0.1.0"},"instructions":"say \"hi\""}}"#
         );
         assert_eq!(
             discovered(&Id::number(1), &Server { instructions: None, ..SERVER }),
-            r#"{"jsonrpc":"2.0","id":1,"result":{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":false}},"resultType":"complete","ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"portcullis","version":"0.1.0"}}}}"#
+            r#"{"jsonrpc":"2.0","id":1,"result":{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":false},"resources":{"subscribe":false,"listChanged":false}},"resultType":"complete","ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"portcullis","version":"0.1.0"}}}}"#
         );
         assert_eq!(pong(&Id::number(2)), r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
     }

@@ -58,6 +58,25 @@ pub enum Incoming<'a> {
     },
     /// Run a tool.
     CallTool(CallTool<'a>),
+    /// Which resources are there?
+    ListResources {
+        /// The request.
+        id: Id<'a>,
+        /// Where the last page ended.
+        cursor: Option<Cow<'a, str>>,
+    },
+    /// By which templates are resources addressed?
+    ListResourceTemplates {
+        /// The request.
+        id: Id<'a>,
+    },
+    /// What is in a resource?
+    ReadResource {
+        /// The request.
+        id: Id<'a>,
+        /// The resource.
+        uri: Cow<'a, str>,
+    },
     /// Needs no answer but 202. `notifications/cancelled` is among them in the legacy era; in the modern one a client closes the connection instead.
     Notification(Notification<'a>),
     /// The answer of a legacy client to a request of the server. Needs no answer but 202.
@@ -221,10 +240,19 @@ impl<'a> Params<'a> {
             }
             "server/discover" if is_modern => Incoming::Discover { id },
             "ping" if !is_modern => Incoming::Ping { id },
-            "tools/list" => {
+            "tools/list" | "resources/list" => {
                 let cursor =
                     self.member("cursor").map(|raw| json::text(raw).ok_or_else(|| wrong(&id, "cursor", "a text")));
-                Incoming::ListTools { cursor: cursor.transpose()?, id }
+                let cursor = cursor.transpose()?;
+                match method.as_ref() {
+                    "tools/list" => Incoming::ListTools { id, cursor },
+                    _ => Incoming::ListResources { id, cursor },
+                }
+            }
+            "resources/templates/list" => Incoming::ListResourceTemplates { id },
+            "resources/read" => {
+                let uri = self.member("uri").and_then(json::text).ok_or_else(|| wrong(&id, "uri", "a text"))?;
+                Incoming::ReadResource { id, uri }
             }
             "tools/call" => {
                 let name = self.member("name").and_then(json::text).ok_or_else(|| wrong(&id, "name", "a text"))?;
@@ -288,6 +316,11 @@ mod tests {
                     Incoming::CallTool(CallTool { id, name, arguments }) => {
                         format!("call {id} {name} {}", raw(arguments))
                     }
+                    Incoming::ListResources { id, cursor } => {
+                        format!("list resources {id} {}", cursor.as_deref().unwrap_or("-"))
+                    }
+                    Incoming::ListResourceTemplates { id } => format!("list templates {id}"),
+                    Incoming::ReadResource { id, uri } => format!("read {id} {uri}"),
                     Incoming::Notification(notification) => format!("notification {}", notification.method),
                     Incoming::Response(response) => format!("response {}", response.id.unwrap()),
                 };
@@ -319,6 +352,19 @@ mod tests {
                 r#"2026-07-28 call 3 a__echo { "x":1.0 }"#,
             ),
             ("tools/call", Some("=?base64?YV9fZWNobw==?="), call(""), "2026-07-28 call 3 a__echo -"),
+            ("resources/list", None, request("resources/list", META), "2026-07-28 list resources 3 -"),
+            (
+                "resources/templates/list",
+                None,
+                request("resources/templates/list", META),
+                "2026-07-28 list templates 3",
+            ),
+            (
+                "resources/read",
+                Some("x://a"),
+                request("resources/read", &format!(r#""uri":"x://a",{META}"#)),
+                "2026-07-28 read 3 x://a",
+            ),
         ] {
             let mut pairs = vec![MODERN, ("mcp-method", method)];
             pairs.extend(name.map(|name| ("mcp-name", name)));
@@ -356,6 +402,8 @@ mod tests {
                 "2025-11-25 notification notifications/initialized",
             ),
             (&[old], r#"{"jsonrpc":"2.0","id":9,"result":{}}"#.to_owned(), "2025-11-25 response 9"),
+            (&[old], request("resources/list", r#""cursor":"k""#), "2025-11-25 list resources 3 k"),
+            (&[old], request("resources/read", r#""uri":"x://a""#), "2025-11-25 read 3 x://a"),
         ] {
             assert_eq!(shown(pairs, &body), expected, "{body}");
         }
@@ -371,7 +419,10 @@ mod tests {
             (&[][..], "{", "400 -32700 null"),
             (&[], "[]", "400 -32600 null"),
             (&[], r#"{"jsonrpc":"2.0","id":3,"method":5}"#, "400 -32600 3"),
-            (&[old], &request("resources/list", ""), "200 -32601 3"),
+            (&[old], &request("prompts/list", ""), "200 -32601 3"),
+            (&[old], &request("resources/list", r#""cursor":1"#), "200 -32602 3"),
+            (&[old], &request("resources/read", ""), "200 -32602 3"),
+            (&[old], &request("resources/subscribe", r#""uri":"x://a""#), "200 -32601 3"),
             (&[old], &request("server/discover", ""), "200 -32601 3"),
             (&[old], &request("tools/call", ""), "200 -32602 3"),
             (&[old], &request("tools/call", r#""name":"f","arguments":[]"#), "200 -32602 3"),
@@ -392,6 +443,11 @@ mod tests {
             (&[MODERN, list, list], &listing, "400 -32020 3"),
             (&[MODERN, call], &calling, "400 -32020 3"),
             (&[MODERN, call, ("mcp-name", "g")], &calling, "400 -32020 3"),
+            (
+                &[MODERN, ("mcp-method", "resources/read"), ("mcp-name", "x://b")],
+                &request("resources/read", &format!(r#""uri":"x://a",{META}"#)),
+                "400 -32020 3",
+            ),
             (&[MODERN, call, ("mcp-name", "F")], &calling, "400 -32020 3"),
             (&[MODERN, call, ("mcp-name", "=?base64?Zg?=")], &calling, "400 -32020 3"),
             (

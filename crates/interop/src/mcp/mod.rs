@@ -7,7 +7,7 @@
 //! Raw JSON passes: the envelope of a message, its headers and `_meta` are made anew on each face, but a tool, its arguments
 //! and its result stay as they were written, except for the members that the other era does not know.
 //!
-//! Serves tools so far. Start reading at [`ingress`] (what an agent asks) and [`answer`] (what it gets), then [`egress`]
+//! Serves tools and [`resource`]s. Start reading at [`ingress`] (what an agent asks) and [`answer`] (what it gets), then [`egress`]
 //! (what an upstream is asked, and how its answer is read). [`tool`] is an entry of a list on its way from one to the other;
 //! [`header`] and [`mirror`] are what the modern era repeats in headers.
 
@@ -16,6 +16,7 @@ pub mod egress;
 pub mod header;
 pub mod ingress;
 pub mod mirror;
+pub mod resource;
 pub mod tool;
 pub mod version;
 

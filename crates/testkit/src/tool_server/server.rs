@@ -41,6 +41,8 @@ pub struct ToolServerOptions {
     pub key: Option<String>,
     /// Whether answers come as server-sent events rather than as JSON.
     pub is_events: bool,
+    /// Whether there is a tool `count` too, which says how often it was called in the session. Without sessions there is none.
+    pub is_counting: bool,
 }
 
 /// Serves MCP at `/mcp` for as long as it is awaited.
@@ -51,7 +53,8 @@ pub struct ToolServerOptions {
 ///
 /// What the listener says.
 pub async fn serve(listener: TcpListener, options: ToolServerOptions) -> Result<(), String> {
-    let server = Arc::new(Server { options, record: Record::new(None), sessions: Sessions::default() });
+    let sessions = Sessions::new(options.is_counting);
+    let server = Arc::new(Server { options, record: Record::new(None), sessions });
     let shown =
         async |State(server): State<Arc<Server>>| ([(header::CONTENT_TYPE, "application/json")], server.record.shown());
     let forget = async |State(server): State<Arc<Server>>| server.record.forget();
@@ -128,7 +131,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (listener, url) = process::listen().await.unwrap();
         let key = Some("k".to_owned());
-        let options = ToolServerOptions { era, effects: folder.path().join("effects.jsonl"), key, is_events };
+        let options =
+            ToolServerOptions { era, effects: folder.path().join("effects.jsonl"), key, is_events, is_counting: false };
         tokio::spawn(serve(listener, options));
         (Client::new(&url).with_key("k"), folder)
     }

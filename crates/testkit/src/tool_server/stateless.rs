@@ -45,7 +45,7 @@ pub(super) async fn reply(method: &Method, headers: &HeaderMap, body: &str, effe
         "server/discover" => Ok(json!({
             "supportedVersions": [VERSION], "capabilities": {"tools": {}}, "ttlMs": 0, "cacheScope": "private",
         })),
-        "tools/list" => Ok(with(with(tools::listed(), "ttlMs", json!(0)), "cacheScope", json!("private"))),
+        "tools/list" => Ok(with(with(tools::listed(false), "ttlMs", json!(0)), "cacheScope", json!("private"))),
         "tools/call" => match ToolCall::read(params.as_deref()) {
             Ok(call) => tools::call(&call, effects).await,
             Err(fault) => Err(fault),

@@ -16,21 +16,26 @@ const MAX_WAIT_MS: u64 = 600_000;
 /// A longer text than `big` can be asked for, in bytes.
 const MAX_TEXT_BYTES: usize = 64 * 1024 * 1024;
 
-/// The result of `tools/list`.
-pub(super) fn listed() -> Value {
+/// The result of `tools/list`, with a tool that counts or without it.
+pub(super) fn listed(is_counting: bool) -> Value {
     let text = json!({"type": "string"});
     let integer = json!({"type": "integer"});
     let sum = json!({"type": "object", "properties": {"sum": integer}, "required": ["sum"]});
     let add = tool("add", "Adds two integers.", true, json!({"a": integer, "b": integer}));
     let record = json!({"id": text, "value": {"type": "number"}});
-    json!({"tools": [
+    let count = tool("count", "Says how often it was called in this session.", false, json!({}));
+    let mut listed = json!({"tools": [
         tool("echo", "Says what it was told.", true, json!({"text": text})),
         with(add, "outputSchema", sum),
         tool("record", "Records that it ran, under an id.", false, record),
         tool("slow", "Answers after some milliseconds.", true, json!({"ms": integer})),
         tool("fail", "Fails.", true, json!({})),
         tool("big", "Answers with a text of so many bytes.", true, json!({"bytes": integer})),
-    ]})
+    ]});
+    if let Some(tools) = listed.get_mut("tools").and_then(Value::as_array_mut).filter(|_| is_counting) {
+        tools.push(count);
+    }
+    listed
 }
 
 /// All properties are required.
@@ -155,7 +160,7 @@ mod tests {
 
     #[test]
     fn every_listed_tool_has_a_closed_schema() {
-        let listed = listed();
+        let listed = listed(false);
         for tool in listed["tools"].as_array().unwrap() {
             assert_eq!(tool["inputSchema"]["type"], json!("object"));
             assert_eq!(tool["inputSchema"]["additionalProperties"], json!(false));

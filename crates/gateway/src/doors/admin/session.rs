@@ -127,7 +127,9 @@ pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str) -> Result<Answe
 pub(super) async fn close(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
     let session = resolve(gate, &arrived.caller, id)?;
     let command = CloseSession { session: session.clone(), by: arrived.caller.principal.clone() };
-    once::answered(gate, arrived, Some(&session), command, |()| once::empty(204)).await
+    let closed = once::answered(gate, arrived, Some(&session), command, |()| once::empty(204)).await?;
+    gate.egress.session_ended(&session);
+    Ok(closed)
 }
 
 /// `GET /api/v1/sessions/{id}/history`.

@@ -2,16 +2,13 @@
 
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
-use portcullis_domain::admission::{Command, DeleteState, PutState, Verdict};
+use portcullis_domain::admission::{DeleteState, PutState};
 use portcullis_domain::ids::SessionId;
-use portcullis_domain::journal::{Body, StreamId};
+use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
-use portcullis_domain::session::scratchpad::{Located, Scratchpad, TTL_LIMIT_S};
+use portcullis_domain::session::scratchpad::TTL_LIMIT_S;
 use portcullis_domain::session::state::not_found;
 use portcullis_domain::session::{Expected, StateKey};
-use portcullis_domain::time::Timestamp;
-use portcullis_domain::world::World;
-use serde::Serialize;
 
 use crate::doors::admin::form::{json, parameter};
 use crate::doors::admin::session::resolve;
@@ -20,51 +17,7 @@ use crate::doors::arrived::Arrived;
 use crate::doors::caller::{Caller, text_header};
 use crate::doors::once;
 use crate::life::Gate;
-
-/// The most keys in one answer.
-const PAGE_LIMIT: u64 = 1_000;
-
-#[derive(Serialize)]
-struct Shown {
-    key: StateKey,
-    version: u64,
-    bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Page {
-    values: Vec<Shown>,
-    /// Where the next page begins; none when this is the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<StateKey>,
-}
-
-/// A question to the scratchpad of a session that there is. It comes with the time of the writer, so that what is over for a writer is
-/// over for a reader too.
-struct Look<F> {
-    session: SessionId,
-    question: F,
-}
-
-impl<T: Send + 'static, F: Fn(&Scratchpad, Timestamp) -> T + Send + 'static> Command for Look<F> {
-    type Answer = Option<T>;
-
-    fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
-        let session = world.session.find(&self.session);
-        Verdict::unchanged(session.map(|session| (self.question)(&session.scratchpad, at)))
-    }
-}
-
-async fn look<T: Send + 'static>(
-    gate: &Gate,
-    session: &SessionId,
-    question: impl Fn(&Scratchpad, Timestamp) -> T + Send + 'static,
-) -> Result<T, Refusal> {
-    let look = Look { session: session.clone(), question };
-    gate.journal.execute(look).await?.ok_or_else(|| not_found(&session.name))
-}
+use crate::scratchpad::{self, PAGE_LIMIT, Wanted};
 
 /// `GET /api/v1/sessions/{id}/state?prefix=…&after=KEY&limit=N`: the keys in order, with their versions.
 pub(super) async fn list(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
@@ -75,38 +28,20 @@ pub(super) async fn list(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Ans
         prefix.parse::<StateKey>().map_err(|problem| Refusal::new(Code::InvalidRequest, problem).about("prefix"))?;
     }
     let after = parameter(arrived, "after")?.map(|key| read_key(&key)).transpose()?;
-    let limit = number(arrived, "limit", PAGE_LIMIT)?.unwrap_or(PAGE_LIMIT);
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let page = look(gate, &id, move |scratchpad, at| {
-        let wanted =
-            |key: &StateKey| key.as_str().starts_with(&prefix) && after.as_ref().is_none_or(|after| key > after);
-        let found = scratchpad.all(at).filter(|(key, _)| wanted(key)).take(limit.saturating_add(1));
-        let mut values: Vec<Shown> = found.map(|(key, located)| shown(key, located)).collect();
-        let is_last = values.len() <= limit;
-        values.truncate(limit);
-        let next = values.last().filter(|_| !is_last).map(|value| value.key.clone());
-        Page { values, next }
-    });
-    json(200, &page.await?)
-}
-
-fn shown(key: &StateKey, located: &Located) -> Shown {
-    let expires_at = located.expires_at.map(|expiry| expiry.to_string());
-    Shown { key: key.clone(), version: located.version, bytes: located.bytes, expires_at }
+    let limit = number(arrived, "limit", u64::try_from(PAGE_LIMIT).unwrap_or(u64::MAX))?;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE_LIMIT);
+    let page = scratchpad::page(&gate.journal, &id, Wanted { prefix, after, limit }).await?;
+    json(200, &page.ok_or_else(|| not_found(&id.name))?)
 }
 
 /// `GET /api/v1/sessions/{id}/state/{key}`: the value as it was written, with its version as entity tag.
 pub(super) async fn get(gate: &Gate, caller: &Caller, id: &str, key: &str) -> Result<Answer, Refusal> {
     let id = resolve(gate, caller, id)?;
     let key = read_key(key)?;
-    let wanted = key.clone();
-    let located = look(gate, &id, move |scratchpad, at| scratchpad.find(&wanted, at)).await?;
+    let found = scratchpad::value(&gate.journal, &id, &key).await?.ok_or_else(|| not_found(&id.name))?;
     let missing = || Refusal::new(Code::NotFound, format!("there is no value `{key}`"));
-    let located = located.ok_or_else(missing)?;
-    let stream = StreamId::Session(id);
-    let entry = gate.journal.entries(&stream, located.seq - 1, 1).await?.into_iter().next().ok_or_else(missing)?;
-    let value = gate.journal.body(&stream, entry.position, 0).await?.ok_or_else(missing)?;
-    Ok(tagged(answer::json(200, value), located.version))
+    let (shown, value) = found.ok_or_else(missing)?;
+    Ok(tagged(answer::json(200, value), shown.version))
 }
 
 /// `PUT /api/v1/sessions/{id}/state/{key}?ttl_s=N` with a JSON value, and `If-Match` or `If-None-Match`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_domain::call::Door;
-use portcullis_domain::refusal::Refusal;
+use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::mcp::answer as written;
 use portcullis_interop::mcp::ingress::{self, Incoming, Received};
 use portcullis_interop::mcp::{Era, Version};
@@ -15,7 +15,7 @@ use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{check_idempotency_key, header_idempotency_key, session_or_minted};
 use crate::doors::mcp::server::SERVER;
 use crate::doors::mcp::transport::{TRANSPORT, Transport};
-use crate::doors::mcp::{call, list, transport};
+use crate::doors::mcp::{call, list, resources, transport};
 
 /// Answers a request to `/mcp` or `/mcp/<toolset>`.
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
@@ -48,6 +48,12 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
             let snapshot = doors.gate.snapshot.load();
             answer::json(200, list::tools(&snapshot, &arrived.caller, &id, received.version.era(), toolset.as_deref()))
         }
+        Incoming::ListResources { ref id, .. }
+        | Incoming::ListResourceTemplates { ref id }
+        | Incoming::ReadResource { ref id, .. } => match remembered(doors, &arrived, transport, &received).await {
+            Ok(message) => answer::json(200, message),
+            Err(refusal) => of_wire(refuse::jsonrpc(&refusal, Some(id))),
+        },
         Incoming::CallTool(ref call) => {
             let id = call.id.clone();
             let known =
@@ -66,6 +72,29 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
     }
 }
 
+/// What a session remembers, by the words of the request.
+async fn remembered(
+    doors: &Doors,
+    arrived: &Arrived,
+    transport: Option<Transport>,
+    received: &Received<'_>,
+) -> Result<String, Refusal> {
+    let (gate, era) = (&doors.gate, received.version.era());
+    let session = asking(arrived, transport, received)?.session;
+    match &received.incoming {
+        Incoming::ListResources { id, cursor } => resources::list(gate, &session, (id, era), cursor.as_deref()).await,
+        Incoming::ReadResource { id, uri } => resources::read(gate, &session, (id, era), uri).await,
+        Incoming::ListResourceTemplates { id } => Ok(resources::templates(id, era)),
+        Incoming::Initialize { .. }
+        | Incoming::Discover { .. }
+        | Incoming::Ping { .. }
+        | Incoming::ListTools { .. }
+        | Incoming::CallTool(_)
+        | Incoming::Notification(_)
+        | Incoming::Response(_) => Err(Refusal::new(Code::InvalidRequest, "this is no request for a resource")),
+    }
+}
+
 /// A legacy connection begins: it gets a session of the transport that leads back to the session that was named, or to a new one.
 fn begin(doors: &Doors, arrived: &Arrived, version: Version, message: &str) -> Answer {
     let begun = session_or_minted(&arrived.caller, arrived.session.clone()).and_then(|(session, origin)| {
@@ -81,9 +110,8 @@ fn begin(doors: &Doors, arrived: &Arrived, version: Version, message: &str) -> A
 /// The session of a call: the one that is named by path, header or `_meta`, else the one of the transport, else a new one.
 fn asking(arrived: &Arrived, transport: Option<Transport>, received: &Received<'_>) -> Result<Asking, Refusal> {
     let in_meta = (received.version.era() == Era::Modern).then(|| received.meta_text(META_SESSION)).flatten();
-    let in_meta = in_meta.map(|name| {
-        name.parse().map_err(|problem: String| Refusal::new(portcullis_domain::refusal::Code::InvalidRequest, problem))
-    });
+    let in_meta =
+        in_meta.map(|name| name.parse().map_err(|problem: String| Refusal::new(Code::InvalidRequest, problem)));
     let in_meta = in_meta
         .transpose()?
         .map(|name| portcullis_domain::ids::SessionId { owner: arrived.caller.principal.clone(), name });

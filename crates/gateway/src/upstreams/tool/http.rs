@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use portcullis_domain::refusal::Refusal;
@@ -21,6 +21,8 @@ use crate::upstreams::tool::wire::{self, Askable, CLIENT, garbled};
 
 /// How long a call may take where the configuration does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a server may take to end a session.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 /// The number of the error that means so in the SDKs.
 const NO_SESSION: i64 = -32_000;
 
@@ -29,6 +31,8 @@ pub struct HttpToolServer {
     uri: Uri,
     authorization: Option<HeaderValue>,
     timeout: Duration,
+    /// Whether it is to keep a session, if it can.
+    wants_session: bool,
     http: HttpClient,
     next_id: AtomicU64,
     /// How the server was greeted; none before that and after it forgot. Held only to look and to replace.
@@ -71,6 +75,7 @@ impl HttpToolServer {
             uri: uri.ok_or_else(|| format!("`{url}` is no URL of http or https"))?,
             authorization,
             timeout: timeout.unwrap_or(TIMEOUT),
+            wants_session: false,
             http,
             next_id: AtomicU64::new(1),
             peer: Mutex::new(None),
@@ -87,18 +92,42 @@ impl HttpToolServer {
         if let Some(peer) = &*peer {
             return Ok(peer.clone());
         }
-        let greeted = Arc::new(self.greet().await?);
+        let greeted = Arc::new(self.greet().await.map_err(not_greeted)?);
         *peer = Some(greeted.clone());
         Ok(greeted)
     }
 
+    /// The same server, asked for a session of its own: only the versions before 2026-07-28 have one, so it is greeted in their way if it knows it.
+    #[must_use]
+    pub fn with_session(self) -> Self {
+        Self { wants_session: true, ..self }
+    }
+
     async fn greet(&self) -> Result<Peer<'static>, UpstreamFault> {
+        if !self.wants_session {
+            return match self.discover().await? {
+                Some(peer) => Ok(peer),
+                None => self.initialize().await,
+            };
+        }
+        match self.initialize().await {
+            Ok(peer) => Ok(peer),
+            // One that knows no sessions can be called all the same.
+            Err(fault) => self.discover().await?.ok_or(fault),
+        }
+    }
+
+    /// Greets a server of the stateless era; none when it is of another.
+    async fn discover(&self) -> Result<Option<Peer<'static>>, UpstreamFault> {
         let id = self.id();
         let found = self.exchange(id, egress::discover(id, CLIENT), None).await?;
         let greeting = egress::read_discovery(found.status.as_u16(), found.outcome.as_ref());
-        if let Some(greeting) = greeting.map_err(|refusal| refused(found.status, &refusal))? {
-            return Ok(Peer { client: CLIENT, version: greeting.version, session: None });
-        }
+        let greeting = greeting.map_err(|refusal| refused(found.status, &refusal))?;
+        Ok(greeting.map(|greeting| Peer { client: CLIENT, version: greeting.version, session: None }))
+    }
+
+    /// Greets a server of the era of sessions.
+    async fn initialize(&self) -> Result<Peer<'static>, UpstreamFault> {
         let id = self.id();
         let found = self.exchange(id, egress::initialize(id, CLIENT), None).await?;
         let outcome = found.outcome.ok_or_else(|| unexpected(found.status))?;
@@ -107,6 +136,17 @@ impl HttpToolServer {
         let welcomed = self.send(peer.initialized()).await?;
         let _ = read_whole(welcomed.into_body()).await;
         Ok(peer)
+    }
+
+    /// Says good-bye in a session that the server has given (MCP 2025-11-25, "Session Management"). Whether it listens does not matter: it forgets sessions by itself too.
+    pub async fn end_session(&self) {
+        let Some(peer) = self.peer.lock().await.take().filter(|peer| peer.session.is_some()) else { return };
+        let mut headers = peer.headers();
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let ended = self.http.send(Method::DELETE, &self.uri, headers, Bytes::new());
+        let _ = tokio::time::timeout(END_TIMEOUT, ended).await;
     }
 
     async fn forget(&self, forgotten: &Arc<Peer<'static>>) {
@@ -225,6 +265,20 @@ async fn within<T>(
     work: impl Future<Output = Result<T, UpstreamFault>>,
 ) -> Result<T, UpstreamFault> {
     tokio::time::timeout(timeout, work).await.unwrap_or(Err(UpstreamFault::TimedOut(timeout.as_secs())))
+}
+
+/// The call itself was not sent yet: whatever went wrong before, it had no effect.
+fn not_greeted(fault: UpstreamFault) -> UpstreamFault {
+    match fault {
+        UpstreamFault::Broken(problem) | UpstreamFault::Garbled(problem) => {
+            UpstreamFault::Unreachable(format!("it could not be greeted: {problem}"))
+        }
+        UpstreamFault::Unreachable(_)
+        | UpstreamFault::TimedOut(_)
+        | UpstreamFault::Busy(_)
+        | UpstreamFault::Unspoken(_)
+        | UpstreamFault::Credential(_) => fault,
+    }
 }
 
 fn refused(status: StatusCode, refusal: &Refusal) -> UpstreamFault {

@@ -85,7 +85,8 @@ impl Site {
         for (name, era) in [(MODERN, Era::Stateless), (LEGACY, Era::Sessions)] {
             let (listener, url) = listen().await.unwrap();
             let effects = folder.path().join(name);
-            let options = ToolServerOptions { era, effects, key: None, is_events: era == Era::Sessions };
+            let options =
+                ToolServerOptions { era, effects, key: None, is_events: era == Era::Sessions, is_counting: false };
             servers.spawn(async move { tool_server::serve(listener, options).await.unwrap() });
             urls.push(url);
         }
