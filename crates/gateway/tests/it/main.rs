@@ -38,5 +38,6 @@ mod once;
 mod rolling;
 mod sdk;
 mod sessions;
+mod soak;
 mod store;
 mod waits;
