@@ -78,7 +78,8 @@ fn measure(options: &Options) -> Result<()> {
 
 async fn run(options: &Options, machine: Machine, durability: Durability, folder: &Path) -> Result<Report> {
     let upstream = Upstream::start(usize::from(options.chunks), options.chunk_gap())?;
-    let site = Site { upstream: upstream.address, cores: &machine.proxy_cores, folder };
+    let site =
+        Site { upstream: upstream.address, cores: &machine.proxy_cores, store: options.store.as_deref(), folder };
     let mut lanes = Vec::new();
     for peer in &options.peers {
         match Lane::start(*peer, &site).await {

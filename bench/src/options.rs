@@ -52,6 +52,10 @@ pub(crate) struct Options {
     #[arg(long)]
     #[serde(skip)]
     pub(crate) data_dir: Option<PathBuf>,
+    /// The gateway's store, as `postgres://…` with an empty database, whose server is not among what is measured [default: an embedded one in the data directory]
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) store: Option<String>,
     /// Print JSON instead of tables
     #[arg(long)]
     #[serde(skip)]

@@ -21,7 +21,7 @@ pub(super) async fn start(site: &Site<'_>) -> Result<(SocketAddr, String, Child)
     fs::create_dir_all(&folder)?;
     let address = free_address()?;
     let file = folder.join("config.yaml");
-    fs::write(&file, configuration(address, site.upstream, &folder.join("data")))?;
+    fs::write(&file, configuration(address, site, &folder.join("data")))?;
     let arguments = ["up".as_ref(), "--config".as_ref(), file.as_os_str()];
     let mut child = Child::start(&program, arguments, site.cores, &folder)?;
     child.ready(address, "/readyz").await?;
@@ -38,11 +38,15 @@ fn program() -> Result<PathBuf> {
     Err("not built; run `cargo build --release -p portcullis`".into())
 }
 
-fn configuration(listen: SocketAddr, upstream: SocketAddr, data: &Path) -> String {
-    let data = data.display();
+fn configuration(listen: SocketAddr, site: &Site<'_>, data: &Path) -> String {
+    let (upstream, data) = (site.upstream, data.display());
+    let journal = match site.store {
+        Some(store) => format!(r#"store: "{store}", directory: "{data}""#),
+        None => format!(r#"store: "sqlite:{data}""#),
+    };
     format!(
         r#"server: {{ listen: "{listen}" }}
-journal: {{ store: "sqlite:{data}" }}
+journal: {{ {journal} }}
 identity:
   principals:
     bench: {{ roles: [bench] }}

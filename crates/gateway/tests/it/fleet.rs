@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use portcullis_domain::journal::checkpoint::{Signer, Verifier};
 use portcullis_testkit::http::Client;
 use portcullis_testkit::postgres::Postgres;
 use portcullis_testkit::process::ChildProcess;
@@ -15,14 +16,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::cluster::database;
-use crate::gateway::{LIMIT, free_port, ready, run, spawn};
+use crate::gateway::{LIMIT, ORIGIN, free_port, ready, run, spawn};
 
 /// How often the balancer asks gateways whether they are ready.
 const PROBE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Gateways that share a journal.
 pub(crate) struct Fleet {
-    _server: Postgres,
+    pub(crate) server: Arc<Postgres>,
     _folder: TempDir,
     pub(crate) members: Vec<Member>,
 }
@@ -38,7 +39,7 @@ impl Fleet {
     /// So many gateways with this configuration, in which `{PORT}` stands for the port and an embedded store for the one that they share; everything is allowed. None
     /// on a machine without PostgreSQL that somebody watches.
     pub(crate) async fn start(count: usize, config: &str) -> Option<Self> {
-        let server = database()?;
+        let server = Arc::new(database()?);
         let folder = tempfile::tempdir().unwrap();
         let store = format!("journal: {{ store: '{}', directory: data }}", server.url());
         let config = config.replace("journal: { store: 'sqlite:data' }", &store);
@@ -58,13 +59,23 @@ impl Fleet {
             ready(&mut process, port).await.unwrap();
             members.push(Member { port, process, folder: place });
         }
-        Some(Self { _server: server, _folder: folder, members })
+        Some(Self { server, _folder: folder, members })
+    }
+
+    /// The administrator's key.
+    pub(crate) fn admin_key(&self) -> String {
+        std::fs::read_to_string(self.members[0].folder.join("data/admin.key")).unwrap().trim().to_owned()
+    }
+
+    /// What checkpoints are verified with.
+    pub(crate) fn verifier(&self) -> Verifier {
+        let seed = std::fs::read(self.members[0].folder.join("data/journal.key")).unwrap();
+        Signer::new(ORIGIN, &seed).unwrap().verifier()
     }
 
     /// A new key of the principal, issued at the first gateway.
     pub(crate) async fn key(&self, principal: &str) -> String {
-        let admin = std::fs::read_to_string(self.members[0].folder.join("data/admin.key")).unwrap();
-        let admin = self.members[0].client().with_key(admin.trim());
+        let admin = self.members[0].client().with_key(&self.admin_key());
         let answer = admin.post("/api/v1/identity/keys", &json!({"principal": principal})).await.unwrap();
         answer.json()["key"].as_str().unwrap().to_owned()
     }
@@ -94,6 +105,11 @@ impl Member {
     pub(crate) async fn restart(&mut self) {
         self.process = spawn(&self.folder, &[]);
         ready(&mut self.process, self.port).await.unwrap();
+    }
+
+    /// Starts it again and does not wait.
+    pub(crate) fn start(&mut self) {
+        self.process = spawn(&self.folder, &[]);
     }
 
     /// Asks it to end and waits until it has, without an error.

@@ -21,7 +21,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// How often a start is tried again when somebody else took the port first.
 const STARTS_LIMIT: usize = 5;
 /// The name that checkpoints are signed under.
-const ORIGIN: &str = "portcullis";
+pub(crate) const ORIGIN: &str = "portcullis";
 
 /// A running gateway with its files. [`Gateway::finish`] must be called at the end of every test.
 pub(crate) struct Gateway {

@@ -45,5 +45,6 @@ mod responses;
 mod rolling;
 mod sdk;
 mod sessions;
+mod soak;
 mod store;
 mod waits;

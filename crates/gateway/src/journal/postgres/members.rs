@@ -2,7 +2,8 @@
 //!
 //! Every gateway renews its lease with every batch and every second. All times are the database's, so that the machines' clocks need not agree. A lease that has
 //! run out is not enough to call a gateway dead: after the database was away all leases have. It must not have been renewed for as long as it is valid while
-//! somebody was connected and looked.
+//! somebody was connected and looked. Times without a connection are left out of that and do not begin it anew: where connections are lost again and again,
+//! the dead must still be found.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -28,8 +29,10 @@ pub struct Member {
 pub struct Members {
     me: GatewayId,
     lease: Duration,
-    /// Which lease a gateway has, and since when it has been seen with it.
+    /// Which lease a gateway has, and for how long it has been watched with it, in microseconds.
     seen: HashMap<GatewayId, (i64, i64)>,
+    /// When the last look was, unless the connection was lost since.
+    looked_at_us: Option<i64>,
 }
 
 /// What a look at all members comes to.
@@ -49,12 +52,12 @@ impl Members {
     /// Nobody was seen yet.
     #[must_use]
     pub fn new(me: GatewayId, lease: Duration) -> Self {
-        Self { me, lease, seen: HashMap::new() }
+        Self { me, lease, seen: HashMap::new(), looked_at_us: None }
     }
 
-    /// After a time without a connection: what was seen before says nothing about the time between.
-    pub fn forget(&mut self) {
-        self.seen.clear();
+    /// After a time without a connection: nobody has watched anybody meanwhile.
+    pub fn look_away(&mut self) {
+        self.looked_at_us = None;
     }
 
     /// Takes in what the database says now.
@@ -65,9 +68,12 @@ impl Members {
             written_to: me.map_or(0, |me| me.written_to),
             ..Seen::default()
         };
+        let now = members.first().map(|member| member.now_us);
+        let watched = now.zip(self.looked_at_us).map_or(0, |(now, before)| now.saturating_sub(before).max(0));
+        self.looked_at_us = now;
         let me = self.me.clone();
         for member in members.iter().filter(|member| member.id != me && !member.has_ended) {
-            if self.is_dead(member) {
+            if self.is_dead(member, watched) {
                 seen.lost.push(member.id.clone());
             } else {
                 seen.is_heard = true;
@@ -77,13 +83,12 @@ impl Members {
         seen
     }
 
-    fn is_dead(&mut self, member: &Member) -> bool {
-        let (lease, since) = self.seen.entry(member.id.clone()).or_insert((member.lease_until_us, member.now_us));
-        if *lease != member.lease_until_us {
-            (*lease, *since) = (member.lease_until_us, member.now_us);
-        }
-        let waited = i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX);
-        member.now_us > member.lease_until_us && member.now_us.saturating_sub(*since) >= waited
+    fn is_dead(&mut self, member: &Member, watched_us: i64) -> bool {
+        let known = self.seen.get(&member.id).filter(|(lease, _)| *lease == member.lease_until_us);
+        let watched = known.map_or(0, |(_, watched)| watched.saturating_add(watched_us));
+        self.seen.insert(member.id.clone(), (member.lease_until_us, watched));
+        let enough = i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX);
+        member.now_us > member.lease_until_us && watched >= enough
     }
 }
 
@@ -120,11 +125,27 @@ mod tests {
     fn leases_that_ran_out_while_nobody_could_look_are_looked_at_anew() {
         let mut members = members();
         members.look(&[member("a", 10, 0), member("b", 10, 0)]);
-        members.forget();
+        members.look_away();
         for (now, is_dead) in [(60, false), (69, false), (70, true)] {
             let seen = members.look(&[member("a", now + 10, now), member("b", 10, now)]);
             assert_eq!(seen.lost, if is_dead { vec![id("b")] } else { Vec::new() }, "at {now} s");
         }
+    }
+
+    #[test]
+    fn a_gateway_is_dead_also_where_connections_are_lost_again_and_again() {
+        let mut members = members();
+        let mut found = None;
+        for now in 0..60 {
+            // Every other second nobody is connected.
+            if now % 2 == 0 {
+                members.look_away();
+            }
+            if found.is_none() && !members.look(&[member("a", now + 10, now), member("b", 10, now)]).lost.is_empty() {
+                found = Some(now);
+            }
+        }
+        assert_eq!(found, Some(19), "ten seconds were watched");
     }
 
     #[test]

@@ -215,7 +215,7 @@ impl Writer {
         }
         let listener = Listener { me: self.me.clone(), changed: self.changed.clone() };
         let link = within(ANSWER_LIMIT, Link::open(&self.connector, listener)).await?;
-        self.members.forget();
+        self.members.look_away();
         // What was written meanwhile may be much: it is read before anybody is kept waiting for the lock.
         self.renewal().during(self.look(&link)).await?;
         Ok(link)
