@@ -47,7 +47,7 @@ impl Catalogue {
             }
         }
         for (name, agent) in &table.agents {
-            match Agent::of_table(name, agent) {
+            match Agent::of_table(name, agent, base) {
                 Ok(agent) => drop(catalogue.agents.insert(name.to_string(), Arc::new(agent))),
                 Err(problem) => problems.push(format!("registry.agents.{name}: {problem}")),
             }

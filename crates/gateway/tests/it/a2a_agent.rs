@@ -28,12 +28,17 @@ pub(crate) struct State {
     /// Locked to read and to change, never across a wait.
     tasks: Mutex<BTreeMap<String, Value>>,
     pub(crate) has_card: Mutex<bool>,
+    /// What becomes of its card before it is shown. Locked to read and to change, never across a wait.
+    pub(crate) sealed: Mutex<Option<Sealed>>,
 }
+
+type Sealed = Box<dyn Fn(&str) -> String + Send>;
 
 impl Agent {
     pub(crate) async fn start(speaks: Speaks) -> Self {
         let (listener, url) = listen().await.unwrap();
-        let state = Arc::new(State { speaks, tasks: Mutex::default(), has_card: Mutex::new(true) });
+        let state =
+            Arc::new(State { speaks, tasks: Mutex::default(), has_card: Mutex::new(true), sealed: Mutex::default() });
         let (shared, name) = (state.clone(), url.clone());
         let upstream = RawUpstream::start_at(listener, url, move |request| shared.answer(&name, request));
         Self { upstream, state }
@@ -76,7 +81,10 @@ impl State {
         let path = target.split('?').next().unwrap();
         if path.starts_with("/.well-known/") {
             let has_card = *self.has_card.lock().unwrap_or_else(PoisonError::into_inner);
-            return vec![if has_card { whole(200, "", &self.card(url).to_string()) } else { whole(404, "", "{}") }];
+            let card = self.card(url).to_string();
+            let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+            let card = sealed.as_ref().map_or(card.clone(), |sealed| sealed(&card));
+            return vec![if has_card { whole(200, "", &card) } else { whole(404, "", "{}") }];
         }
         let body = request.json();
         if self.speaks == Speaks::Rest {

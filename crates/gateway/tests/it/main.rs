@@ -22,6 +22,7 @@ mod spoken;
 
 mod a2a;
 mod agents;
+mod cards;
 mod chat;
 mod clients;
 mod cluster;

@@ -2,17 +2,20 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, ETAG, HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::time::Timestamp;
-use portcullis_interop::a2a::card::Serving;
+use portcullis_interop::a2a::card::{Serving, signature};
 use portcullis_interop::a2a::{Card, Version};
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::text_header;
+use crate::identity::signing::KEY_SET_PATH;
 
 /// How long a client may keep a card without asking, in seconds; the gateway itself looks at it as often.
 const MAX_AGE: &str = "private, max-age=60";
@@ -40,6 +43,9 @@ pub fn show(
     let card = card.serve(&serving).map_err(|problem| {
         Refusal::new(Code::UpstreamFailed, format!("the card of `{}` can't be read", name)).because(problem)
     })?;
+    let card = signed(doors, arrived, &card).map_err(|problem| {
+        Refusal::new(Code::UpstreamFailed, format!("the card of `{name}` can't be signed")).because(problem)
+    })?;
     let tag = format!("\"{}\"", Digest::of(card.as_bytes()));
     let changed_at = UNIX_EPOCH + Duration::from_secs(changed_at.0 / 1_000_000);
     let answer =
@@ -61,13 +67,35 @@ fn is_fresh(headers: &HeaderMap, tag: &str, changed_at: std::time::SystemTime) -
     since.is_some_and(|since| changed_at <= since)
 }
 
+/// The card with the gateway's own signatures (A2A 1.0, section 8.4): of what a reader of 1.0 knows in it, which is what the official libraries verify, and of all of it
+/// where that is more.
+fn signed(doors: &Doors, arrived: &Arrived, card: &str) -> Result<String, String> {
+    let key = &doors.gate.signing;
+    let header = serde_json::json!({
+        "alg": "EdDSA", "typ": "JOSE", "kid": key.id(), "jku": format!("{}{KEY_SET_PATH}", base(doors, arrived)),
+    });
+    let protected = URL_SAFE_NO_PAD.encode(header.to_string());
+    let mut payloads = vec![signature::payload(&signature::essential(card)?)?, signature::payload(card)?];
+    payloads.dedup();
+    let sign = |payload: &String| {
+        let input = signature::signing_input(&protected, payload);
+        (protected.clone(), URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes())))
+    };
+    signature::with_signatures(card, &payloads.iter().map(sign).collect::<Vec<_>>())
+}
+
 /// Where clients call the agent: in the session that they asked for the card in, if any.
 fn url(doors: &Doors, arrived: &Arrived, agent: &str) -> String {
+    let session = arrived.session.as_ref().map(|session| format!("/s/{}", session.name)).unwrap_or_default();
+    format!("{}{session}/a2a/{agent}", base(doors, arrived))
+}
+
+/// Where clients reach the gateway, without a slash at the end.
+fn base(doors: &Doors, arrived: &Arrived) -> String {
     let snapshot = doors.gate.snapshot.load();
     let host = text_header(&arrived.headers, &HOST).unwrap_or("localhost");
     let base = snapshot.config.server.public_url.clone().unwrap_or_else(|| format!("http://{host}"));
-    let session = arrived.session.as_ref().map(|session| format!("/s/{}", session.name)).unwrap_or_default();
-    format!("{}{session}/a2a/{agent}", base.trim_end_matches('/'))
+    base.trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]
