@@ -5,6 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_testkit::http::Client;
 use portcullis_testkit::process::ChildProcess;
 use serde_json::json;
@@ -250,6 +253,38 @@ async fn the_python_client_of_a2a_1_0_works() {
     let stage = AgentStage::start().await;
     stage.play(|_| python("a2a10", "a2a10_check.py"), 29).await;
     stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_python_library_of_a2a_1_0_verifies_cards_and_is_told_news() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_agent, url) = serve_agent("a2a10", folder.path()).await;
+    // The public half of the key that the agent signs its card with.
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
+    let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+    let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "agent-1", "x": x}]});
+    let server = ", public_url: 'http://127.0.0.1:{PORT}', push_allowed: ['127.0.0.1']";
+    let setup = Setup { server, models: "{}".to_owned(), servers: "{}".to_owned(), ..Setup::default() };
+    let agents = format!("  agents: {{ new: {{ protocol: a2a, replicas: ['{url}'], card_keys: '{keys}' }} }}\n");
+    let config = setup.config("", "").replace("policy:", &format!("{agents}policy:"));
+    let gateway = Gateway::start(&config, &[("rules.cedar", "permit (principal, action, resource);")]).await;
+    let key = gateway.key("ann").await;
+    for binding in ["JSONRPC", "HTTP+JSON"] {
+        let mut command = python("a2a10", "a2a10_push_check.py");
+        command
+            .env("PORTCULLIS_URL", gateway.url())
+            .env("PORTCULLIS_KEY", &key)
+            .env("PORTCULLIS_AGENT", "new")
+            .env("PORTCULLIS_BINDING", binding)
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        let output = tokio::process::Command::from(command).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{binding}\n{said}{errors}\n{}", gateway.log());
+        assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 10, "{said}");
+    }
+    gateway.finish().await;
 }
 
 #[tokio::test]
