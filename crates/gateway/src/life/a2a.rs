@@ -10,7 +10,7 @@ use portcullis_domain::ids::SessionId;
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::{Placement, Replica};
-use portcullis_interop::a2a::kept;
+use portcullis_interop::a2a::{Card, kept};
 use tokio::task::JoinSet;
 
 use crate::hydration;
@@ -20,7 +20,7 @@ use crate::registry::table::AgentProtocol;
 use crate::reply::UpstreamFault;
 use crate::upstreams::a2a::Aside;
 use crate::upstreams::agent::{AgentAnswer, AgentEndpoint};
-use crate::upstreams::cards::{CardTerms, ShownCard};
+use crate::upstreams::cards::{CardTerms, ShownCard, believed};
 
 /// The extension by which an agent is told of the session that a message belongs to.
 pub const SESSION_EXTENSION: &str = "https://portcullis.dev/extensions/session/v1";
@@ -88,6 +88,34 @@ impl Gate {
             Some(agent) => Ok(self.card(&agent).await?.card.pushes()),
             None => Ok(false),
         }
+    }
+
+    /// Whether the agent has another card for known callers.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UpstreamFailed`] when it shows no card.
+    pub async fn has_extended_card(&self, agent: &Capability) -> Result<bool, Refusal> {
+        let agent = self.snapshot.load().catalogue.agent(&agent.name).cloned();
+        match agent {
+            Some(agent) => Ok(self.card(&agent).await?.card.has_extended()),
+            None => Ok(false),
+        }
+    }
+
+    /// A card that the agent gives to known callers, as far as it is signed as it must be.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UpstreamFailed`] when it is not, or can't be read.
+    pub fn believed_card(&self, agent: &Capability, raw: &str) -> Result<Card, Refusal> {
+        let wrong = |problem: String| {
+            tracing::warn!(%agent, problem, "an agent's card for known callers");
+            Refusal::new(Code::UpstreamFailed, format!("`{}` shows no card now", agent.name)).because(problem)
+        };
+        let keys = self.snapshot.load().catalogue.agent(&agent.name).and_then(|agent| agent.card_keys.clone());
+        let card = believed(raw.as_bytes(), keys.as_deref()).map_err(wrong)?;
+        Card::read(&card).map_err(|problems| wrong(problems.join("; ")))
     }
 
     /// The body of an entry of the session.

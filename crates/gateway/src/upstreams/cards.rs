@@ -190,7 +190,11 @@ async fn fetch(http: &HttpClient, replica: &Replica, authorization: Option<&Head
 }
 
 /// As much of a card as is signed by one of the keys, if it must be: all of it, or what a reader of 1.0 knows, which the official libraries sign.
-fn believed(card: &[u8], keys: Option<&KeySet>) -> Result<Bytes, String> {
+///
+/// # Errors
+///
+/// A sentence when none of it is.
+pub fn believed(card: &[u8], keys: Option<&KeySet>) -> Result<Bytes, String> {
     let Some(keys) = keys else { return Ok(Bytes::copy_from_slice(card)) };
     let unsigned = || "it is not signed by one of the `card_keys`, and is not used".to_owned();
     let text = std::str::from_utf8(card).map_err(|_| unsigned())?;

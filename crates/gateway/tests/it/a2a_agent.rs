@@ -141,6 +141,14 @@ impl State {
             "CreateTaskPushNotificationConfig" | "tasks/pushNotificationConfig/set" => {
                 vec![whole(200, "", &result(params.clone()))]
             }
+            "GetExtendedAgentCard" | "agent/getAuthenticatedExtendedCard" => {
+                let mut card = self.card("http://192.0.2.1");
+                card["description"] = json!("Adjusts large claims.");
+                let card = card.to_string();
+                let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+                let card = sealed.as_ref().map_or(card.clone(), |sealed| sealed(&card));
+                vec![whole(200, "", &result(serde_json::from_str(&card).unwrap()))]
+            }
             "DeleteTaskPushNotificationConfig" | "tasks/pushNotificationConfig/delete" => {
                 vec![whole(200, "", &result(Value::Null))]
             }
@@ -156,13 +164,14 @@ impl State {
         let mut card = json!({
             "name": "adjuster", "description": "Adjusts claims.", "version": "7", "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"],
             "skills": [{"id": "s", "name": "n", "description": "d", "tags": ["t"]}],
-            "capabilities": {"streaming": true, "pushNotifications": true, "extensions": [{"uri": "https://portcullis.dev/extensions/session/v1"}]},
+            "capabilities": {"streaming": true, "pushNotifications": true, "extendedAgentCard": true, "extensions": [{"uri": "https://portcullis.dev/extensions/session/v1"}]},
         });
         let object = card.as_object_mut().unwrap();
         match self.speaks {
             Speaks::Old => {
                 object.insert("url".to_owned(), json!(format!("{url}/rpc")));
                 object.insert("protocolVersion".to_owned(), json!("0.3.0"));
+                object.insert("supportsAuthenticatedExtendedCard".to_owned(), json!(true));
             }
             // Another host than the one that the operator has named.
             Speaks::New | Speaks::Rest => {

@@ -121,3 +121,35 @@ async fn what_clients_see_is_signed_by_the_gateway() {
     }
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn known_callers_get_the_card_for_them_with_the_gateway_in_it() {
+    for speaks in [Speaks::New, Speaks::Old] {
+        let signer = Signer::new(1);
+        let agents = [Agent::start(speaks).await];
+        let by = signer.clone();
+        show(&agents[0], move |card| by.sign(card, card));
+        let files = [("rules.cedar", ALL), ("keys.json", &signer.keys())];
+        let gateway = Gateway::start(&config(&agents, ", card_keys: keys.json"), &files).await;
+        let ann = gateway.client("ann").await;
+        let shown = ann.get(CARD).await.unwrap().json();
+        assert_eq!(shown["supportsAuthenticatedExtendedCard"], true, "{shown}");
+        let here = format!("{}/a2a/adjuster", gateway.url());
+        for (version, method, url) in [
+            ("1.0", "GetExtendedAgentCard", "/supportedInterfaces/0/url"),
+            ("0.3", "agent/getAuthenticatedExtendedCard", "/url"),
+        ] {
+            let answer = rpc(&ann, version, method, json!({})).await;
+            let card = &answer.json()["result"];
+            assert_eq!(card["description"], "Adjusts large claims.", "{card}");
+            assert_eq!(card.pointer(url), Some(&json!(here)), "{card}");
+            assert!(!answer.text().contains("192.0.2.1") && card["signatures"][0]["protected"].is_string(), "{card}");
+        }
+        show(&agents[0], str::to_owned);
+        let refused = rpc(&ann, "1.0", "GetExtendedAgentCard", json!({})).await.json();
+        assert!(refused["error"].is_object(), "{refused}");
+        let stranger = gateway.stranger().post("/a2a/adjuster", &json!({})).await.unwrap();
+        assert_eq!(stranger.status, 401);
+        gateway.finish().await;
+    }
+}

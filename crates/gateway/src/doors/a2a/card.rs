@@ -15,7 +15,7 @@ use portcullis_interop::a2a::{Card, Version};
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::text_header;
-use crate::identity::signing::KEY_SET_PATH;
+use crate::identity::signing::{KEY_SET_PATH, SigningKey};
 
 /// How long a client may keep a card without asking, in seconds; the gateway itself looks at it as often.
 const MAX_AGE: &str = "private, max-age=60";
@@ -37,14 +37,8 @@ pub fn show(
     let version = Version::stated(&arrived.headers, arrived.query.as_deref()).map_err(|unsupported| {
         Refusal::new(Code::UnsupportedVersion, format!("version `{}` is not spoken here", unsupported.requested))
     })?;
-    let url = url(doors, arrived, name);
-    let pushes = doors.gate.snapshot.load().config.server.public_url.is_some();
-    let serving = Serving { url: &url, version, pushes, has_extended: false };
-    let card = card.serve(&serving).map_err(|problem| {
-        Refusal::new(Code::UpstreamFailed, format!("the card of `{}` can't be read", name)).because(problem)
-    })?;
-    let card = signed(doors, arrived, &card).map_err(|problem| {
-        Refusal::new(Code::UpstreamFailed, format!("the card of `{name}` can't be signed")).because(problem)
+    let card = Face::of(doors, arrived, name).serve(doors, card, version).map_err(|problem| {
+        Refusal::new(Code::UpstreamFailed, format!("the card of `{name}` can't be shown")).because(problem)
     })?;
     let tag = format!("\"{}\"", Digest::of(card.as_bytes()));
     let changed_at = UNIX_EPOCH + Duration::from_secs(changed_at.0 / 1_000_000);
@@ -67,12 +61,44 @@ fn is_fresh(headers: &HeaderMap, tag: &str, changed_at: std::time::SystemTime) -
     since.is_some_and(|since| changed_at <= since)
 }
 
+/// Where a client sees an agent, and the gateway.
+#[derive(Debug, Clone)]
+pub struct Face {
+    /// Where it calls the agent.
+    url: String,
+    /// Where it reaches the gateway, without a slash at the end.
+    base: String,
+}
+
+impl Face {
+    /// What this client sees: the agent is in the session that it named, if any.
+    #[must_use]
+    pub fn of(doors: &Doors, arrived: &Arrived, agent: &str) -> Self {
+        let snapshot = doors.gate.snapshot.load();
+        let host = text_header(&arrived.headers, &HOST).unwrap_or("localhost");
+        let base = snapshot.config.server.public_url.clone().unwrap_or_else(|| format!("http://{host}"));
+        let base = base.trim_end_matches('/').to_owned();
+        let session = arrived.session.as_ref().map(|session| format!("/s/{}", session.name)).unwrap_or_default();
+        Self { url: format!("{base}{session}/a2a/{agent}"), base }
+    }
+
+    /// The card with the gateway in the agent's place, signed.
+    ///
+    /// # Errors
+    ///
+    /// What can't be read in it.
+    pub fn serve(&self, doors: &Doors, card: &Card, version: Option<Version>) -> Result<String, String> {
+        let pushes = doors.gate.snapshot.load().config.server.public_url.is_some();
+        let serving = Serving { url: &self.url, version, pushes, has_extended: true };
+        signed(&doors.gate.signing, &self.base, &card.serve(&serving)?)
+    }
+}
+
 /// The card with the gateway's own signatures (A2A 1.0, section 8.4): of what a reader of 1.0 knows in it, which is what the official libraries verify, and of all of it
 /// where that is more.
-fn signed(doors: &Doors, arrived: &Arrived, card: &str) -> Result<String, String> {
-    let key = &doors.gate.signing;
+fn signed(key: &SigningKey, base: &str, card: &str) -> Result<String, String> {
     let header = serde_json::json!({
-        "alg": "EdDSA", "typ": "JOSE", "kid": key.id(), "jku": format!("{}{KEY_SET_PATH}", base(doors, arrived)),
+        "alg": "EdDSA", "typ": "JOSE", "kid": key.id(), "jku": format!("{base}{KEY_SET_PATH}"),
     });
     let protected = URL_SAFE_NO_PAD.encode(header.to_string());
     let mut payloads = vec![signature::payload(&signature::essential(card)?)?, signature::payload(card)?];
@@ -82,20 +108,6 @@ fn signed(doors: &Doors, arrived: &Arrived, card: &str) -> Result<String, String
         (protected.clone(), URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes())))
     };
     signature::with_signatures(card, &payloads.iter().map(sign).collect::<Vec<_>>())
-}
-
-/// Where clients call the agent: in the session that they asked for the card in, if any.
-fn url(doors: &Doors, arrived: &Arrived, agent: &str) -> String {
-    let session = arrived.session.as_ref().map(|session| format!("/s/{}", session.name)).unwrap_or_default();
-    format!("{}{session}/a2a/{agent}", base(doors, arrived))
-}
-
-/// Where clients reach the gateway, without a slash at the end.
-fn base(doors: &Doors, arrived: &Arrived) -> String {
-    let snapshot = doors.gate.snapshot.load();
-    let host = text_header(&arrived.headers, &HOST).unwrap_or("localhost");
-    let base = snapshot.config.server.public_url.clone().unwrap_or_else(|| format!("http://{host}"));
-    base.trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]
