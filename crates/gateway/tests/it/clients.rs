@@ -140,6 +140,16 @@ impl AgentStage {
         Self::of(folder, vec![("js", agent, url)]).await
     }
 
+    /// An agent of 0.3 that has HTTP+JSON alone.
+    async fn old_rest() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let mut command = python("a2a03", "a2a03_agent.py");
+        command.args([port.to_string().as_str(), "HTTP+JSON"]).env("PYTHONDONTWRITEBYTECODE", "1");
+        let (agent, url) = listening(command, port, &folder.path().join("rest.log")).await;
+        Self::of(folder, vec![("rest", agent, url)]).await
+    }
+
     async fn of(folder: TempDir, agents: Vec<(&str, ChildProcess, String)>) -> Self {
         let setup = Setup { models: "{}".to_owned(), servers: "{}".to_owned(), ..Setup::default() };
         let table = |(name, _, url): &(&str, _, String)| format!("{name}: {{ protocol: a2a, replicas: ['{url}'] }}");
@@ -342,6 +352,15 @@ async fn an_agent_by_the_typescript_library_works_behind_the_gateway() {
     for environment in ["a2ajs10", "a2ajs03"] {
         stage.play_at(&["js"], |folder| node_a2a(folder, environment, "check.mjs"), 10).await;
     }
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn an_agent_of_0_3_that_has_http_json_alone_works_behind_the_gateway() {
+    let stage = AgentStage::old_rest().await;
+    stage.play_at(&["rest"], |_| python("a2a10", "a2a10_check.py"), 29).await;
+    stage.play_at(&["rest"], |_| python("a2a03", "a2a03_check.py"), 25).await;
     stage.gateway.finish().await;
 }
 
