@@ -18,6 +18,7 @@ pub mod entropy;
 pub mod hydration;
 pub mod identity;
 pub mod journal;
+pub mod jwk;
 pub mod ledger;
 pub mod life;
 pub mod listings;

@@ -1,4 +1,5 @@
-"""An agent of Agent2Agent 0.3, by the official Python library, over JSON-RPC. The argument is its port.
+"""An agent of Agent2Agent 0.3, by the official Python library, over JSON-RPC, or over HTTP+JSON alone. The arguments are its port
+and, for the latter, `HTTP+JSON`.
 
 `direct` is answered by a message, `wait` by a task that needs more input, everything else by a task that is done.
 """
@@ -8,17 +9,19 @@ import sys
 import uvicorn
 from a2a import types
 from a2a.server.agent_execution import AgentExecutor
-from a2a.server.apps import A2AStarletteApplication
+from a2a.server.apps import A2ARESTFastAPIApplication, A2AStarletteApplication
 from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.tasks import InMemoryPushNotificationConfigStore, InMemoryTaskStore, TaskUpdater
 
 PORT = int(sys.argv[1])
+IS_REST = sys.argv[2:] == ["HTTP+JSON"]
+BASE = f"http://127.0.0.1:{PORT}"
 CARD = types.AgentCard(
     name="adjuster",
     description="Adjusts claims.",
     version="1",
-    url=f"http://127.0.0.1:{PORT}/rpc",
-    preferred_transport="JSONRPC",
+    url=BASE if IS_REST else BASE + "/rpc",
+    preferred_transport="HTTP+JSON" if IS_REST else "JSONRPC",
     capabilities=types.AgentCapabilities(streaming=True, push_notifications=True),
     default_input_modes=["text/plain"],
     default_output_modes=["text/plain"],
@@ -62,5 +65,8 @@ handler = DefaultRequestHandler(
     task_store=InMemoryTaskStore(),
     push_config_store=InMemoryPushNotificationConfigStore(),
 )
-app = A2AStarletteApplication(agent_card=CARD, http_handler=handler).build(rpc_url="/rpc")
+if IS_REST:
+    app = A2ARESTFastAPIApplication(agent_card=CARD, http_handler=handler).build()
+else:
+    app = A2AStarletteApplication(agent_card=CARD, http_handler=handler).build(rpc_url="/rpc")
 uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")

@@ -1,16 +1,24 @@
 """An agent of Agent2Agent 1.0, by the official Python library, over JSON-RPC and HTTP+JSON. The argument is its port.
 
-`direct` is answered by a message, `wait` by a task that needs more input, everything else by a task that is done.
+Its card is signed with a key that tests know, and it sends news to webhooks. `direct` is answered by a message, `wait` by a task that needs more input, everything else by a task that is done.
 """
 
 import sys
 
+import httpx
 import uvicorn
 from a2a.server.agent_execution import AgentExecutor
 from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
-from a2a.server.tasks import InMemoryPushNotificationConfigStore, InMemoryTaskStore, TaskUpdater
+from a2a.server.tasks import (
+    BasePushNotificationSender,
+    InMemoryPushNotificationConfigStore,
+    InMemoryTaskStore,
+    TaskUpdater,
+)
 from a2a.types import a2a_pb2 as types
+from a2a.utils.signing import create_agent_card_signer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.json_format import ParseDict
 from starlette.applications import Starlette
 
@@ -59,12 +67,16 @@ class Executor(AgentExecutor):
         await TaskUpdater(queue, context.task_id, context.context_id).cancel()
 
 
-card = ParseDict(CARD, types.AgentCard())
+HEADER = {"kid": "agent-1", "alg": "EdDSA", "typ": "JOSE", "jku": None}
+key = Ed25519PrivateKey.from_private_bytes(bytes([1] * 32))
+card = create_agent_card_signer(key, HEADER)(ParseDict(CARD, types.AgentCard()))
+places = InMemoryPushNotificationConfigStore()
 handler = DefaultRequestHandler(
     agent_executor=Executor(),
     task_store=InMemoryTaskStore(),
     agent_card=card,
-    push_config_store=InMemoryPushNotificationConfigStore(),
+    push_config_store=places,
+    push_sender=BasePushNotificationSender(httpx.AsyncClient(), places),
 )
 routes = create_agent_card_routes(card) + create_jsonrpc_routes(handler, "/rpc") + create_rest_routes(handler)
 uvicorn.run(Starlette(routes=routes), host="127.0.0.1", port=PORT, log_level="warning")

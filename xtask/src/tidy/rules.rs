@@ -94,6 +94,7 @@ const GATEWAY: Border = Border {
                 "repetition",
                 "turns",
                 "backoff",
+                "jwk",
             ],
             may: &["a common word"],
             instead: "a common word knows nothing of what is said with it",

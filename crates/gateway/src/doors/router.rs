@@ -15,9 +15,8 @@ use portcullis_interop::refuse;
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::{a2a, admin, agents, caller, events, mcp, openai, path};
+use crate::identity::signing::KEY_SET_PATH;
 
-/// Where the gateway's public keys are (RFC 8615).
-pub const KEY_SET_PATH: &str = "/.well-known/jwks.json";
 /// What OpenAI's clients look at before they try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 

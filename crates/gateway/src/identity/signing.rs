@@ -8,6 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_domain::digest::Digest;
 use serde_json::{Value, json};
 
+/// Where the public key is (RFC 8615).
+pub const KEY_SET_PATH: &str = "/.well-known/jwks.json";
 /// What the seed of the key is derived for.
 const PURPOSE: &str = "portcullis signing key";
 

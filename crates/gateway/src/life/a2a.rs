@@ -10,7 +10,7 @@ use portcullis_domain::ids::SessionId;
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::{Placement, Replica};
-use portcullis_interop::a2a::kept;
+use portcullis_interop::a2a::{Card, kept};
 use tokio::task::JoinSet;
 
 use crate::hydration;
@@ -20,7 +20,7 @@ use crate::registry::table::AgentProtocol;
 use crate::reply::UpstreamFault;
 use crate::upstreams::a2a::Aside;
 use crate::upstreams::agent::{AgentAnswer, AgentEndpoint};
-use crate::upstreams::cards::ShownCard;
+use crate::upstreams::cards::{CardTerms, ShownCard, believed};
 
 /// The extension by which an agent is told of the session that a message belongs to.
 pub const SESSION_EXTENSION: &str = "https://portcullis.dev/extensions/session/v1";
@@ -34,7 +34,7 @@ impl Gate {
         trace: &HeaderMap,
     ) -> Result<AgentAnswer, UpstreamFault> {
         let endpoint = AgentEndpoint { authorization: agent.authorization.as_ref(), timeout: agent.timeout };
-        let shown = self.cards.of(&self.egress.http, &placement.replica, endpoint.authorization).await?;
+        let shown = self.cards.of(&self.egress.http, &placement.replica, card_terms(agent)).await?;
         let is_message = kept::read_call(admitted.payload()).is_ok_and(|call| call.method.is_sending());
         let is_wanted = is_message && shown.card.declares(SESSION_EXTENSION);
         let unreachable = |refusal: Refusal| UpstreamFault::Unreachable(refusal.to_string());
@@ -63,12 +63,13 @@ impl Gate {
     /// [`Code::UpstreamFailed`] when none has.
     pub async fn card(&self, agent: &Agent) -> Result<Arc<ShownCard>, Refusal> {
         let candidates = self.replicas.candidates(&agent.open);
-        if let Some(card) = candidates.iter().find_map(|replica| self.cards.known(replica)) {
+        if let Some(card) = candidates.iter().find_map(|replica| self.cards.known(replica, agent.card_keys.as_deref()))
+        {
             return Ok(card);
         }
         let mut refusal = Refusal::new(Code::UpstreamFailed, format!("`{}` shows no card now", agent.capability.name));
         for replica in &candidates {
-            match self.cards.look(&self.egress.http, replica, agent.authorization.as_ref()).await {
+            match self.cards.look(&self.egress.http, replica, card_terms(agent)).await {
                 Ok(card) => return Ok(card),
                 Err(fault) => refusal = refusal.because(fault.to_string()),
             }
@@ -87,6 +88,34 @@ impl Gate {
             Some(agent) => Ok(self.card(&agent).await?.card.pushes()),
             None => Ok(false),
         }
+    }
+
+    /// Whether the agent has another card for known callers.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UpstreamFailed`] when it shows no card.
+    pub async fn has_extended_card(&self, agent: &Capability) -> Result<bool, Refusal> {
+        let agent = self.snapshot.load().catalogue.agent(&agent.name).cloned();
+        match agent {
+            Some(agent) => Ok(self.card(&agent).await?.card.has_extended()),
+            None => Ok(false),
+        }
+    }
+
+    /// A card that the agent gives to known callers, as far as it is signed as it must be.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UpstreamFailed`] when it is not, or can't be read.
+    pub fn believed_card(&self, agent: &Capability, raw: &str) -> Result<Card, Refusal> {
+        let wrong = |problem: String| {
+            tracing::warn!(%agent, problem, "an agent's card for known callers");
+            Refusal::new(Code::UpstreamFailed, format!("`{}` shows no card now", agent.name)).because(problem)
+        };
+        let keys = self.snapshot.load().catalogue.agent(&agent.name).and_then(|agent| agent.card_keys.clone());
+        let card = believed(raw.as_bytes(), keys.as_deref()).map_err(wrong)?;
+        Card::read(&card).map_err(|problems| wrong(problems.join("; ")))
     }
 
     /// The body of an entry of the session.
@@ -111,9 +140,13 @@ impl Gate {
             for replica in due {
                 let (agent, cards, http) = (agent.clone(), self.cards.clone(), self.egress.http.clone());
                 // What is wrong is in the log already.
-                looks.spawn(async move { drop(cards.look(&http, &replica, agent.authorization.as_ref()).await) });
+                looks.spawn(async move { drop(cards.look(&http, &replica, card_terms(&agent)).await) });
             }
         }
         while looks.join_next().await.is_some() {}
     }
+}
+
+fn card_terms(agent: &Agent) -> CardTerms<'_> {
+    CardTerms { authorization: agent.authorization.as_ref(), keys: agent.card_keys.as_deref() }
 }

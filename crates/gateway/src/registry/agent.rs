@@ -1,6 +1,8 @@
 //! An agent, ready to be called.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
@@ -9,6 +11,7 @@ use portcullis_domain::ids::AgentName;
 use portcullis_domain::registry::Replica;
 
 use crate::credential::bearer;
+use crate::jwk::KeySet;
 use crate::registry::table::{AgentHistory, AgentProtocol, AgentTable};
 
 /// How long a replica may take, if nothing is said.
@@ -28,6 +31,8 @@ pub struct Agent {
     pub open: Vec<Replica>,
     /// What is sent as `Authorization`; marked as sensitive, so that nothing prints it.
     pub authorization: Option<HeaderValue>,
+    /// What its card must be signed with.
+    pub card_keys: Option<Arc<KeySet>>,
     /// The path of its health.
     pub health: Option<String>,
     /// The path that a session's state is posted to.
@@ -52,7 +57,7 @@ impl Agent {
     /// # Errors
     ///
     /// A sentence when it has no replica, an address is none, or a path does not begin with a slash.
-    pub fn of_table(name: &AgentName, table: &AgentTable) -> Result<Self, String> {
+    pub fn of_table(name: &AgentName, table: &AgentTable, base: &Path) -> Result<Self, String> {
         let replicas = table.replicas.iter().map(|url| replica(url)).collect::<Result<Vec<_>, _>>()?;
         if replicas.is_empty() {
             return Err("needs at least one URL in `replicas`".to_owned());
@@ -70,6 +75,9 @@ impl Agent {
         if table.protocol != AgentProtocol::Openai && table.history != AgentHistory::Client {
             return Err("`history` is for agents with `protocol: openai`".to_owned());
         }
+        if table.protocol != AgentProtocol::A2a && table.card_keys.is_some() {
+            return Err("`card_keys` are for agents that speak Agent2Agent: others have no card".to_owned());
+        }
         for path in [&table.health, &table.hydrate].into_iter().flatten() {
             if !path.starts_with('/') {
                 return Err(format!("`{path}` is no path: it begins with `/`"));
@@ -81,6 +89,7 @@ impl Agent {
             open: replicas.iter().filter(|replica| !draining.contains(replica)).cloned().collect(),
             replicas,
             authorization: table.token.as_ref().map(|token| bearer(&token.0)).transpose()?,
+            card_keys: table.card_keys.as_deref().map(|keys| key_set(keys, base)).transpose()?.map(Arc::new),
             health: table.health.clone(),
             hydrate: table.hydrate.clone(),
             history: table.history,
@@ -88,6 +97,17 @@ impl Agent {
             calls_limit: table.calls_limit.unwrap_or(CALLS_LIMIT).max(1),
         })
     }
+}
+
+fn key_set(keys: &str, base: &Path) -> Result<KeySet, String> {
+    let of = |problem: String| format!("`card_keys`: {problem}");
+    if keys.trim_start().starts_with('{') {
+        return KeySet::read(keys).map_err(of);
+    }
+    let path = base.join(keys);
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| of(format!("can't read `{}`: {error}", path.display())))?;
+    KeySet::read(&text).map_err(of)
 }
 
 /// A replica's address is its name in the journal, so it holds no credentials and no query.
@@ -112,7 +132,7 @@ mod tests {
     use super::*;
 
     fn check(table: AgentTable, expected: Result<usize, &str>) {
-        let agent = Agent::of_table(&"adjuster".parse().unwrap(), &table);
+        let agent = Agent::of_table(&"adjuster".parse().unwrap(), &table, Path::new("."));
         match (agent, expected) {
             (Ok(agent), Ok(open)) => assert_eq!(agent.open.len(), open),
             (Err(problem), Err(part)) => assert!(problem.contains(part), "{problem}"),
@@ -137,6 +157,10 @@ mod tests {
         check(AgentTable { protocol: AgentProtocol::A2a, hydrate: Some("/h".to_owned()), ..two() }, Err("`hydrate`"));
         check(AgentTable { history: AgentHistory::Replay, ..two() }, Err("`history`"));
         check(AgentTable { history: AgentHistory::Replay, protocol: AgentProtocol::Openai, ..two() }, Ok(2));
+        check(AgentTable { card_keys: Some("{}".to_owned()), ..two() }, Err("have no card"));
+        let keys = |keys: &str| AgentTable { protocol: AgentProtocol::A2a, card_keys: Some(keys.to_owned()), ..two() };
+        check(keys("{}"), Err("no set of keys"));
+        check(keys("no-such-file.json"), Err("can't read"));
         check(AgentTable { health: Some("healthz".to_owned()), ..two() }, Err("is no path"));
     }
 }

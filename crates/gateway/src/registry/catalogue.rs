@@ -52,7 +52,7 @@ impl Catalogue {
             if agent.protocol == AgentProtocol::Openai && table.models.contains_key(name.as_str()) {
                 problems.push(format!("registry.agents.{name}: there is a model of that name"));
             }
-            match Agent::of_table(name, agent) {
+            match Agent::of_table(name, agent, base) {
                 Ok(agent) => drop(catalogue.agents.insert(name.to_string(), Arc::new(agent))),
                 Err(problem) => problems.push(format!("registry.agents.{name}: {problem}")),
             }

@@ -133,6 +133,8 @@ pub struct AgentTable {
     pub hydrate: Option<String>,
     /// Who tells a replica what was said before, for agents with `protocol: openai`.
     pub history: AgentHistory,
+    /// The keys that the card of an agent by Agent2Agent must be signed with, as a JWKS (RFC 7517): its file, or the JSON itself. A card that is not validly signed with one of them is not used, and the agent can't be called. Without keys, signatures are not looked at.
+    pub card_keys: Option<String>,
     /// How long a replica may take until the head of its answer, and then until each piece, in seconds.
     pub timeout_s: Option<u64>,
     /// How many calls a replica takes at a time.

@@ -7,16 +7,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
+use portcullis_domain::digest::Digest;
 use portcullis_domain::registry::Replica;
 use portcullis_domain::time::Timestamp;
+use portcullis_interop::a2a::card::signature::{essential, payload, signatures, signing_input};
 use portcullis_interop::a2a::card::{FORMER_WELL_KNOWN, WELL_KNOWN};
 use portcullis_interop::a2a::{Card, Interface};
 
 use crate::clock::Clock;
+use crate::jwk::KeySet;
 use crate::reply::UpstreamFault;
 use crate::upstreams::client::HttpClient;
 
@@ -46,9 +51,20 @@ pub struct ShownCard {
     pub interface: Interface,
 }
 
+/// What a replica is asked for its card with, and what the card must prove.
+#[derive(Debug, Clone, Copy)]
+pub struct CardTerms<'a> {
+    /// The gateway's credential.
+    pub authorization: Option<&'a HeaderValue>,
+    /// The keys of which one must have signed it.
+    pub keys: Option<&'a KeySet>,
+}
+
 #[derive(Debug, Default)]
 struct Known {
     card: Option<Arc<ShownCard>>,
+    /// The keys that it was believed by.
+    keys: Option<Digest>,
     /// What was wrong when it was looked at last: said once.
     problems: Vec<String>,
     looked_at: Timestamp,
@@ -61,10 +77,11 @@ impl Cards {
         Self { clock, known: Mutex::default() }
     }
 
-    /// The replica's card, as it was seen last.
+    /// The replica's card, as it was seen last, if it was believed by the same keys.
     #[must_use]
-    pub fn known(&self, replica: &Replica) -> Option<Arc<ShownCard>> {
-        self.lock().get(replica).and_then(|known| known.card.clone())
+    pub fn known(&self, replica: &Replica, keys: Option<&KeySet>) -> Option<Arc<ShownCard>> {
+        let keys = keys.map(|keys| keys.digest);
+        self.lock().get(replica).filter(|known| known.keys == keys).and_then(|known| known.card.clone())
     }
 
     /// Whether it is time to look at the replica's card again.
@@ -86,15 +103,15 @@ impl Cards {
         &self,
         http: &HttpClient,
         replica: &Replica,
-        authorization: Option<&HeaderValue>,
+        terms: CardTerms<'_>,
     ) -> Result<Arc<ShownCard>, UpstreamFault> {
-        match self.known(replica) {
+        match self.known(replica, terms.keys) {
             Some(card) => Ok(card),
-            None => self.look(http, replica, authorization).await,
+            None => self.look(http, replica, terms).await,
         }
     }
 
-    /// Looks at the replica's card. One that was good stays in use when the replica has none to show now.
+    /// Looks at the replica's card. One that was good stays in use when the replica has none to show now, but not when it shows one that is not signed as it must be.
     ///
     /// # Errors
     ///
@@ -103,15 +120,22 @@ impl Cards {
         &self,
         http: &HttpClient,
         replica: &Replica,
-        authorization: Option<&HeaderValue>,
+        terms: CardTerms<'_>,
     ) -> Result<Arc<ShownCard>, UpstreamFault> {
-        let fetched = tokio::time::timeout(CARD_TIMEOUT, fetch(http, replica, authorization)).await;
+        let fetched = tokio::time::timeout(CARD_TIMEOUT, fetch(http, replica, terms.authorization)).await;
         let fetched = fetched.unwrap_or_else(|_| Err(format!("it takes longer than {} s", CARD_TIMEOUT.as_secs())));
-        let read = fetched.map_err(|problem| vec![problem]).and_then(|bytes| read(replica, &bytes));
+        let believed = fetched.map(|bytes| believed(&bytes, terms.keys));
+        let is_forged = matches!(believed, Ok(Err(_)));
+        let read = believed.flatten().map_err(|problem| vec![problem]).and_then(|card| read(replica, &card));
         let now = self.clock.now();
         let mut all = self.lock();
         let known = all.entry(replica.clone()).or_default();
         known.looked_at = now;
+        let keys = terms.keys.map(|keys| keys.digest);
+        if is_forged || known.keys != keys {
+            known.card = None;
+        }
+        known.keys = keys;
         let (result, problems) = match read {
             Ok((card, interface)) => {
                 let problems = card.problems().to_vec();
@@ -163,6 +187,29 @@ async fn fetch(http: &HttpClient, replica: &Replica, authorization: Option<&Head
         }
     }
     Err(format!("it is answered with status {status}"))
+}
+
+/// As much of a card as is signed by one of the keys, if it must be: all of it, or what a reader of 1.0 knows, which the official libraries sign.
+///
+/// # Errors
+///
+/// A sentence when none of it is.
+pub fn believed(card: &[u8], keys: Option<&KeySet>) -> Result<Bytes, String> {
+    let Some(keys) = keys else { return Ok(Bytes::copy_from_slice(card)) };
+    let unsigned = || "it is not signed by one of the `card_keys`, and is not used".to_owned();
+    let text = std::str::from_utf8(card).map_err(|_| unsigned())?;
+    let signatures = signatures(text);
+    let is_signed = |card: &str| {
+        let Ok(payload) = payload(card) else { return false };
+        signatures.iter().any(|signature| {
+            let Ok(bytes) = URL_SAFE_NO_PAD.decode(&signature.signature) else { return false };
+            let input = signing_input(&signature.protected, &payload);
+            keys.has_signed(signature.key_id.as_deref(), signature.algorithm.as_deref(), input.as_bytes(), &bytes)
+        })
+    };
+    let essential = || essential(text).ok().filter(|card| is_signed(card));
+    let believed = if is_signed(text) { Some(text.to_owned()) } else { essential() };
+    believed.map(Bytes::from).ok_or_else(unsigned)
 }
 
 fn read(replica: &Replica, bytes: &[u8]) -> Result<(Card, Interface), Vec<String>> {

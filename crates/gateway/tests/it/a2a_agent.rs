@@ -28,12 +28,17 @@ pub(crate) struct State {
     /// Locked to read and to change, never across a wait.
     tasks: Mutex<BTreeMap<String, Value>>,
     pub(crate) has_card: Mutex<bool>,
+    /// What becomes of its card before it is shown. Locked to read and to change, never across a wait.
+    pub(crate) sealed: Mutex<Option<Sealed>>,
 }
+
+type Sealed = Box<dyn Fn(&str) -> String + Send>;
 
 impl Agent {
     pub(crate) async fn start(speaks: Speaks) -> Self {
         let (listener, url) = listen().await.unwrap();
-        let state = Arc::new(State { speaks, tasks: Mutex::default(), has_card: Mutex::new(true) });
+        let state =
+            Arc::new(State { speaks, tasks: Mutex::default(), has_card: Mutex::new(true), sealed: Mutex::default() });
         let (shared, name) = (state.clone(), url.clone());
         let upstream = RawUpstream::start_at(listener, url, move |request| shared.answer(&name, request));
         Self { upstream, state }
@@ -76,7 +81,10 @@ impl State {
         let path = target.split('?').next().unwrap();
         if path.starts_with("/.well-known/") {
             let has_card = *self.has_card.lock().unwrap_or_else(PoisonError::into_inner);
-            return vec![if has_card { whole(200, "", &self.card(url).to_string()) } else { whole(404, "", "{}") }];
+            let card = self.card(url).to_string();
+            let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+            let card = sealed.as_ref().map_or(card.clone(), |sealed| sealed(&card));
+            return vec![if has_card { whole(200, "", &card) } else { whole(404, "", "{}") }];
         }
         let body = request.json();
         if self.speaks == Speaks::Rest {
@@ -133,6 +141,14 @@ impl State {
             "CreateTaskPushNotificationConfig" | "tasks/pushNotificationConfig/set" => {
                 vec![whole(200, "", &result(params.clone()))]
             }
+            "GetExtendedAgentCard" | "agent/getAuthenticatedExtendedCard" => {
+                let mut card = self.card("http://192.0.2.1");
+                card["description"] = json!("Adjusts large claims.");
+                let card = card.to_string();
+                let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+                let card = sealed.as_ref().map_or(card.clone(), |sealed| sealed(&card));
+                vec![whole(200, "", &result(serde_json::from_str(&card).unwrap()))]
+            }
             "DeleteTaskPushNotificationConfig" | "tasks/pushNotificationConfig/delete" => {
                 vec![whole(200, "", &result(Value::Null))]
             }
@@ -148,13 +164,14 @@ impl State {
         let mut card = json!({
             "name": "adjuster", "description": "Adjusts claims.", "version": "7", "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"],
             "skills": [{"id": "s", "name": "n", "description": "d", "tags": ["t"]}],
-            "capabilities": {"streaming": true, "pushNotifications": true, "extensions": [{"uri": "https://portcullis.dev/extensions/session/v1"}]},
+            "capabilities": {"streaming": true, "pushNotifications": true, "extendedAgentCard": true, "extensions": [{"uri": "https://portcullis.dev/extensions/session/v1"}]},
         });
         let object = card.as_object_mut().unwrap();
         match self.speaks {
             Speaks::Old => {
                 object.insert("url".to_owned(), json!(format!("{url}/rpc")));
                 object.insert("protocolVersion".to_owned(), json!("0.3.0"));
+                object.insert("supportsAuthenticatedExtendedCard".to_owned(), json!(true));
             }
             // Another host than the one that the operator has named.
             Speaks::New | Speaks::Rest => {

@@ -5,6 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_testkit::http::Client;
 use portcullis_testkit::process::ChildProcess;
 use serde_json::json;
@@ -115,7 +118,7 @@ async fn serve(port: u16, log: &Path) -> ChildProcess {
 /// The official agents of both versions behind a gateway.
 struct AgentStage {
     gateway: Gateway,
-    _agents: [ChildProcess; 2],
+    _agents: Vec<ChildProcess>,
     folder: TempDir,
 }
 
@@ -124,20 +127,49 @@ impl AgentStage {
         let folder = tempfile::tempdir().unwrap();
         let (new, new_url) = serve_agent("a2a10", folder.path()).await;
         let (old, old_url) = serve_agent("a2a03", folder.path()).await;
+        Self::of(folder, vec![("new", new, new_url), ("old", old, old_url)]).await
+    }
+
+    /// The agent that the TypeScript library makes.
+    async fn typescript() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let mut command = node_a2a(folder.path(), "a2ajs10", "agent.mjs");
+        command.arg(port.to_string());
+        let (agent, url) = listening(command, port, &folder.path().join("js.log")).await;
+        Self::of(folder, vec![("js", agent, url)]).await
+    }
+
+    /// An agent of 0.3 that has HTTP+JSON alone.
+    async fn old_rest() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let mut command = python("a2a03", "a2a03_agent.py");
+        command.args([port.to_string().as_str(), "HTTP+JSON"]).env("PYTHONDONTWRITEBYTECODE", "1");
+        let (agent, url) = listening(command, port, &folder.path().join("rest.log")).await;
+        Self::of(folder, vec![("rest", agent, url)]).await
+    }
+
+    async fn of(folder: TempDir, agents: Vec<(&str, ChildProcess, String)>) -> Self {
         let setup = Setup { models: "{}".to_owned(), servers: "{}".to_owned(), ..Setup::default() };
-        let agents = format!(
-            "  agents: {{ new: {{ protocol: a2a, replicas: ['{new_url}'] }}, old: {{ protocol: a2a, replicas: ['{old_url}'] }} }}\n"
-        );
-        let config = setup.config("", "").replace("policy:", &format!("{agents}policy:"));
+        let table = |(name, _, url): &(&str, _, String)| format!("{name}: {{ protocol: a2a, replicas: ['{url}'] }}");
+        let tables: Vec<String> = agents.iter().map(table).collect();
+        let agents = agents.into_iter().map(|(_, agent, _)| agent).collect();
+        let tables = format!("  agents: {{ {} }}\n", tables.join(", "));
+        let config = setup.config("", "").replace("policy:", &format!("{tables}policy:"));
         let everything = "permit (principal, action, resource);";
         let gateway = Gateway::start(&config, &[("rules.cedar", everything)]).await;
-        Self { gateway, _agents: [new, old], folder }
+        Self { gateway, _agents: agents, folder }
     }
 
     /// Runs a client against both agents, by both bindings.
     async fn play(&self, client: impl Fn(&Path) -> Command, checks: usize) {
+        self.play_at(&["new", "old"], client, checks).await;
+    }
+
+    async fn play_at(&self, agents: &[&str], client: impl Fn(&Path) -> Command, checks: usize) {
         let (key, other) = (self.gateway.key("ann").await, self.gateway.key("bob").await);
-        for (agent, binding) in [("new", "JSONRPC"), ("new", "HTTP+JSON"), ("old", "JSONRPC"), ("old", "HTTP+JSON")] {
+        for (agent, binding) in agents.iter().flat_map(|agent| [(agent, "JSONRPC"), (agent, "HTTP+JSON")]) {
             let mut command = client(self.folder.path());
             command
                 .env("PORTCULLIS_URL", self.gateway.url())
@@ -160,7 +192,12 @@ async fn serve_agent(environment: &str, folder: &Path) -> (ChildProcess, String)
     let port = free_port();
     let mut command = python(environment, &format!("{environment}_agent.py"));
     command.arg(port.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
-    let mut agent = ChildProcess::spawn(command, &folder.join(format!("{environment}.log"))).unwrap();
+    listening(command, port, &folder.join(format!("{environment}.log"))).await
+}
+
+/// An agent, once it listens at that port, and where it does.
+async fn listening(command: Command, port: u16, log: &Path) -> (ChildProcess, String) {
+    let mut agent = ChildProcess::spawn(command, log).unwrap();
     let url = format!("http://127.0.0.1:{port}");
     let client = Client::new(&url);
     let is_there = || async { client.get("/.well-known/agent-card.json").await.is_ok() };
@@ -175,16 +212,16 @@ fn python(environment: &str, script: &str) -> Command {
 }
 
 /// A script of Agent2Agent, which has libraries of its own.
-fn node_a2a(folder: &Path, environment: &str) -> Command {
+fn node_a2a(folder: &Path, environment: &str, script: &str) -> Command {
     let folder = folder.join(environment);
     if !folder.exists() {
         std::fs::create_dir(&folder).unwrap();
-        std::fs::copy(sources().join(environment).join("check.mjs"), folder.join("check.mjs")).unwrap();
         let modules = libraries().join(environment).join("node_modules");
         std::os::unix::fs::symlink(modules, folder.join("node_modules")).unwrap();
     }
+    std::fs::copy(sources().join(environment).join(script), folder.join(script)).unwrap();
     let mut command = Command::new("node");
-    command.arg(folder.join("check.mjs"));
+    command.arg(folder.join(script));
     command
 }
 
@@ -277,6 +314,38 @@ async fn the_python_client_of_a2a_1_0_works() {
 
 #[tokio::test]
 #[ignore = "needs client libraries: cargo xtask test"]
+async fn the_python_library_of_a2a_1_0_verifies_cards_and_is_told_news() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_agent, url) = serve_agent("a2a10", folder.path()).await;
+    // The public half of the key that the agent signs its card with.
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
+    let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+    let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "agent-1", "x": x}]});
+    let server = ", public_url: 'http://127.0.0.1:{PORT}', push_allowed: ['127.0.0.1']";
+    let setup = Setup { server, models: "{}".to_owned(), servers: "{}".to_owned(), ..Setup::default() };
+    let agents = format!("  agents: {{ new: {{ protocol: a2a, replicas: ['{url}'], card_keys: '{keys}' }} }}\n");
+    let config = setup.config("", "").replace("policy:", &format!("{agents}policy:"));
+    let gateway = Gateway::start(&config, &[("rules.cedar", "permit (principal, action, resource);")]).await;
+    let key = gateway.key("ann").await;
+    for binding in ["JSONRPC", "HTTP+JSON"] {
+        let mut command = python("a2a10", "a2a10_push_check.py");
+        command
+            .env("PORTCULLIS_URL", gateway.url())
+            .env("PORTCULLIS_KEY", &key)
+            .env("PORTCULLIS_AGENT", "new")
+            .env("PORTCULLIS_BINDING", binding)
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        let output = tokio::process::Command::from(command).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{binding}\n{said}{errors}\n{}", gateway.log());
+        assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 10, "{said}");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_client_of_a2a_0_3_works() {
     let stage = AgentStage::start().await;
     stage.play(|_| python("a2a03", "a2a03_check.py"), 25).await;
@@ -287,7 +356,7 @@ async fn the_python_client_of_a2a_0_3_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_client_of_a2a_1_0_works() {
     let stage = AgentStage::start().await;
-    stage.play(|folder| node_a2a(folder, "a2ajs10"), 10).await;
+    stage.play(|folder| node_a2a(folder, "a2ajs10", "check.mjs"), 10).await;
     stage.gateway.finish().await;
 }
 
@@ -295,7 +364,26 @@ async fn the_typescript_client_of_a2a_1_0_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_client_of_a2a_0_3_works() {
     let stage = AgentStage::start().await;
-    stage.play(|folder| node_a2a(folder, "a2ajs03"), 10).await;
+    stage.play(|folder| node_a2a(folder, "a2ajs03", "check.mjs"), 10).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn an_agent_by_the_typescript_library_works_behind_the_gateway() {
+    let stage = AgentStage::typescript().await;
+    for environment in ["a2ajs10", "a2ajs03"] {
+        stage.play_at(&["js"], |folder| node_a2a(folder, environment, "check.mjs"), 10).await;
+    }
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn an_agent_of_0_3_that_has_http_json_alone_works_behind_the_gateway() {
+    let stage = AgentStage::old_rest().await;
+    stage.play_at(&["rest"], |_| python("a2a10", "a2a10_check.py"), 29).await;
+    stage.play_at(&["rest"], |_| python("a2a03", "a2a03_check.py"), 25).await;
     stage.gateway.finish().await;
 }
 

@@ -23,6 +23,7 @@ mod spoken;
 
 mod a2a;
 mod agents;
+mod cards;
 mod chat;
 mod chat_agents;
 mod clients;

@@ -2,17 +2,20 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, ETAG, HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::time::Timestamp;
-use portcullis_interop::a2a::card::Serving;
+use portcullis_interop::a2a::card::{Serving, signature};
 use portcullis_interop::a2a::{Card, Version};
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::text_header;
+use crate::identity::signing::{KEY_SET_PATH, SigningKey};
 
 /// How long a client may keep a card without asking, in seconds; the gateway itself looks at it as often.
 const MAX_AGE: &str = "private, max-age=60";
@@ -34,11 +37,8 @@ pub fn show(
     let version = Version::stated(&arrived.headers, arrived.query.as_deref()).map_err(|unsupported| {
         Refusal::new(Code::UnsupportedVersion, format!("version `{}` is not spoken here", unsupported.requested))
     })?;
-    let url = url(doors, arrived, name);
-    let pushes = doors.gate.snapshot.load().config.server.public_url.is_some();
-    let serving = Serving { url: &url, version, pushes, has_extended: false };
-    let card = card.serve(&serving).map_err(|problem| {
-        Refusal::new(Code::UpstreamFailed, format!("the card of `{}` can't be read", name)).because(problem)
+    let card = Face::of(doors, arrived, name).serve(doors, card, version).map_err(|problem| {
+        Refusal::new(Code::UpstreamFailed, format!("the card of `{name}` can't be shown")).because(problem)
     })?;
     let tag = format!("\"{}\"", Digest::of(card.as_bytes()));
     let changed_at = UNIX_EPOCH + Duration::from_secs(changed_at.0 / 1_000_000);
@@ -61,13 +61,53 @@ fn is_fresh(headers: &HeaderMap, tag: &str, changed_at: std::time::SystemTime) -
     since.is_some_and(|since| changed_at <= since)
 }
 
-/// Where clients call the agent: in the session that they asked for the card in, if any.
-fn url(doors: &Doors, arrived: &Arrived, agent: &str) -> String {
-    let snapshot = doors.gate.snapshot.load();
-    let host = text_header(&arrived.headers, &HOST).unwrap_or("localhost");
-    let base = snapshot.config.server.public_url.clone().unwrap_or_else(|| format!("http://{host}"));
-    let session = arrived.session.as_ref().map(|session| format!("/s/{}", session.name)).unwrap_or_default();
-    format!("{}{session}/a2a/{agent}", base.trim_end_matches('/'))
+/// Where a client sees an agent, and the gateway.
+#[derive(Debug, Clone)]
+pub struct Face {
+    /// Where it calls the agent.
+    url: String,
+    /// Where it reaches the gateway, without a slash at the end.
+    base: String,
+}
+
+impl Face {
+    /// What this client sees: the agent is in the session that it named, if any.
+    #[must_use]
+    pub fn of(doors: &Doors, arrived: &Arrived, agent: &str) -> Self {
+        let snapshot = doors.gate.snapshot.load();
+        let host = text_header(&arrived.headers, &HOST).unwrap_or("localhost");
+        let base = snapshot.config.server.public_url.clone().unwrap_or_else(|| format!("http://{host}"));
+        let base = base.trim_end_matches('/').to_owned();
+        let session = arrived.session.as_ref().map(|session| format!("/s/{}", session.name)).unwrap_or_default();
+        Self { url: format!("{base}{session}/a2a/{agent}"), base }
+    }
+
+    /// The card with the gateway in the agent's place, signed.
+    ///
+    /// # Errors
+    ///
+    /// What can't be read in it.
+    pub fn serve(&self, doors: &Doors, card: &Card, version: Option<Version>) -> Result<String, String> {
+        let pushes = doors.gate.snapshot.load().config.server.public_url.is_some();
+        let serving = Serving { url: &self.url, version, pushes, has_extended: true };
+        signed(&doors.gate.signing, &self.base, &card.serve(&serving)?)
+    }
+}
+
+/// The card with the gateway's own signatures (A2A 1.0, section 8.4): of what a reader of 1.0 knows in it, which is what the official libraries verify, and of all of it
+/// where that is more.
+fn signed(key: &SigningKey, base: &str, card: &str) -> Result<String, String> {
+    let header = serde_json::json!({
+        "alg": "EdDSA", "typ": "JOSE", "kid": key.id(), "jku": format!("{base}{KEY_SET_PATH}"),
+    });
+    let protected = URL_SAFE_NO_PAD.encode(header.to_string());
+    let mut payloads = vec![signature::payload(&signature::essential(card)?)?, signature::payload(card)?];
+    payloads.dedup();
+    let sign = |payload: &String| {
+        let input = signature::signing_input(&protected, payload);
+        (protected.clone(), URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes())))
+    };
+    signature::with_signatures(card, &payloads.iter().map(sign).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

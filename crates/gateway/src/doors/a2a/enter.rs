@@ -6,7 +6,6 @@ use http::Method as Verb;
 use http::header::{HeaderMap, HeaderName};
 use portcullis_domain::call::{Capability, Door};
 use portcullis_domain::digest::Digest;
-use portcullis_domain::ids::KeyId;
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::push::PushName;
@@ -19,7 +18,7 @@ use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
 use crate::doors::a2a::push::{Concern, Wanted};
 use crate::doors::a2a::refuse::{failed, refused, shown};
-use crate::doors::a2a::relay::{Relay, replayed};
+use crate::doors::a2a::relay::{Asked, Relay, replayed};
 use crate::doors::a2a::{card, push};
 use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
@@ -53,9 +52,6 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         Ok(call) => call.into_owned(),
         Err(written) => return Ok(shown(written)),
     };
-    if let Some(failure) = unserved(&call) {
-        return Ok(failed(&call, &failure));
-    }
     let prepared = match Prepared::of(doors, &arrived, &agent.capability, &call).await {
         Ok(prepared) => prepared,
         Err(failure) => return Ok(failed(&call, &failure)),
@@ -68,13 +64,14 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     let (session, origin) = (claims.session.clone(), claims.origin);
     let push = concern.wanted().map(|wanted| wanted.opening(&call, &claims, &agent.capability, &arrived.caller.key));
     let key_of_caller = arrived.caller.key.clone();
-    let asking = Asking { key: arrived.caller.key, session: session.clone(), origin, door: Door::A2a };
+    let asking = Asking { key: key_of_caller.clone(), session: session.clone(), origin, door: Door::A2a };
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
     let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
     let task = claims.task.as_ref().filter(|_| call.method.is_sending());
     let answers = task.map(|(_, id)| Task { session: &session, agent: &agent.capability, id }.prefix());
     let wish = Wish { payload, content, trace, patience, turn, push, answers };
+    let face = card::Face::of(doors, &arrived, &agent.capability.name);
     let asked = Asked {
         doors: doors.clone(),
         agent: agent.capability.clone(),
@@ -82,6 +79,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         claims,
         concern,
         key: key_of_caller,
+        face,
     };
     // In a task of its own, so that it is settled even when the caller leaves. Whether the agent goes on with its task is the agent's affair.
     let work = tokio::spawn(async move {
@@ -103,12 +101,6 @@ fn split(path: &str) -> (&str, &str) {
     rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash))
 }
 
-/// What the gateway does not serve, whatever the agent does. The cards say the same.
-fn unserved(call: &A2aCall<'_>) -> Option<Failure> {
-    let is_extended = call.method == Method::GetExtendedCard;
-    is_extended.then(|| Failure::new(Kind::ExtendedCardNotConfigured, "there is no other card for known callers"))
-}
-
 /// What is known of a call before it is made.
 struct Prepared {
     claims: Claims,
@@ -118,6 +110,11 @@ struct Prepared {
 
 impl Prepared {
     async fn of(doors: &Doors, arrived: &Arrived, agent: &Capability, call: &A2aCall<'_>) -> Result<Self, Failure> {
+        let failure = |refused: Refusal| refusal::failure(&refused);
+        if call.method == Method::GetExtendedCard && !doors.gate.has_extended_card(agent).await.map_err(failure)? {
+            let message = "there is no other card for known callers";
+            return Err(Failure::new(Kind::ExtendedCardNotConfigured, message));
+        }
         let names = Names { sealer: &doors.transport, owner: &arrived.caller.principal, agent };
         let base = push::public_url(doors, agent, call).await?;
         let claims = Claims::read(call, &arrived.caller, arrived.session.clone(), names)?;
@@ -170,26 +167,16 @@ impl Terms {
     }
 }
 
-/// A call whose answer is awaited.
-struct Asked {
-    doors: Arc<Doors>,
-    agent: Capability,
-    call: A2aCall<'static>,
-    claims: Claims,
-    concern: Concern,
-    key: KeyId,
-}
-
 impl Asked {
     async fn answer(self, replied: Result<Replied, Refusal>) -> Answer {
-        let Self { doors, agent, call, claims, concern, key } = self;
-        if let (Some(wanted), false) = (concern.wanted(), matches!(replied, Ok(Replied::Fresh(_)))) {
-            push::close(&doors, &claims.session, &wanted.name).await;
+        if let (Some(wanted), false) = (self.concern.wanted(), matches!(replied, Ok(Replied::Fresh(_)))) {
+            push::close(&self.doors, &self.claims.session, &wanted.name).await;
         }
+        let call = self.call.clone();
         match replied {
             Ok(Replied::Fresh(reply)) => {
                 let id = reply.call;
-                let answer = Relay::new(doors, *reply, agent, call, claims, concern, key).answer().await;
+                let answer = Relay::new(self, *reply).answer().await;
                 answer::with_header(answer, CALL, &id.to_string())
             }
             Ok(Replied::Recorded(id, body)) => {
@@ -198,9 +185,9 @@ impl Asked {
             }
             Ok(Replied::Unspoken(id, failure)) => answer::with_header(failed(&call, &failure), CALL, &id.to_string()),
             Err(refusal) => {
-                let task = claims.task.as_ref().map(|(shown, _)| shown.as_str());
+                let task = self.claims.task.as_ref().map(|(shown, _)| shown.as_str());
                 let id = new_call().map(|id| id.to_string()).unwrap_or_default();
-                refused(&call, &refusal, &id, &claims.context, task)
+                refused(&call, &refusal, &id, &self.claims.context, task)
             }
         }
     }

@@ -15,6 +15,7 @@ use portcullis_interop::a2a::{
 };
 use tokio::sync::mpsc;
 
+use crate::doors::a2a::card::Face;
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
 use crate::doors::a2a::push::{self, Concern};
@@ -30,6 +31,24 @@ const ANSWER_LIMIT_BYTES: usize = 32 << 20;
 /// The largest answer that is kept, in bytes. Of a longer one the journal says that it was given, and a repetition can't have it again.
 const KEPT_LIMIT_BYTES: usize = 1 << 20;
 
+/// A call whose answer is awaited.
+pub struct Asked {
+    /// What all doors have in common.
+    pub doors: Arc<Doors>,
+    /// Whom it is made of.
+    pub agent: Capability,
+    /// The call.
+    pub call: A2aCall<'static>,
+    /// What it is about.
+    pub claims: Claims,
+    /// What it has to do with places for news.
+    pub concern: Concern,
+    /// The key that the caller showed.
+    pub key: KeyId,
+    /// Where the caller sees the agent.
+    pub face: Face,
+}
+
 /// An answer of which the end has not come.
 pub struct Relay {
     doors: Arc<Doors>,
@@ -38,8 +57,8 @@ pub struct Relay {
     call: A2aCall<'static>,
     claims: Claims,
     concern: Concern,
-    /// The key that the caller showed.
     key: KeyId,
+    face: Face,
     /// Whether the agent has taken the place for news that is asked for.
     is_bound: bool,
     reader: AnswerReader,
@@ -71,15 +90,8 @@ enum Over {
 impl Relay {
     /// The relay of this answer.
     #[must_use]
-    pub fn new(
-        doors: Arc<Doors>,
-        reply: Reply,
-        agent: Capability,
-        call: A2aCall<'static>,
-        claims: Claims,
-        concern: Concern,
-        key: KeyId,
-    ) -> Self {
+    pub fn new(asked: Asked, reply: Reply) -> Self {
+        let Asked { doors, agent, call, claims, concern, key, face } = asked;
         let content_type = reply.answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let dialect: Dialect = reply.answer.dialect.unwrap_or(call.dialect);
         let status = reply.answer.status.as_u16();
@@ -92,6 +104,7 @@ impl Relay {
             claims,
             concern,
             key,
+            face,
             is_bound: false,
             reader,
             is_read: false,
@@ -192,13 +205,22 @@ impl Relay {
             let task = Task { session: &self.claims.session, agent: &self.agent, id: &id };
             self.doors.gate.heard_of(task, &self.key, state, self.doors.clock.now()).await;
         }
-        match self.named(said) {
+        let is_card = self.call.method == Method::GetExtendedCard;
+        let said = if is_card { self.shown_card(said) } else { self.named(said) };
+        match said {
             Ok(said) => {
                 self.keep(&said);
                 Next::Said(said)
             }
             Err(problem) => Next::Over(Over::Fault(UpstreamFault::Garbled(problem))),
         }
+    }
+
+    /// The card for known callers, with the gateway in the agent's place.
+    fn shown_card(&self, said: &Said) -> Result<Said, String> {
+        let card = self.doors.gate.believed_card(&self.agent, said.raw()).map_err(|refusal| refusal.to_string())?;
+        let card = self.face.serve(&self.doors, &card, Some(self.call.form()))?;
+        Said::read(Method::GetExtendedCard, self.call.form(), &card)
     }
 
     /// Once the agent names the task, its news are the client's.
