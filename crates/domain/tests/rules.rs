@@ -15,4 +15,5 @@ mod rules {
 
     mod forgery;
     mod interleavings;
+    mod requests;
 }
