@@ -16,4 +16,5 @@ mod rules {
     mod forgery;
     mod interleavings;
     mod news;
+    mod requests;
 }

@@ -245,7 +245,7 @@ async fn the_python_client_of_openai_works() {
     let poor = stage.gateway.key("poor").await;
     let prompt = r#"CALL weather {"city":"Chicago"}"#;
     let variables = [("PORTCULLIS_POOR_KEY", poor.as_str()), ("TOOL_PROMPT", prompt)];
-    stage.play(python("mcp2", "openai_check.py"), &variables, 42).await;
+    stage.play(python("mcp2", "openai_check.py"), &variables, 41).await;
     stage.gateway.finish().await;
 }
 

@@ -181,3 +181,31 @@ async fn a_call_whose_end_could_not_be_written_is_settled_when_the_database_is_b
     assert!(gateway.process.ended().unwrap().is_none(), "it is still the same process");
     gateway.stop(&site.folder.path().join("a")).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_one_gateway_has_answered_and_keeps_another_one_has_too() {
+    let Some(site) = Site::new().await else { return };
+    let mut killed = site.gateway("a", "http://127.0.0.1:9").await;
+    let other = site.gateway("b", "http://127.0.0.1:9").await;
+    let key = site.key(&killed).await;
+    let (ann, ann_elsewhere) = (killed.client.clone().with_key(&key), other.client.clone().with_key(&key));
+    let is_known = || async { ann_elsewhere.get("/v1/models").await.is_ok_and(|answer| answer.status == 200) };
+    wait_until("the other gateway knows the key", LIMIT, is_known).await.unwrap();
+    let first = ann.post("/v1/responses", &json!({"model": "scripted", "input": "SAY first"})).await.unwrap().json();
+    let keyed = |client: &Client| {
+        let (client, body) = (client.clone(), saying("SAY once").to_string());
+        async move { client.send("POST", "/v1/chat/completions", &[("idempotency-key", "k")], Some(body)).await.unwrap() }
+    };
+    let once = keyed(&ann).await;
+    killed.process.kill().unwrap();
+    let path = format!("/v1/responses/{}", first["id"].as_str().unwrap());
+    assert_eq!(ann_elsewhere.get(&path).await.unwrap().json(), first);
+    let next = json!({"model": "scripted", "input": "SAY second", "previous_response_id": first["id"]});
+    let second = ann_elsewhere.post("/v1/responses", &next).await.unwrap();
+    assert_eq!(second.status, 200, "{}", second.text());
+    let messages = site.model.requests().await.last().unwrap()["body"]["messages"].clone();
+    assert_eq!(messages.as_array().unwrap().len(), 3);
+    let again = keyed(&ann_elsewhere).await;
+    assert_eq!((again.text(), again.header("idempotency-replayed")), (once.text(), Some("true")));
+    other.stop(&site.folder.path().join("b")).await;
+}

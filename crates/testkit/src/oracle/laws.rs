@@ -1,12 +1,14 @@
 //! What the entries say: that no law was broken at any moment. The world comes from the same code as in the gateway; the laws are reckoned
 //! here once more, so that a fault in deciding does not hide itself.
 
+mod keyed;
+
 use std::collections::{BTreeMap, HashMap};
 
 use portcullis_domain::digest::Digest;
-use portcullis_domain::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome, RequestAnswered};
+use portcullis_domain::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
 use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
-use portcullis_domain::ids::{Actor, CallId, RecordId, SessionId};
+use portcullis_domain::ids::{Actor, CallId, SessionId};
 use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
@@ -186,14 +188,7 @@ impl Laws {
                 self.is_record(session, &event.id);
             }
             Event::RecordDropped(event) => self.is_record(session, &event.id),
-            Event::RequestTaken(event) => {
-                let is_known = self.world.requests.find_open(event.request).is_some();
-                let is_here = event.requester.session.as_ref() == Some(session);
-                let found = self.world.requests.find(&event.requester, event.mark, true, entry.at);
-                self.must(!is_known && is_here && found == Ok(None), || {
-                    format!("request {} was taken before, or elsewhere", event.request)
-                });
-            }
+            Event::RequestTaken(event) => self.request_taken(session, event, entry),
             Event::RequestAnswered(event) => self.request_answered(Some(session), event, entry),
             Event::CallAdmitted(event) => self.call_admitted(session, event, entry),
             Event::CallRefused(event) => {
@@ -210,31 +205,6 @@ impl Laws {
                 self.problems.push("it belongs to no session and stands in one".to_owned());
             }
         }
-    }
-
-    fn is_record(&mut self, session: &SessionId, id: &RecordId) {
-        let found = self.world.records.find(&session.owner, id);
-        let is_here = found.is_some_and(|record| record.session == session.name);
-        self.must(is_here, || format!("record `{id}` is not in this session"));
-    }
-
-    /// It is answered once, where it was taken or at once.
-    fn request_answered(&mut self, session: Option<&SessionId>, event: &RequestAnswered, entry: &Entry<Event>) {
-        let requests = &self.world.requests;
-        let is_lawful = match requests.find_open(event.request) {
-            Some(open) => open.requester == event.requester && open.mark == event.mark,
-            None => {
-                let found = requests.find(&event.requester, event.mark, true, entry.at);
-                event.outcome == Outcome::Completed && matches!(found, Ok(None | Some(Earlier::Open(_))))
-            }
-        };
-        self.must(is_lawful && event.requester.session.as_ref() == session, || {
-            format!("request {} was answered before, or elsewhere", event.request)
-        });
-        let has_answer = entry.bodies.len() == 1;
-        self.must(has_answer == (event.outcome == Outcome::Completed), || {
-            format!("request {} has {} answers", event.request, entry.bodies.len())
-        });
     }
 
     fn key_created(&mut self, event: &KeyCreated) {

@@ -14,11 +14,12 @@ use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::event::Activated;
 use portcullis_domain::policy::{Decision, Effect};
 use portcullis_domain::registry::event::ToolsObserved;
-use portcullis_domain::session::event::{Closed, Opened, StateDeleted, StatePut};
-use portcullis_domain::session::{Expected, Origin, Repetition, Turn};
+use portcullis_domain::session::event::{Closed, Opened, RecordDropped, StateDeleted, StatePut};
+use portcullis_domain::session::requests::Requester;
+use portcullis_domain::session::{Expected, Mark, Origin, Repetition, Turn};
 use portcullis_domain::time::Timestamp;
 
-use portcullis_domain::event::{CallAdmitted, CallRefused, CallSettled, Event};
+use portcullis_domain::event::{CallAdmitted, CallRefused, CallSettled, Event, RequestAnswered, RequestTaken};
 
 use super::*;
 
@@ -531,4 +532,28 @@ fn busy(calls: u32, seed: u64) -> Journal {
     }
     journal.seal();
     journal
+}
+
+#[test]
+fn a_request_that_is_answered_twice_and_a_record_that_is_nowhere_are_found() {
+    let request = CallId([9; 16]);
+    let requester = Requester { by: "ann".parse().unwrap(), session: Some(CLAIM.parse().unwrap()) };
+    let mark = Mark { id: Digest::of(b"id"), content: Digest::of(b"content") };
+    let taken = || Event::RequestTaken(RequestTaken { request, requester: requester.clone(), mark, gateway: None });
+    let ended = |outcome: Outcome| {
+        let requester = requester.clone();
+        Event::RequestAnswered(RequestAnswered { request, requester, mark, outcome })
+    };
+    let answered = || ended(Outcome::Completed);
+    let check = |events: &[Event], expected: &str| {
+        let story = |journal: &mut Journal| events.iter().cloned().for_each(|event| journal.plant(CLAIM, event));
+        check(story, expected);
+    };
+    check(&[taken(), taken()], "was taken before");
+    check(&[taken(), answered(), answered()], "was answered before");
+    check(&[taken(), ended(Outcome::Failed)], "has 1 answers");
+    check_planted("control", answered(), "or elsewhere");
+    check_planted("control", taken(), "stands outside");
+    let dropped = RecordDropped { id: "conv_1".parse().unwrap(), item: None };
+    check_planted(CLAIM, Event::RecordDropped(dropped), "record `conv_1` is not in this session");
 }

@@ -102,7 +102,7 @@ impl Tee {
     async fn run(mut self, answering: Answering, mut pieces: mpsc::Receiver<Bytes>) {
         let (mut end, mut is_failed) = (Vec::new(), false);
         while let Some(piece) = pieces.recv().await {
-            is_failed = is_failure(&piece);
+            is_failed |= is_failure(&piece);
             self.keep(&piece);
             if is_end(&piece) {
                 end.push(piece);
@@ -152,7 +152,12 @@ fn is_end(piece: &[u8]) -> bool {
 
 /// Whether a piece says that the stream has failed.
 fn is_failure(piece: &[u8]) -> bool {
-    [&b"data: {\"error\""[..], b"event: response.failed\n", b"event: error\n"].iter().any(|end| piece.starts_with(end))
+    piece.split(|byte| *byte == b'\n').any(|line| {
+        let data = line.strip_prefix(b"data:").map(<[u8]>::trim_ascii_start);
+        data.is_some_and(|data| data.starts_with(b"{\"error\""))
+            || line == b"event: response.failed"
+            || line == b"event: error"
+    })
 }
 
 fn crashed(error: &tokio::task::JoinError) -> Refusal {
@@ -172,6 +177,7 @@ mod tests {
             ("event: response.completed\ndata: {}\n\n", true, false),
             ("event: response.output_text.delta\ndata: {}\n\n", false, false),
             ("data: {\"error\":{}}\n\n", false, true),
+            ("data: {}\n\ndata:{\"error\":{}}\n\n", false, true),
             ("event: response.failed\ndata: {}\n\n", false, true),
         ] {
             assert_eq!((is_end(piece.as_bytes()), is_failure(piece.as_bytes())), (end, failure), "{piece}");

@@ -2,7 +2,7 @@
 //!
 //! Text flows on at once. The arguments of a call come when it was judged, which is when it is whole.
 
-use portcullis_domain::refusal::Refusal;
+use portcullis_domain::refusal::{Code, Refusal};
 use serde_json::{Value, json};
 
 use crate::frame::sse::Decoder;
@@ -10,6 +10,9 @@ use crate::llm::responses::{Ending, Frame, items};
 
 /// The largest event of a chat answer, in bytes.
 const EVENT_LIMIT_BYTES: usize = 16 << 20;
+
+/// The longest text of all items, in bytes.
+const TEXT_LIMIT_BYTES: usize = 16 << 20;
 
 /// Makes events of one chat stream.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct ResponseStream {
     number: u64,
     /// The items that are whole.
     output: Vec<Value>,
+    /// How long the text of all items is.
+    text_bytes: usize,
     open: Option<Open>,
     finish_reason: Option<String>,
     usage: Option<Value>,
@@ -67,6 +72,7 @@ impl ResponseStream {
             events: Vec::new(),
             number: 0,
             output: Vec::new(),
+            text_bytes: 0,
             open: None,
             finish_reason: None,
             usage: None,
@@ -94,6 +100,10 @@ impl ResponseStream {
                 self.is_done = true;
             } else if let Ok(chunk) = serde_json::from_slice::<Value>(&data) {
                 self.take(&chunk);
+            }
+            if self.text_bytes > TEXT_LIMIT_BYTES {
+                let message = format!("the model's answer is larger than {TEXT_LIMIT_BYTES} bytes");
+                return Err(Refusal::new(Code::TooLarge, message));
             }
         }
         Ok(self.events.drain(..).collect())
@@ -171,6 +181,7 @@ impl ResponseStream {
         }
         let Some(open) = &mut self.open else { return };
         open.text.push_str(delta);
+        self.text_bytes = self.text_bytes.saturating_add(delta.len());
         if delta.is_empty() {
             return;
         }
