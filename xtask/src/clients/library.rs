@@ -22,6 +22,8 @@ enum Kind {
     Python(PathBuf),
     /// Installed from the `package.json` and `package-lock.json` of this folder.
     Node(PathBuf),
+    /// A program of this crate, `name@version`, built once.
+    Rust(String),
 }
 
 /// What `tests/clients` and the tests of `sdk/python` ask for; asks the system for the interpreters first.
@@ -30,7 +32,7 @@ pub(crate) fn wanted(environment: &Environment) -> Result<Vec<Library>, String> 
     let clients = environment.clients();
     let mut libraries = Vec::new();
     let python = [sources.join("python"), environment.root.join("sdk/python/tests")];
-    for (name, path) in python.iter().flat_map(|folder| requirements(folder)) {
+    for (name, path) in python.iter().flat_map(|folder| listed(folder, "requirements-")) {
         debian::need("python3", &["-c", "import ensurepip, venv"], &["python3", "python3-venv"])?;
         let stamp = stamp("python3", &[&path])?;
         libraries.push(Library { name, kind: Kind::Python(path), clients: clients.clone(), stamp });
@@ -41,15 +43,25 @@ pub(crate) fn wanted(environment: &Environment) -> Result<Vec<Library>, String> 
         let stamp = stamp("node", &[&path.join("package.json"), &path.join("package-lock.json")])?;
         libraries.push(Library { name, kind: Kind::Node(path), clients: clients.clone(), stamp });
     }
+    for (name, path) in listed(&sources.join("rust"), "crate-") {
+        let package = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        // What it is built with does not matter to those who speak to it.
+        libraries.push(Library {
+            name,
+            kind: Kind::Rust(package.trim().to_owned()),
+            clients: clients.clone(),
+            stamp: package,
+        });
+    }
     Ok(libraries)
 }
 
-/// `requirements-<name>.txt`, in order of name.
-fn requirements(folder: &Path) -> Vec<(String, PathBuf)> {
+/// `<prefix><name>.txt`, in order of name.
+fn listed(folder: &Path, prefix: &str) -> Vec<(String, PathBuf)> {
     let paths = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let named = paths.filter_map(|path| {
         let file = path.file_name()?.to_str()?;
-        let name = file.strip_prefix("requirements-")?.strip_suffix(".txt")?.to_owned();
+        let name = file.strip_prefix(prefix)?.strip_suffix(".txt")?.to_owned();
         Some((name, path))
     });
     let mut found: Vec<_> = named.collect();
@@ -92,6 +104,7 @@ impl Library {
         match &self.kind {
             Kind::Python(requirements) => self.install_python(requirements)?,
             Kind::Node(sources) => self.install_node(sources)?,
+            Kind::Rust(package) => self.install_rust(package)?,
         }
         fs::write(self.stamp_path(), &self.stamp).map_err(failed)
     }
@@ -117,6 +130,18 @@ impl Library {
         let mut npm = Command::new("npm");
         npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder);
         process::run(npm)
+    }
+
+    /// Unoptimised: it is there in half the time, and runs for a moment. What it was built from is not kept.
+    fn install_rust(&self, package: &str) -> Result<(), String> {
+        let (folder, build) = (self.clients.join(&self.name), self.clients.join(format!("{}-build", self.name)));
+        let mut cargo = Command::new("cargo");
+        cargo.args(["install", "--quiet", "--locked", "--debug", "--force", package, "--root"]).arg(&folder);
+        // Outside of the workspace, whose settings are not meant for it.
+        cargo.arg("--target-dir").arg(&build).current_dir(&self.clients);
+        let built = process::run(cargo);
+        let _ = fs::remove_dir_all(build);
+        built
     }
 
     fn stamp_path(&self) -> PathBuf {

@@ -1,15 +1,16 @@
 //! The public client libraries that the integration tests speak to the gateway with.
 //!
-//! What is wanted is in `tests/clients`: each `python/requirements-<name>.txt` becomes a Python environment `<name>`, and each
-//! `<name>/package-lock.json` becomes `<name>/node_modules`. The environments of the Python package are asked for in
-//! `sdk/python/tests`, in the same way. They are installed once, beside what cargo builds and outside of the
-//! sources, and again when what is wanted changes. The tests find them through [`VARIABLE`].
+//! What is wanted is in `tests/clients`: each `python/requirements-<name>.txt` becomes a Python environment `<name>`, each
+//! `<name>/package-lock.json` becomes `<name>/node_modules`, and each `rust/crate-<name>.txt` names a crate whose programs come
+//! to be in `<name>/bin`. The environments of the Python package are asked for in `sdk/python/tests`, in the same way. They are
+//! installed once, beside what cargo builds and outside of the sources, and again when what is wanted changes. The tests find
+//! them through [`VARIABLE`].
 //!
-//! One of the libraries is not one: the tests of the cluster engine speak to a PostgreSQL server, which comes from Debian as a whole.
+//! One of the libraries is not one: the tests of the cluster engine speak to a PostgreSQL server, which comes from Debian as a
+//! whole.
 //!
-//! This part never installs anything into the checkout, the user's home or the system's Python; only where an interpreter
-//! or that server
-//! itself is missing on Debian does it ask the system for one.
+//! This part never installs anything into the checkout, the user's home or the system's Python; only where an interpreter or
+//! that server itself is missing on Debian does it ask the system for one.
 
 mod install;
 

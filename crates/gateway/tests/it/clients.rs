@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_testkit::http::Client;
 use portcullis_testkit::process::ChildProcess;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::{Gateway, LIMIT, free_port};
@@ -186,6 +186,22 @@ impl AgentStage {
             assert!(made >= checks, "{agent} by {binding}: only {made} checks were made\n{said}");
         }
     }
+}
+
+/// Runs the command line client of Agent2Agent; what it prints, or that it failed and why. It asks for the card without saying in which version, so its URL does.
+async fn a2acli(stage: &AgentStage, key: &str, agent: &str, transport: &str, words: &[&str]) -> Result<Value, String> {
+    let mut command = tokio::process::Command::new(libraries().join("a2acli/bin/a2acli"));
+    let card = format!("{}/a2a/{agent}/.well-known/agent-card.json?A2A-Version=1.0", stage.gateway.url());
+    command.args(["--output", "json", "--compact", "--agent-card", &card, "--bearer", key, "--transport", transport]);
+    // Neither the user's settings nor those of the folder count.
+    command.args(words).current_dir(stage.folder.path()).env("HOME", stage.folder.path());
+    let output = command.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        return Err(said + &String::from_utf8_lossy(&output.stderr));
+    }
+    let lines = said.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")));
+    Ok(Value::Array(lines.collect()))
 }
 
 async fn serve_agent(environment: &str, folder: &Path) -> (ChildProcess, String) {
@@ -384,6 +400,45 @@ async fn an_agent_of_0_3_that_has_http_json_alone_works_behind_the_gateway() {
     let stage = AgentStage::old_rest().await;
     stage.play_at(&["rest"], |_| python("a2a10", "a2a10_check.py"), 29).await;
     stage.play_at(&["rest"], |_| python("a2a03", "a2a03_check.py"), 25).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_command_line_client_of_a2a_works() {
+    let stage = AgentStage::start().await;
+    let (key, other) = (stage.gateway.key("ann").await, stage.gateway.key("bob").await);
+    for (agent, transport) in [("new", "jsonrpc"), ("new", "rest"), ("old", "jsonrpc"), ("old", "rest")] {
+        let run = async |key: &str, words: &[&str]| a2acli(&stage, key, agent, transport, words).await;
+        let card = run(&key, &["card", "get", "--validate"]).await.unwrap();
+        assert!(card.to_string().contains("adjuster"));
+        let sent = run(&key, &["send", "hello"]).await.unwrap();
+        assert!(sent.to_string().contains("echo hello"), "{sent}");
+        let streamed = run(&key, &["send", "hello", "--stream"]).await.unwrap();
+        assert!(streamed.to_string().contains("echo hello"), "{streamed}");
+        let waiting = run(&key, &["send", "wait"]).await.unwrap();
+        let task = waiting.pointer("/0/task").or(waiting.pointer("/0")).unwrap();
+        let (id, context) = (task["id"].as_str().unwrap(), task["contextId"].as_str().unwrap());
+        assert_eq!(task["status"]["state"], "TASK_STATE_INPUT_REQUIRED");
+        let got = run(&key, &["task", "get", id]).await.unwrap();
+        assert!(got.to_string().contains("TASK_STATE_INPUT_REQUIRED"));
+        let listed = run(&key, &["task", "list", "--context-id", context]).await;
+        match listed {
+            Ok(listed) => assert!(agent == "new" && listed.to_string().contains(id), "{listed}"),
+            // Version 0.3 has no such method.
+            Err(refused) => assert!(agent == "old" && refused.contains("-32004"), "{refused}"),
+        }
+        for words in [["task", "get", id], ["task", "cancel", id], ["task", "subscribe", id]] {
+            let refused = run(&other, &words).await.unwrap_err();
+            assert!(refused.contains("-32001") || refused.to_lowercase().contains("not found"), "{refused}");
+        }
+        let done = run(&key, &["send", "more", "--task-id", id, "--context-id", context]).await.unwrap();
+        assert!(done.to_string().contains("TASK_STATE_COMPLETED"), "{done}");
+        let over = run(&key, &["task", "cancel", id]).await.unwrap_err();
+        assert!(over.to_lowercase().contains("cancel"), "{over}");
+        let nobody = run("pk_nothing", &["task", "get", id]).await.unwrap_err();
+        assert!(nobody.contains("401") || nobody.to_lowercase().contains("auth"), "{nobody}");
+    }
     stage.gateway.finish().await;
 }
 
