@@ -28,6 +28,8 @@ pub struct Agent {
     pub open: Vec<Replica>,
     /// What is sent as `Authorization`; marked as sensitive, so that nothing prints it.
     pub authorization: Option<HeaderValue>,
+    /// The port that is called by gRPC, if it is another one.
+    pub grpc_port: Option<u16>,
     /// The path of its health.
     pub health: Option<String>,
     /// The path that a session's state is posted to.
@@ -76,6 +78,7 @@ impl Agent {
             open: replicas.iter().filter(|replica| !draining.contains(replica)).cloned().collect(),
             replicas,
             authorization: table.token.as_ref().map(|token| bearer(&token.0)).transpose()?,
+            grpc_port: table.grpc_port,
             health: table.health.clone(),
             hydrate: table.hydrate.clone(),
             timeout: Duration::from_secs(table.timeout_s.unwrap_or(TIMEOUT_S)),

@@ -5,7 +5,11 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
+use crate::a2a::grpc;
 use crate::a2a::version::{Binding, Dialect, Unsupported, Version};
+use crate::frame::grpc::MEDIA_TYPE;
 use crate::frame::jsonrpc::{self, ErrorObject, Id};
 use crate::frame::object::{Object, quoted};
 use crate::frame::sse;
@@ -220,7 +224,7 @@ impl Failure {
         }
     }
 
-    /// The answer to a request that came so, before any stream has begun.
+    /// The answer to a request that came so, before any stream has begun. By gRPC the body is the lines of the trailers, and there is no message.
     #[must_use]
     pub fn answer(&self, dialect: Dialect, id: Option<&Id<'_>>) -> Answer {
         let status = match dialect.binding {
@@ -228,17 +232,19 @@ impl Failure {
             Binding::JsonRpc if self.status() == 401 => 401,
             Binding::JsonRpc => 200,
             Binding::HttpJson => self.http_status(dialect.version),
+            Binding::Grpc => 200,
         };
-        Answer { status, content_type: "application/json", body: self.body(dialect, id) }
+        let content_type = if dialect.binding == Binding::Grpc { MEDIA_TYPE } else { "application/json" };
+        Answer { status, content_type, body: self.body(dialect, id) }
     }
 
     /// The same as the last event of a stream.
     #[must_use]
-    pub fn event(&self, dialect: Dialect, id: Option<&Id<'_>>) -> String {
-        let body = self.body(dialect, id);
+    pub fn event(&self, dialect: Dialect, id: Option<&Id<'_>>) -> Bytes {
         match dialect.binding {
-            Binding::JsonRpc => sse::event(&body),
-            Binding::HttpJson => format!("event: error\n{}", sse::event(&body)),
+            Binding::JsonRpc => sse::event(&self.body(dialect, id)).into(),
+            Binding::HttpJson => format!("event: error\n{}", sse::event(&self.body(dialect, id))).into(),
+            Binding::Grpc => grpc::status(self, dialect.version).frame(),
         }
     }
 
@@ -255,6 +261,7 @@ impl Failure {
                 error.data = details.map(Cow::Owned);
                 return jsonrpc::error(id, &error);
             }
+            (Binding::Grpc, version) => return grpc::status(self, version).lines(),
             (Binding::HttpJson, Version::V0_3) => {
                 body.set("code", self.code(version).to_string());
                 body.set("type", quoted(self.name()));
@@ -273,7 +280,7 @@ impl Failure {
         body.to_string()
     }
 
-    fn typed_details(&self) -> String {
+    pub(super) fn typed_details(&self) -> String {
         if let Some(Details::Typed(raw)) = &self.details {
             return raw.clone();
         }
@@ -303,7 +310,15 @@ impl Failure {
         (!self.metadata.is_empty()).then(|| data.to_string())
     }
 
-    fn name(&self) -> &'static str {
+    /// The name of its code by gRPC. A method that is not there is not what `NOT_FOUND` is for.
+    pub(super) fn grpc_name(&self) -> &'static str {
+        match self.kind() {
+            Some(Kind::MethodNotFound) => "UNIMPLEMENTED",
+            kind => grpc_status(self.status(), kind),
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
         self.kind().unwrap_or(Kind::Internal).row().name
     }
 
@@ -365,7 +380,7 @@ mod tests {
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!((answer.status, &body), (status, expected), "{dialect:?}");
         let event = failure.event(dialect, Some(&Id::number(1)));
-        assert!(event.ends_with(&format!("data: {}\n\n", answer.body)), "{event}");
+        assert!(event.ends_with(format!("data: {}\n\n", answer.body).as_bytes()), "{event:?}");
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::HeaderMap;
 use http::header::{CACHE_CONTROL, ETAG, HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY};
+use http::{HeaderMap, Uri};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::time::Timestamp;
-use portcullis_interop::a2a::card::Serving;
+use portcullis_interop::a2a::card::{ByGrpc, Serving};
 use portcullis_interop::a2a::{Card, Version};
 
 use crate::doors::answer::{self, Answer};
@@ -34,8 +34,11 @@ pub fn show(
     let version = Version::stated(&arrived.headers, arrived.query.as_deref()).map_err(|unsupported| {
         Refusal::new(Code::UnsupportedVersion, format!("version `{}` is not spoken here", unsupported.requested))
     })?;
-    let url = url(doors, arrived, name);
-    let serving = Serving { url: &url, version, pushes: false, has_extended: false };
+    let base = base(doors, arrived);
+    let url = url(&base, arrived, name);
+    let address = address(&base);
+    let grpc = address.as_deref().map(|address| ByGrpc { address, tenant: name });
+    let serving = Serving { url: &url, grpc, version, pushes: false, has_extended: false };
     let card = card.serve(&serving).map_err(|problem| {
         Refusal::new(Code::UpstreamFailed, format!("the card of `{}` can't be read", name)).because(problem)
     })?;
@@ -60,18 +63,40 @@ fn is_fresh(headers: &HeaderMap, tag: &str, changed_at: std::time::SystemTime) -
     since.is_some_and(|since| changed_at <= since)
 }
 
-/// Where clients call the agent: in the session that they asked for the card in, if any.
-fn url(doors: &Doors, arrived: &Arrived, agent: &str) -> String {
-    let snapshot = doors.gate.snapshot.load();
+/// Where clients reach the gateway.
+fn base(doors: &Doors, arrived: &Arrived) -> String {
     let host = text_header(&arrived.headers, &HOST).unwrap_or("localhost");
-    let base = snapshot.config.server.public_url.clone().unwrap_or_else(|| format!("http://{host}"));
+    doors.gate.snapshot.load().config.server.public_url.clone().unwrap_or_else(|| format!("http://{host}"))
+}
+
+/// Where clients call the agent: in the session that they asked for the card in, if any.
+fn url(base: &str, arrived: &Arrived, agent: &str) -> String {
     let session = arrived.session.as_ref().map(|session| format!("/s/{}", session.name)).unwrap_or_default();
     format!("{}{session}/a2a/{agent}", base.trim_end_matches('/'))
+}
+
+/// Host and port of the same, as libraries of gRPC take them. Paths mean nothing to them, so a gateway that is reached below one is not reached by gRPC.
+fn address(base: &str) -> Option<String> {
+    let uri: Uri = base.parse().ok()?;
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+    (uri.path() == "/").then(|| uri.host().map(|host| format!("{host}:{port}"))).flatten()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn by_grpc_the_gateway_is_a_host_and_a_port() {
+        for (base, expected) in [
+            ("http://127.0.0.1:4040", Some("127.0.0.1:4040")),
+            ("https://gate.example.org/", Some("gate.example.org:443")),
+            ("http://[::1]", Some("[::1]:80")),
+            ("https://gate.example.org/portcullis", None),
+        ] {
+            assert_eq!(address(base).as_deref(), expected, "{base}");
+        }
+    }
 
     #[test]
     fn a_card_is_sent_once_as_long_as_it_stays_the_same() {

@@ -23,6 +23,7 @@ use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
 use crate::entropy::new_call;
 use crate::life::agent::{Replied, Wish};
+use crate::registry::Agent;
 use crate::repetition::Patience;
 
 /// The headers by which a call belongs to a trace (W3C Trace Context).
@@ -45,12 +46,19 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         "" | "/" if arrived.method == Verb::POST => ingress::read_jsonrpc(&arrived.headers, query, &arrived.body),
         path => ingress::read_http(&arrived.method, path, query, &arrived.headers, &arrived.body),
     };
-    let call = match read {
-        Ok(call) => call.into_owned(),
-        Err(written) => return Ok(shown(written)),
-    };
+    match read {
+        Ok(asked) => {
+            let asked = asked.into_owned();
+            Ok(call(doors, arrived, agent, asked).await)
+        }
+        Err(written) => Ok(shown(written)),
+    }
+}
+
+/// Makes a call that was read, whichever binding it came by.
+pub async fn call(doors: &Arc<Doors>, arrived: Arrived, agent: Arc<Agent>, call: A2aCall<'static>) -> Answer {
     if let Some(failure) = unserved(&call) {
-        return Ok(failed(&call, &failure));
+        return failed(&call, &failure);
     }
     let names = Names { sealer: &doors.transport, owner: &arrived.caller.principal, agent: &agent.capability };
     let read = Claims::read(&call, &arrived.caller, arrived.session.clone(), names).and_then(|claims| {
@@ -59,7 +67,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     });
     let (claims, Terms { key, turn, payload, trace }) = match read {
         Ok(read) => read,
-        Err(failure) => return Ok(failed(&call, &failure)),
+        Err(failure) => return failed(&call, &failure),
     };
     let (session, origin) = (claims.session.clone(), claims.origin);
     let asking = Asking { key: arrived.caller.key, session: session.clone(), origin, door: Door::A2a };
@@ -80,7 +88,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         let refusal = Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway");
         failed(&call, &refusal::failure(&refusal.because(error.to_string())))
     });
-    Ok(answer::with_header(answer, SESSION, session.name.as_str()))
+    answer::with_header(answer, SESSION, session.name.as_str())
 }
 
 /// The agent's name, and the path behind it.
