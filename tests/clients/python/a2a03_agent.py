@@ -1,24 +1,30 @@
 """An agent of Agent2Agent 0.3, by the official Python library, over JSON-RPC. The argument is its port.
 
+With a second port it is called by gRPC there, and shows only its card at the first.
+
 `direct` is answered by a message, `wait` by a task that needs more input, everything else by a task that is done.
 """
 
+import asyncio
 import sys
 
+import grpc
 import uvicorn
 from a2a import types
+from a2a.grpc import a2a_pb2_grpc
 from a2a.server.agent_execution import AgentExecutor
 from a2a.server.apps import A2AStarletteApplication
-from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.server.request_handlers import DefaultRequestHandler, GrpcHandler
 from a2a.server.tasks import InMemoryPushNotificationConfigStore, InMemoryTaskStore, TaskUpdater
 
 PORT = int(sys.argv[1])
+GRPC_PORT = int(sys.argv[2]) if len(sys.argv) > 2 else None
 CARD = types.AgentCard(
     name="adjuster",
     description="Adjusts claims.",
     version="1",
-    url=f"http://127.0.0.1:{PORT}/rpc",
-    preferred_transport="JSONRPC",
+    url=f"http://127.0.0.1:{PORT}/rpc" if GRPC_PORT is None else f"127.0.0.1:{GRPC_PORT}",
+    preferred_transport="JSONRPC" if GRPC_PORT is None else "GRPC",
     capabilities=types.AgentCapabilities(streaming=True, push_notifications=True),
     default_input_modes=["text/plain"],
     default_output_modes=["text/plain"],
@@ -63,4 +69,15 @@ handler = DefaultRequestHandler(
     push_config_store=InMemoryPushNotificationConfigStore(),
 )
 app = A2AStarletteApplication(agent_card=CARD, http_handler=handler).build(rpc_url="/rpc")
-uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")
+
+
+async def main() -> None:
+    if GRPC_PORT is not None:
+        by_grpc = grpc.aio.server()
+        a2a_pb2_grpc.add_A2AServiceServicer_to_server(GrpcHandler(CARD, handler), by_grpc)
+        by_grpc.add_insecure_port(f"127.0.0.1:{GRPC_PORT}")
+        await by_grpc.start()
+    await uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=PORT, log_level="warning")).serve()
+
+
+asyncio.run(main())

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use hyper::body::Frame;
 use portcullis_interop::frame::grpc::{Status, read_trailers};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Sleep;
 
 /// Messages that come, or one that is there, and the trailers.
 pub struct Framed {
@@ -41,9 +41,9 @@ impl Framed {
         Self { first: None, receiver, trailers: Some(Status::OK.headers()), deadline: None, place: None }
     }
 
-    /// Ends it at that time.
-    pub fn end_at(&mut self, deadline: Instant) {
-        self.deadline = Some(Box::pin(sleep_until(deadline)));
+    /// Ends it with that time.
+    pub fn end_with(&mut self, deadline: Pin<Box<Sleep>>) {
+        self.deadline = Some(deadline);
     }
 
     /// Keeps the place among the calls under way until it is over.

@@ -115,29 +115,38 @@ async fn serve(port: u16, log: &Path) -> ChildProcess {
 /// The official agents of both versions behind a gateway.
 struct AgentStage {
     gateway: Gateway,
-    _agents: [ChildProcess; 2],
+    _agents: Vec<ChildProcess>,
     folder: TempDir,
 }
 
 impl AgentStage {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (new, new_url) = serve_agent("a2a10", folder.path()).await;
-        let (old, old_url) = serve_agent("a2a03", folder.path()).await;
+        let (mut running, mut tables) = (Vec::new(), Vec::new());
+        for (name, environment, grpc_port) in [
+            ("new", "a2a10", None),
+            ("old", "a2a03", None),
+            ("newgrpc", "a2a10", Some(free_port())),
+            ("oldgrpc", "a2a03", Some(free_port())),
+        ] {
+            let (agent, url) = serve_agent(environment, name, grpc_port, folder.path()).await;
+            let port = grpc_port.map(|port| format!(", grpc_port: {port}")).unwrap_or_default();
+            running.push(agent);
+            tables.push(format!("{name}: {{ protocol: a2a, replicas: ['{url}']{port} }}"));
+        }
         let setup = Setup { models: "{}".to_owned(), servers: "{}".to_owned(), ..Setup::default() };
-        let agents = format!(
-            "  agents: {{ new: {{ protocol: a2a, replicas: ['{new_url}'] }}, old: {{ protocol: a2a, replicas: ['{old_url}'] }} }}\n"
-        );
+        let agents = format!("  agents: {{ {} }}\n", tables.join(", "));
         let config = setup.config("", "").replace("policy:", &format!("{agents}policy:"));
         let everything = "permit (principal, action, resource);";
         let gateway = Gateway::start(&config, &[("rules.cedar", everything)]).await;
-        Self { gateway, _agents: [new, old], folder }
+        Self { gateway, _agents: running, folder }
     }
 
-    /// Runs a client against both agents, by both bindings.
-    async fn play(&self, client: impl Fn(&Path) -> Command, checks: usize) {
+    /// Runs a client against all agents, by these bindings.
+    async fn play(&self, bindings: &[&str], client: impl Fn(&Path) -> Command, checks: usize) {
         let (key, other) = (self.gateway.key("ann").await, self.gateway.key("bob").await);
-        for (agent, binding) in [("new", "JSONRPC"), ("new", "HTTP+JSON"), ("old", "JSONRPC"), ("old", "HTTP+JSON")] {
+        let agents = ["new", "old", "newgrpc", "oldgrpc"];
+        for (agent, binding) in agents.iter().flat_map(|agent| bindings.iter().map(move |binding| (agent, binding))) {
             let mut command = client(self.folder.path());
             command
                 .env("PORTCULLIS_URL", self.gateway.url())
@@ -156,11 +165,13 @@ impl AgentStage {
     }
 }
 
-async fn serve_agent(environment: &str, folder: &Path) -> (ChildProcess, String) {
+/// By gRPC it is called at a port of its own.
+async fn serve_agent(environment: &str, name: &str, grpc_port: Option<u16>, folder: &Path) -> (ChildProcess, String) {
     let port = free_port();
     let mut command = python(environment, &format!("{environment}_agent.py"));
     command.arg(port.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
-    let mut agent = ChildProcess::spawn(command, &folder.join(format!("{environment}.log"))).unwrap();
+    command.args(grpc_port.map(|port| port.to_string()));
+    let mut agent = ChildProcess::spawn(command, &folder.join(format!("{name}.log"))).unwrap();
     let url = format!("http://127.0.0.1:{port}");
     let client = Client::new(&url);
     let is_there = || async { client.get("/.well-known/agent-card.json").await.is_ok() };
@@ -248,7 +259,7 @@ async fn the_typescript_client_2_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_client_of_a2a_1_0_works() {
     let stage = AgentStage::start().await;
-    stage.play(|_| python("a2a10", "a2a10_check.py"), 29).await;
+    stage.play(&["JSONRPC", "HTTP+JSON", "GRPC"], |_| python("a2a10", "a2a10_check.py"), 29).await;
     stage.gateway.finish().await;
 }
 
@@ -256,7 +267,7 @@ async fn the_python_client_of_a2a_1_0_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_client_of_a2a_0_3_works() {
     let stage = AgentStage::start().await;
-    stage.play(|_| python("a2a03", "a2a03_check.py"), 25).await;
+    stage.play(&["JSONRPC", "HTTP+JSON", "GRPC"], |_| python("a2a03", "a2a03_check.py"), 25).await;
     stage.gateway.finish().await;
 }
 
@@ -264,7 +275,7 @@ async fn the_python_client_of_a2a_0_3_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_client_of_a2a_1_0_works() {
     let stage = AgentStage::start().await;
-    stage.play(|folder| node_a2a(folder, "a2ajs10"), 10).await;
+    stage.play(&["JSONRPC", "HTTP+JSON"], |folder| node_a2a(folder, "a2ajs10"), 10).await;
     stage.gateway.finish().await;
 }
 
@@ -272,7 +283,7 @@ async fn the_typescript_client_of_a2a_1_0_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_client_of_a2a_0_3_works() {
     let stage = AgentStage::start().await;
-    stage.play(|folder| node_a2a(folder, "a2ajs03"), 10).await;
+    stage.play(&["JSONRPC", "HTTP+JSON"], |folder| node_a2a(folder, "a2ajs03"), 10).await;
     stage.gateway.finish().await;
 }
 

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::a2a::grpc;
+use crate::a2a::status::{self, ERROR_INFO};
 use crate::a2a::version::{Binding, Dialect, Unsupported, Version};
-use crate::frame::grpc::MEDIA_TYPE;
+use crate::frame::grpc::{MEDIA_TYPE, Status};
 use crate::frame::jsonrpc::{self, ErrorObject, Id};
 use crate::frame::object::{Object, quoted};
 use crate::frame::sse;
@@ -19,7 +19,6 @@ use crate::refuse::Answer;
 const PROTOCOL_DOMAIN: &str = "a2a-protocol.org";
 /// Whose reasons ours are.
 const OUR_DOMAIN: &str = "portcullis";
-pub(super) const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 
 /// An error that the specification knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -244,7 +243,7 @@ impl Failure {
         match dialect.binding {
             Binding::JsonRpc => sse::event(&self.body(dialect, id)).into(),
             Binding::HttpJson => format!("event: error\n{}", sse::event(&self.body(dialect, id))).into(),
-            Binding::Grpc => grpc::status(self, dialect.version).frame(),
+            Binding::Grpc => self.grpc_status(dialect.version).frame(),
         }
     }
 
@@ -261,7 +260,7 @@ impl Failure {
                 error.data = details.map(Cow::Owned);
                 return jsonrpc::error(id, &error);
             }
-            (Binding::Grpc, version) => return grpc::status(self, version).lines(),
+            (Binding::Grpc, version) => return self.grpc_status(version).lines(),
             (Binding::HttpJson, Version::V0_3) => {
                 body.set("code", self.code(version).to_string());
                 body.set("type", quoted(self.name()));
@@ -271,7 +270,7 @@ impl Failure {
             (Binding::HttpJson, Version::V1_0) => {
                 let mut error = Object::default();
                 error.set("code", self.status().to_string());
-                error.set("status", quoted(grpc_status(self.status(), self.kind())));
+                error.set("status", quoted(grpc_code(self.status(), self.kind())));
                 error.set("message", quoted(&self.message));
                 details.into_iter().for_each(|details| error.set("details", details));
                 body.set("error", error.to_string());
@@ -280,7 +279,7 @@ impl Failure {
         body.to_string()
     }
 
-    pub(super) fn typed_details(&self) -> String {
+    fn typed_details(&self) -> String {
         if let Some(Details::Typed(raw)) = &self.details {
             return raw.clone();
         }
@@ -310,15 +309,22 @@ impl Failure {
         (!self.metadata.is_empty()).then(|| data.to_string())
     }
 
-    /// The name of its code by gRPC. A method that is not there is not what `NOT_FOUND` is for.
-    pub(super) fn grpc_name(&self) -> &'static str {
-        match self.kind() {
+    /// The same by gRPC. Clients of 0.3 know it by the name in its sentence.
+    #[must_use]
+    pub fn grpc_status(&self, version: Version) -> Status {
+        let code = match self.kind() {
+            // `NOT_FOUND` is for what a method has not found.
             Some(Kind::MethodNotFound) => "UNIMPLEMENTED",
-            kind => grpc_status(self.status(), kind),
-        }
+            kind => grpc_code(self.status(), kind),
+        };
+        let message = match version {
+            Version::V1_0 => self.message.clone(),
+            Version::V0_3 => format!("{}: {}", self.name(), self.message),
+        };
+        status::status(code, &message, &self.typed_details())
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         self.kind().unwrap_or(Kind::Internal).row().name
     }
 
@@ -346,7 +352,7 @@ impl From<Unsupported> for Failure {
 }
 
 /// The word of `google.rpc.Code` for a status of HTTP.
-fn grpc_status(status: u16, kind: Option<Kind>) -> &'static str {
+fn grpc_code(status: u16, kind: Option<Kind>) -> &'static str {
     match (status, kind) {
         (
             400,
@@ -431,6 +437,46 @@ mod tests {
             let failure = Failure::other(i64::from(status), status, "X".into(), "no");
             assert_eq!(failure.answer(NEW, None).status, expected);
             assert_eq!(failure.answer(NEW_HTTP, None).status, status);
+        }
+    }
+
+    #[test]
+    fn a_status_says_what_the_error_says() {
+        let failure = Failure::new(Kind::TaskNotFound, "there is no task").with("taskId", "t");
+        let new = failure.grpc_status(Version::V1_0);
+        // Made by the official library.
+        let details = "CAUSEHRoZXJlIGlzIG5vIHRhc2saWwoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLkVycm9ySW5mbxIvCg5UQVNLX05PVF9GT1VORBIQYTJhLXByb3RvY29sLm9yZxoLCgZ0YXNrSWQSAXQ=";
+        let found = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, new.details.as_ref().unwrap());
+        assert_eq!(found, details);
+        assert_eq!((new.name(), new.message.as_str()), ("NOT_FOUND", "there is no task"));
+        let (message, name, details) = status::read(&new);
+        assert_eq!((message.as_str(), name), ("there is no task", None));
+        assert_eq!(details.as_deref(), Some(failure.typed_details().as_str()));
+
+        let old = failure.grpc_status(Version::V0_3);
+        assert_eq!(old.message, "TaskNotFoundError: there is no task");
+        let (message, name, _) = status::read(&old);
+        assert_eq!((message.as_str(), name.as_deref()), ("there is no task", Some("TaskNotFoundError")));
+    }
+
+    #[test]
+    fn an_error_has_the_code_of_the_specification() {
+        for (kind, name) in [
+            (Kind::InvalidRequest, "INVALID_ARGUMENT"),
+            (Kind::MethodNotFound, "UNIMPLEMENTED"),
+            (Kind::InvalidParams, "INVALID_ARGUMENT"),
+            (Kind::Internal, "INTERNAL"),
+            (Kind::TaskNotFound, "NOT_FOUND"),
+            (Kind::TaskNotCancelable, "FAILED_PRECONDITION"),
+            (Kind::PushNotSupported, "FAILED_PRECONDITION"),
+            (Kind::UnsupportedOperation, "FAILED_PRECONDITION"),
+            (Kind::ContentTypeNotSupported, "INVALID_ARGUMENT"),
+            (Kind::InvalidAgentResponse, "INTERNAL"),
+            (Kind::ExtendedCardNotConfigured, "FAILED_PRECONDITION"),
+            (Kind::ExtensionRequired, "FAILED_PRECONDITION"),
+            (Kind::VersionNotSupported, "FAILED_PRECONDITION"),
+        ] {
+            assert_eq!(Failure::new(kind, "no").grpc_status(Version::V1_0).name(), name, "{kind:?}");
         }
     }
 }

@@ -35,6 +35,7 @@ pub mod webhook;
 mod query;
 mod route;
 mod shape;
+mod status;
 
 pub use call::{A2aCall, Change, Edits, Webhook};
 pub use card::{Card, Interface};

@@ -22,8 +22,7 @@ use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
 use crate::entropy::new_call;
-use crate::life::agent::{Replied, Wish};
-use crate::registry::Agent;
+use crate::life::agent::{Agent, Replied, Wish};
 use crate::repetition::Patience;
 
 /// The headers by which a call belongs to a trace (W3C Trace Context).

@@ -9,7 +9,7 @@ use portcullis_domain::call::Door;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::{A2aCall, Binding, Dialect, Version, grpc, ingress, refusal};
 use portcullis_interop::frame::grpc::{ACCEPT_ENCODING, MEDIA_TYPE, Status, TIMEOUT, Unreadable, only, read_timeout};
-use tokio::time::Instant;
+use tokio::time::sleep;
 
 use crate::doors::a2a::enter::call;
 use crate::doors::a2a::refuse::shown;
@@ -17,7 +17,7 @@ use crate::doors::answer::{self, Answer, AnswerBody};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::text_header;
 use crate::doors::framed::late;
-use crate::registry::Agent;
+use crate::life::agent::Agent;
 
 /// The metadata that names the agent.
 const AGENT: HeaderName = HeaderName::from_static("portcullis-agent");
@@ -33,14 +33,14 @@ pub fn is_called(path: &str) -> bool {
 /// Answers a request. One that the client does not wait for any more is left as by a client that goes.
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
     let wait = text_header(&arrived.headers, &TIMEOUT).and_then(read_timeout).filter(|wait| *wait < DEADLINE_LIMIT);
-    let deadline = wait.map(|wait| Instant::now() + wait);
-    let answered = answered(doors, arrived);
-    let Some(deadline) = deadline else { return answered.await };
-    let Ok(mut answer) = tokio::time::timeout_at(deadline, answered).await else {
-        return answer::ended(late().headers());
+    let Some(wait) = wait else { return answered(doors, arrived).await };
+    let mut deadline = Box::pin(sleep(wait));
+    let mut answer = tokio::select! {
+        answer = answered(doors, arrived) => answer,
+        () = &mut deadline => return answer::ended(late().headers()),
     };
     if let AnswerBody::Framed(framed) = answer.body_mut() {
-        framed.end_at(deadline);
+        framed.end_with(deadline);
     }
     answer
 }

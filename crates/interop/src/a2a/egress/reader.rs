@@ -9,10 +9,11 @@ use portcullis_domain::json;
 use portcullis_domain::refusal::{Code, Refusal};
 
 use crate::a2a::call::{member, text_of};
-use crate::a2a::failure::{Details, ERROR_INFO, Failure, Kind};
+use crate::a2a::failure::{Details, Failure, Kind};
 use crate::a2a::method::Method;
 use crate::a2a::reply::Reply;
 use crate::a2a::shape::Shape;
+use crate::a2a::status::ERROR_INFO;
 use crate::a2a::translate::legacy;
 use crate::a2a::version::{Binding, Dialect, Version};
 use crate::a2a::walk;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::schema::{DEPTH_LIMIT, Field, JSON_LIMIT_BYTES, Kind, Message, Rule};
+use super::time;
 use super::wire::{Field as Wire, fields};
-use super::{DEPTH_LIMIT, Field, JSON_LIMIT_BYTES, Kind, Message, Rule, time};
 
 /// Largest whole number up to which every whole number is a double of its own.
 const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;

@@ -6,8 +6,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use portcullis_domain::json;
 use serde_json::value::RawValue;
 
+use super::schema::{DEPTH_LIMIT, Field, Kind, Message, Rule};
+use super::time;
 use super::wire::{put_bytes, put_fixed64, put_varint};
-use super::{DEPTH_LIMIT, Field, Kind, Message, Rule, time};
 
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

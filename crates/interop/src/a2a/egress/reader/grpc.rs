@@ -8,6 +8,7 @@ use crate::a2a::failure::{Details, Failure, Kind};
 use crate::a2a::grpc;
 use crate::a2a::method::Method;
 use crate::a2a::reply::Reply;
+use crate::a2a::status;
 use crate::a2a::version::Version;
 use crate::frame::grpc::{Status, Unreadable};
 
@@ -45,12 +46,12 @@ impl AnswerReader {
     pub(super) fn end_messages(&mut self) -> Result<(), Refusal> {
         let Body::Frames { frames, ended, held } = &mut self.body else { return Ok(()) };
         let (is_whole, ended, held) = (frames.is_empty(), ended.take(), held.take());
-        let status = ended.ok_or_else(|| failed("the call ended without a status".to_owned()))?;
-        match (status.code, held) {
+        let ended = ended.ok_or_else(|| failed("the call ended without a status".to_owned()))?;
+        match (ended.code, held) {
             (0, _) if !is_whole => return Err(failed("the last message broke off".to_owned())),
             (0, Some(reply)) => self.found.push_back(Inbound::Reply(reply)),
             (0, None) => {}
-            _ => self.found.push_back(Inbound::Failure(self.failure_by_grpc(&status))),
+            _ => self.found.push_back(Inbound::Failure(self.failure_by_grpc(&ended))),
         }
         Ok(())
     }
@@ -64,12 +65,12 @@ impl AnswerReader {
         read().map_err(failed)
     }
 
-    fn failure_by_grpc(&self, status: &Status) -> Failure {
-        let (message, name, raw) = grpc::read_failure(status);
+    fn failure_by_grpc(&self, ended: &Status) -> Failure {
+        let (message, name, raw) = status::read(ended);
         let details = raw.map(|raw| details(&raw, true));
         let kind = details.as_ref().and_then(reason).or_else(|| name.and_then(|name| Kind::of_name(&name)));
-        let kind = kind.unwrap_or_else(|| self.kind_of_code(status.name()));
-        let message = if message.is_empty() { format!("the agent answered with {}", status.name()) } else { message };
+        let kind = kind.unwrap_or_else(|| self.kind_of_code(ended.name()));
+        let message = if message.is_empty() { format!("the agent answered with {}", ended.name()) } else { message };
         Failure::new(kind, message).with_details(details)
     }
 
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_known_by_its_details_its_name_or_its_code() {
-        let typed = grpc::status(&Failure::new(Kind::TaskNotCancelable, "ended"), Version::V1_0);
+        let typed = Failure::new(Kind::TaskNotCancelable, "ended").grpc_status(Version::V1_0);
         for (dialect, status, kind, message) in [
             (NEW, typed, Kind::TaskNotCancelable, "ended"),
             (OLD, Status::new("UNIMPLEMENTED", "TaskNotCancelableError: ended"), Kind::TaskNotCancelable, "ended"),
