@@ -24,7 +24,7 @@ const HEAD_LIMIT_BYTES: usize = 64 << 10;
 /// The same by HTTP/2.
 const HEADERS_LIMIT_BYTES: u32 = 64 << 10;
 /// How many calls one connection of HTTP/2 may have under way.
-const STREAMS_LIMIT: u32 = 256;
+const STREAMS_LIMIT: u32 = 128;
 /// How many streams that the client has taken back may wait to be noticed; with more the connection ends (CVE-2023-44487).
 const RESETS_LIMIT: usize = 20;
 /// How long a connection of HTTP/2 may be silent before it is asked for a sign of life, and how long that may take.

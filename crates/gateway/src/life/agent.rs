@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::asking::Asking;
 use crate::hydration;
 use crate::life::{ELSEWHERE_PAUSE, Gate, Terms, of_fault};
-pub use crate::registry::Agent;
+use crate::registry::Agent;
 use crate::registry::table::AgentProtocol;
 use crate::repetition::{Patience, UnderWay};
 use crate::reply::UpstreamFault;

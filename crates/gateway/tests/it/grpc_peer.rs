@@ -33,6 +33,8 @@ use crate::gateway::LIMIT;
 use crate::raw_upstream::{RawUpstream, whole};
 
 pub(crate) const LIMIT_BYTES: usize = 1 << 20;
+/// More than an answer of the agent has.
+const FRAMES_LIMIT: usize = 8;
 
 /// A client of one version.
 #[derive(Clone)]
@@ -195,13 +197,13 @@ impl State {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Pieces> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::channel(FRAMES_LIMIT);
         let mut response = Response::new(Pieces { receiver, state: self.clone(), is_over: false });
         response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
         let call = match ingress::read_grpc(&head.headers, head.uri.path(), only(&body).unwrap()) {
             Ok(call) => call,
             Err(written) => {
-                sender.send(Frame::trailers(read_lines(&written.body))).unwrap();
+                sender.try_send(Frame::trailers(read_lines(&written.body))).unwrap();
                 return response;
             }
         };
@@ -218,7 +220,7 @@ impl State {
             Ok(replies) => {
                 for reply in replies {
                     let reply = Reply::read(call.method, Version::V1_0, &reply.to_string()).unwrap();
-                    sender.send(Frame::data(answer::event(&call, &reply).unwrap())).unwrap();
+                    sender.try_send(Frame::data(answer::event(&call, &reply).unwrap())).unwrap();
                 }
                 Status::OK.headers()
             }
@@ -227,7 +229,7 @@ impl State {
         if text.starts_with("wait") && call.method.is_streaming() || call.method == Method::SubscribeToTask {
             tokio::spawn(async move { sender.closed().await });
         } else {
-            sender.send(Frame::trailers(status)).unwrap();
+            sender.try_send(Frame::trailers(status)).unwrap();
         }
         response
     }
@@ -278,7 +280,7 @@ impl State {
 
 /// Frames as they come; it notices when they are given up.
 struct Pieces {
-    receiver: mpsc::UnboundedReceiver<Frame<Bytes>>,
+    receiver: mpsc::Receiver<Frame<Bytes>>,
     state: Arc<State>,
     is_over: bool,
 }

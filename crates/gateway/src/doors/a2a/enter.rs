@@ -22,7 +22,7 @@ use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
 use crate::entropy::new_call;
-use crate::life::agent::{Agent, Replied, Wish};
+use crate::life::agent::{Replied, Wish};
 use crate::repetition::Patience;
 
 /// The headers by which a call belongs to a trace (W3C Trace Context).
@@ -48,16 +48,22 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     match read {
         Ok(asked) => {
             let asked = asked.into_owned();
-            Ok(call(doors, arrived, agent, asked).await)
+            let name = name.to_owned();
+            call(doors, arrived, &name, asked).await
         }
         Err(written) => Ok(shown(written)),
     }
 }
 
-/// Makes a call that was read, whichever binding it came by.
-pub async fn call(doors: &Arc<Doors>, arrived: Arrived, agent: Arc<Agent>, call: A2aCall<'static>) -> Answer {
+/// Makes a call of the agent of that name, whichever binding it came by.
+///
+/// # Errors
+///
+/// When there is no such agent for the caller.
+pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCall<'static>) -> Result<Answer, Refusal> {
+    let agent = doors.gate.snapshot.load().agent_for(&arrived.caller.principal, name, Door::A2a)?;
     if let Some(failure) = unserved(&call) {
-        return failed(&call, &failure);
+        return Ok(failed(&call, &failure));
     }
     let names = Names { sealer: &doors.transport, owner: &arrived.caller.principal, agent: &agent.capability };
     let read = Claims::read(&call, &arrived.caller, arrived.session.clone(), names).and_then(|claims| {
@@ -66,7 +72,7 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, agent: Arc<Agent>, call:
     });
     let (claims, Terms { key, turn, payload, trace }) = match read {
         Ok(read) => read,
-        Err(failure) => return failed(&call, &failure),
+        Err(failure) => return Ok(failed(&call, &failure)),
     };
     let (session, origin) = (claims.session.clone(), claims.origin);
     let asking = Asking { key: arrived.caller.key, session: session.clone(), origin, door: Door::A2a };
@@ -87,7 +93,7 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, agent: Arc<Agent>, call:
         let refusal = Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway");
         failed(&call, &refusal::failure(&refusal.because(error.to_string())))
     });
-    answer::with_header(answer, SESSION, session.name.as_str())
+    Ok(answer::with_header(answer, SESSION, session.name.as_str()))
 }
 
 /// The agent's name, and the path behind it.

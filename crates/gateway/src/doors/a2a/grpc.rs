@@ -17,7 +17,6 @@ use crate::doors::answer::{self, Answer, AnswerBody};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::text_header;
 use crate::doors::framed::late;
-use crate::life::agent::Agent;
 
 /// The metadata that names the agent.
 const AGENT: HeaderName = HeaderName::from_static("portcullis-agent");
@@ -64,27 +63,30 @@ async fn answered(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
         Ok(asked) => asked,
         Err(written) => return shown(written),
     };
-    match agent(doors, &arrived, &asked) {
-        Ok(agent) => call(doors, arrived, agent, asked).await,
-        Err(refusal) => refused(&arrived.path, &refusal),
-    }
+    let path = arrived.path.clone();
+    let answer = match agent(doors, &arrived, &asked) {
+        Ok(name) => call(doors, arrived, &name, asked).await,
+        Err(refusal) => Err(refusal),
+    };
+    answer.unwrap_or_else(|refusal| refused(&path, &refusal))
 }
 
-/// The agent that is meant.
-fn agent(doors: &Doors, arrived: &Arrived, call: &A2aCall<'_>) -> Result<Arc<Agent>, Refusal> {
+/// The name of the agent that is meant.
+fn agent(doors: &Doors, arrived: &Arrived, call: &A2aCall<'_>) -> Result<String, Refusal> {
     let snapshot = doors.gate.snapshot.load();
-    let of = |name: &str| snapshot.agent_for(&arrived.caller.principal, name, Door::A2a);
     let unclear = |message: &str| Refusal::new(Code::InvalidRequest, message).about("portcullis-agent");
     match (text_header(&arrived.headers, &AGENT), call.tenant()) {
         (Some(name), Some(tenant)) if name != tenant => {
             Err(unclear("the metadata `portcullis-agent` and `tenant` name different agents"))
         }
-        (Some(name), _) => of(name),
-        (None, Some(tenant)) => of(&tenant),
+        (Some(name), _) => Ok(name.to_owned()),
+        (None, Some(tenant)) => Ok(tenant),
         (None, None) => {
-            let mut all = snapshot.catalogue.agents().filter_map(|(name, _)| of(name).ok());
-            match (all.next(), all.next()) {
-                (Some(only), None) => Ok(only),
+            let caller = &arrived.caller.principal;
+            let all = snapshot.catalogue.agents().map(|(name, _)| name);
+            let mut own = all.filter(|name| snapshot.agent_for(caller, name, Door::A2a).is_ok());
+            match (own.next(), own.next()) {
+                (Some(only), None) => Ok(only.clone()),
                 _ => Err(unclear("name the agent in the metadata `portcullis-agent` or in `tenant`")),
             }
         }

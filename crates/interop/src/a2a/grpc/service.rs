@@ -183,7 +183,32 @@ mod tests {
         }
     }
 
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            prop::num::f64::NORMAL.prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("\\PC{0,6}", inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn what_a_client_says_in_data_and_metadata_comes_back_as_it_was(value in any_json()) {
+            let json = serde_json::json!({"message": {"messageId": "m", "role": "ROLE_AGENT", "parts": [{"data": value}], "metadata": {"x": value}}});
+            let bytes = answered(Version::V1_0, Method::SendMessage, &json.to_string()).unwrap();
+            let back: Value = serde_json::from_str(&answered_json(Version::V1_0, Method::SendMessage, &bytes).unwrap()).unwrap();
+            prop_assert_eq!(plain(&back), plain(&json));
+        }
+
         #[test]
         fn no_bytes_panic_and_what_is_read_is_written_so_again(bytes in prop::collection::vec(any::<u8>(), 0..64), text in "[a-z]{0,4}") {
             for version in Version::ALL {

@@ -1,5 +1,7 @@
 //! From JSON to a message.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -75,59 +77,59 @@ fn one(
     is_explicit: bool,
     out: &mut Vec<u8>,
 ) -> Result<(), String> {
-    let raw = value.get();
-    let not = |what: &str| format!("`{}` is not {what}", field.name);
-    let text = || json::text(value).ok_or_else(|| not("a text"));
-    let mut inner = Vec::new();
-    let varint = match field.kind {
-        Kind::Bool => Some(match raw {
-            "true" => 1,
-            "false" => 0,
-            _ => return Err(format!("`{}` is neither true nor false", field.name)),
-        }),
-        Kind::Int32 => Some(int32(raw).ok_or_else(|| not("a whole number of 32 bits"))?),
-        Kind::Enum(names) => Some(match int32(raw) {
-            Some(number) => number,
-            None => known(field, names, &text()?)?,
-        }),
-        Kind::Text => {
-            inner.extend_from_slice(text()?.as_bytes());
-            None
-        }
-        Kind::Bytes => {
-            inner = base64(&text()?).ok_or_else(|| not("Base64"))?;
-            None
-        }
-        Kind::One(message) => {
-            if !raw.starts_with('{') {
-                return Err(not("an object"));
-            }
-            object(message, raw, depth + 1, &mut inner)?;
-            None
-        }
-        Kind::Struct => {
-            structure(field, value, depth + 1, &mut inner)?;
-            None
-        }
-        Kind::Value => {
-            any(field, value, depth + 1, &mut inner)?;
-            None
-        }
-        Kind::Timestamp => {
-            let (seconds, nanos) = time::read(&text()?).ok_or_else(|| not("a time of RFC 3339"))?;
-            put_varint(&mut inner, 1, seconds.cast_unsigned());
-            put_varint(&mut inner, 2, u64::from(nanos));
-            None
-        }
-    };
     let is_message = matches!(field.kind, Kind::One(_) | Kind::Struct | Kind::Value | Kind::Timestamp);
-    match varint {
-        Some(0) if !is_explicit => {}
-        Some(value) => put_varint(out, number, value),
-        None if inner.is_empty() && !is_explicit && !is_message => {}
-        None => put_bytes(out, number, &inner),
+    match field.kind {
+        Kind::Bool | Kind::Int32 | Kind::Enum(_) => {
+            let value = varint(field, value)?;
+            if value != 0 || is_explicit {
+                put_varint(out, number, value);
+            }
+        }
+        Kind::Text | Kind::Bytes | Kind::One(_) | Kind::Struct | Kind::Value | Kind::Timestamp => {
+            let inner = bytes(field, value, depth)?;
+            if !inner.is_empty() || is_explicit || is_message {
+                put_bytes(out, number, &inner);
+            }
+        }
     }
     Ok(())
+}
+
+fn varint(field: &Field, value: &RawValue) -> Result<u64, String> {
+    let raw = value.get();
+    match (field.kind, raw) {
+        (Kind::Bool, "true") => Ok(1),
+        (Kind::Bool, "false") => Ok(0),
+        (Kind::Bool, _) => Err(format!("`{}` is neither true nor false", field.name)),
+        (Kind::Enum(names), _) => int32(raw).map_or_else(|| known(field, names, &text(field, value)?), Ok),
+        _ => int32(raw).ok_or_else(|| not(field, "a whole number of 32 bits")),
+    }
+}
+
+fn bytes(field: &Field, value: &RawValue, depth: usize) -> Result<Vec<u8>, String> {
+    let mut inner = Vec::new();
+    match field.kind {
+        Kind::One(message) if value.get().starts_with('{') => object(message, value.get(), depth + 1, &mut inner)?,
+        Kind::One(_) => return Err(not(field, "an object")),
+        Kind::Struct => structure(field, value, depth + 1, &mut inner)?,
+        Kind::Value => any(field, value, depth + 1, &mut inner)?,
+        Kind::Timestamp => {
+            let (seconds, nanos) = time::read(&text(field, value)?).ok_or_else(|| not(field, "a time of RFC 3339"))?;
+            put_varint(&mut inner, 1, seconds.cast_unsigned());
+            put_varint(&mut inner, 2, u64::from(nanos));
+        }
+        Kind::Bytes => return base64(&text(field, value)?).ok_or_else(|| not(field, "Base64")),
+        Kind::Text | Kind::Bool | Kind::Int32 | Kind::Enum(_) => return Ok(text(field, value)?.into_owned().into()),
+    }
+    Ok(inner)
+}
+
+fn text<'a>(field: &Field, value: &'a RawValue) -> Result<Cow<'a, str>, String> {
+    json::text(value).ok_or_else(|| not(field, "a text"))
+}
+
+fn not(field: &Field, what: &str) -> String {
+    format!("`{}` is not {what}", field.name)
 }
 
 fn known(field: &Field, names: &[&str], name: &str) -> Result<u64, String> {
