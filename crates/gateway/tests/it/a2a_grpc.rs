@@ -5,9 +5,11 @@ use portcullis_interop::a2a::{Kind, Method, Version};
 use portcullis_testkit::http::Client;
 use portcullis_testkit::process::wait_until;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::a2a_agent::{Agent, Speaks};
-use crate::gateway::{Gateway, LIMIT};
+use crate::gateway::{Gateway, LIMIT, free_port};
 use crate::grpc_peer::{GrpcAgent, GrpcClient, text};
 use crate::scene::Setup;
 
@@ -335,5 +337,60 @@ async fn the_other_doors_are_there_over_http_2_too() {
     request.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
     let refused = client.read(Method::GetTask, client.send(request).await).await;
     assert_eq!(refused.status.name(), "PERMISSION_DENIED", "{refused:?}");
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_speak_grpc_where_it_should_is_an_agent_that_failed() {
+    let agent = GrpcAgent::start(Version::V1_0).await;
+    // Where the card is nobody speaks HTTP/2, and at the other port nobody listens.
+    for (port, outcome) in [(None, None), (Some(free_port()), Some(Outcome::Failed))] {
+        let stage = Stage::start(&config("", &[("adjuster", &agent.card.url, port)]), ALL).await;
+        let failed = stage.grpc(Version::V1_0).call(Method::SendMessage, &message("hello", "claim-1")).await;
+        assert_eq!(failed.status.name(), "UNAVAILABLE", "{failed:?}");
+        let settled = stage.outcomes("claim-1");
+        assert!(settled.iter().all(|settled| *settled != Outcome::Completed), "{settled:?}");
+        if let Some(outcome) = outcome {
+            assert!(settled.contains(&outcome), "{settled:?}");
+        }
+        stage.gateway.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_says_by_its_first_bytes_what_it_speaks_however_slowly_they_come() {
+    let agent = Agent::start(Speaks::New).await;
+    let stage = Stage::start(&config("", &[("adjuster", &agent.upstream.url, None)]), ALL).await;
+    let address = stage.gateway.url().replace("http://", "");
+    let http1 = format!("PUT /healthz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    // The preface, and empty settings: they are answered with settings, whose frame begins with three bytes of length and its type.
+    let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for (said, place, expected) in [(http1.as_str(), 0, &b"HTTP/1.1 401"[..]), (http2, 3, b"\x04\0\0\0\0\0")] {
+        let mut socket = TcpStream::connect(&address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        for byte in said.bytes() {
+            socket.write_all(&[byte]).await.unwrap();
+        }
+        let mut answer = vec![0; place + expected.len()];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer[place..], expected);
+    }
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_ends_one_stream_and_not_the_gateway() {
+    let agent = Agent::start(Speaks::New).await;
+    let stage = Stage::start(&config("", &[("adjuster", &agent.upstream.url, None)]), ALL).await;
+    let client = stage.grpc(Version::V1_0);
+    let mut request = client.request(Method::SendMessage, &message("hello", "claim-1"));
+    for number in 0..20 {
+        let name: http::HeaderName = format!("x-large-{number}").parse().unwrap();
+        request.headers_mut().insert(name, "x".repeat(5_000).parse().unwrap());
+    }
+    let refused = client.try_send(request).await;
+    assert!(refused.is_none_or(|status| status == 431), "{refused:?}");
+    assert_eq!(client.call(Method::SendMessage, &message("hello", "claim-1")).await.status.code, 0);
+    assert_eq!(agent.calls().len(), 1);
     stage.gateway.finish().await;
 }

@@ -94,6 +94,11 @@ impl GrpcClient {
         self.http.request(request).await.unwrap()
     }
 
+    /// The status of HTTP that it is answered with, if it is.
+    pub(crate) async fn try_send(&self, request: Request<Full<Bytes>>) -> Option<u16> {
+        self.http.request(request).await.ok().map(|answer| answer.status().as_u16())
+    }
+
     /// Calls, and reads the answer to its end.
     pub(crate) async fn call(&self, method: Method, params: &Value) -> Called {
         let response = self.send(self.request(method, params)).await;
