@@ -33,13 +33,20 @@ pub enum ModelAnswer {
 pub struct AnswerStream {
     body: Incoming,
     timeout: Duration,
+    trailers: Option<HeaderMap>,
 }
 
 impl AnswerStream {
     /// The stream of this body, of which a piece may take that long.
     #[must_use]
     pub fn new(body: Incoming, timeout: Duration) -> Self {
-        Self { body, timeout }
+        Self { body, timeout, trailers: None }
+    }
+
+    /// What stood behind the last piece, once the end has come.
+    #[must_use]
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
     }
 
     /// The next piece; none at the end. Dropping the stream cancels the upstream call.
@@ -53,11 +60,10 @@ impl AnswerStream {
             match frame.map_err(|_| UpstreamFault::TimedOut(self.timeout.as_secs()))? {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(UpstreamFault::Broken(error.to_string())),
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Ok(Some(bytes));
-                    }
-                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) => return Ok(Some(bytes)),
+                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                },
             }
         }
     }

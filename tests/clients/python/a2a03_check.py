@@ -1,18 +1,24 @@
 """The official Python client of Agent2Agent 0.3 against the gateway. See a2a_scenario.py for the environment."""
 
 import asyncio
+import os
 
 import httpx
 from a2a import types
 from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
 
-from a2a_scenario import BASE, BINDING, CONTEXT, check, headers, refused
+from a2a_scenario import BASE, BINDING, CONTEXT, channel, check, headers, refused
 
 
-async def open_client(http: httpx.AsyncClient, streaming: bool):
+async def open_client(http: httpx.AsyncClient, streaming: bool, key: str = "PORTCULLIS_KEY"):
     card = await A2ACardResolver(http, BASE).get_agent_card()
     config = ClientConfig(
-        streaming=streaming, httpx_client=http, supported_transports=[BINDING], use_client_preference=True
+        streaming=streaming,
+        httpx_client=http,
+        supported_transports=[BINDING],
+        use_client_preference=True,
+        # 0.3 has no tenants: the agent is named beside the request.
+        grpc_channel_factory=lambda url: channel(url, key, **{"portcullis-agent": os.environ["PORTCULLIS_AGENT"]}),
     )
     return ClientFactory(config).create(card)
 
@@ -66,7 +72,8 @@ async def main() -> None:
     ):
         for streaming in (True, False):
             mode = "stream" if streaming else "whole"
-            await walk(await open_client(http, streaming), await open_client(other, streaming), mode)
+            stranger = await open_client(other, streaming, "PORTCULLIS_OTHER_KEY")
+            await walk(await open_client(http, streaming), stranger, mode)
 
 
 asyncio.run(main())

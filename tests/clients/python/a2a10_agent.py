@@ -1,14 +1,19 @@
 """An agent of Agent2Agent 1.0, by the official Python library, over JSON-RPC and HTTP+JSON. The argument is its port.
 
-Its card is signed with a key that tests know, and it sends news to webhooks. `direct` is answered by a message, `wait` by a task that needs more input, everything else by a task that is done.
+With a second port it is called by gRPC there, and shows only its card at the first. Its card is signed with a key that tests know,
+and it sends news to webhooks. `direct` is answered by a message, `wait` by a task that needs more input, everything else by a task
+that is done.
 """
 
+import asyncio
 import sys
 
+import grpc
 import httpx
 import uvicorn
 from a2a.server.agent_execution import AgentExecutor
 from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.server.request_handlers.grpc_handler import GrpcHandler
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
 from a2a.server.tasks import (
     BasePushNotificationSender,
@@ -17,12 +22,14 @@ from a2a.server.tasks import (
     TaskUpdater,
 )
 from a2a.types import a2a_pb2 as types
+from a2a.types import a2a_pb2_grpc
 from a2a.utils.signing import create_agent_card_signer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.json_format import ParseDict
 from starlette.applications import Starlette
 
 PORT = int(sys.argv[1])
+GRPC_PORT = int(sys.argv[2]) if len(sys.argv) > 2 else None
 BASE = f"http://127.0.0.1:{PORT}"
 CARD = {
     "name": "adjuster",
@@ -35,7 +42,9 @@ CARD = {
     "supportedInterfaces": [
         {"url": BASE + "/rpc", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"},
         {"url": BASE, "protocolBinding": "HTTP+JSON", "protocolVersion": "1.0"},
-    ],
+    ]
+    if GRPC_PORT is None
+    else [{"url": f"127.0.0.1:{GRPC_PORT}", "protocolBinding": "GRPC", "protocolVersion": "1.0"}],
 }
 
 
@@ -79,4 +88,16 @@ handler = DefaultRequestHandler(
     push_sender=BasePushNotificationSender(httpx.AsyncClient(), places),
 )
 routes = create_agent_card_routes(card) + create_jsonrpc_routes(handler, "/rpc") + create_rest_routes(handler)
-uvicorn.run(Starlette(routes=routes), host="127.0.0.1", port=PORT, log_level="warning")
+app = Starlette(routes=routes)
+
+
+async def main() -> None:
+    if GRPC_PORT is not None:
+        by_grpc = grpc.aio.server()
+        a2a_pb2_grpc.add_A2AServiceServicer_to_server(GrpcHandler(handler), by_grpc)
+        by_grpc.add_insecure_port(f"127.0.0.1:{GRPC_PORT}")
+        await by_grpc.start()
+    await uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=PORT, log_level="warning")).serve()
+
+
+asyncio.run(main())

@@ -7,12 +7,17 @@ from a2a.client import ClientConfig, ClientFactory
 from a2a.client.card_resolver import A2ACardResolver
 from a2a.types import a2a_pb2 as types
 
-from a2a_scenario import BASE, BINDING, CONTEXT, check, headers, refused
+from a2a_scenario import BASE, BINDING, CONTEXT, channel, check, headers, refused
 
 
-async def open_client(http: httpx.AsyncClient, streaming: bool):
+async def open_client(http: httpx.AsyncClient, streaming: bool, key: str = "PORTCULLIS_KEY"):
     card = await A2ACardResolver(http, BASE).get_agent_card()
-    config = ClientConfig(streaming=streaming, httpx_client=http, supported_protocol_bindings=[BINDING])
+    config = ClientConfig(
+        streaming=streaming,
+        httpx_client=http,
+        supported_protocol_bindings=[BINDING],
+        grpc_channel_factory=lambda url: channel(url, key),
+    )
     return ClientFactory(config).create(card)
 
 
@@ -66,7 +71,8 @@ async def main() -> None:
     ):
         for streaming in (True, False):
             mode = "stream" if streaming else "whole"
-            await walk(await open_client(http, streaming), await open_client(other, streaming), mode)
+            stranger = await open_client(other, streaming, "PORTCULLIS_OTHER_KEY")
+            await walk(await open_client(http, streaming), stranger, mode)
 
 
 asyncio.run(main())

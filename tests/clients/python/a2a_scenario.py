@@ -15,6 +15,18 @@ def headers(variable: str = "PORTCULLIS_KEY") -> dict[str, str]:
     return {"Authorization": f"Bearer {os.environ[variable]}"}
 
 
+def channel(url: str, variable: str = "PORTCULLIS_KEY", **metadata: str):
+    """A channel of gRPC to the address in a card, with the key in its metadata."""
+    import grpc
+
+    class Metadata(grpc.AuthMetadataPlugin):
+        def __call__(self, context, callback):
+            callback((("authorization", headers(variable)["Authorization"]), *metadata.items()), None)
+
+    call = grpc.metadata_call_credentials(Metadata())
+    return grpc.aio.secure_channel(url, grpc.composite_channel_credentials(grpc.local_channel_credentials(), call))
+
+
 def check(sentence: str, holds: bool, seen=None) -> None:
     assert holds, f"{sentence}; saw {seen!r}"
     print("ok", sentence)

@@ -4,10 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::doors::framed::Framed;
 
 /// An answer on its way out.
 pub type Answer = Response<AnswerBody>;
@@ -32,6 +34,8 @@ pub enum AnswerBody {
     Pieces(Pieces),
     /// The same, of somebody who may break off: then the connection does too, so that nobody takes it for the end.
     Relayed(Relayed),
+    /// Messages by gRPC, with trailers behind them.
+    Framed(Framed),
 }
 
 /// What comes in pieces from somebody else.
@@ -70,11 +74,16 @@ impl Body for AnswerBody {
             Self::Pieces(Pieces { receiver, .. }) => {
                 receiver.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
             }
+            Self::Framed(framed) => framed.poll_next(context).map(|frame| frame.map(Ok)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Framed(framed) => framed.is_over(),
+            Self::Pieces(_) | Self::Relayed(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -82,7 +91,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)))
             }
-            Self::Pieces(_) | Self::Relayed(_) => SizeHint::default(),
+            Self::Pieces(_) | Self::Relayed(_) | Self::Framed(_) => SizeHint::default(),
         }
     }
 }
@@ -144,6 +153,23 @@ pub fn relayed(status: u16, receiver: mpsc::Receiver<Result<Bytes, BrokenOff>>) 
     answer
 }
 
+/// An answer of messages by gRPC.
+#[must_use]
+pub fn framed(framed: Framed) -> Answer {
+    let mut answer = Response::new(AnswerBody::Framed(framed));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(portcullis_interop::frame::grpc::MEDIA_TYPE));
+    answer
+}
+
+/// An answer by gRPC without any message: its headers say how the call has ended.
+#[must_use]
+pub fn ended(headers: HeaderMap) -> Answer {
+    let mut answer = Response::new(AnswerBody::Whole(None));
+    *answer.headers_mut() = headers;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(portcullis_interop::frame::grpc::MEDIA_TYPE));
+    answer
+}
+
 /// The answer with a header added; a value that no header can have is left out.
 #[must_use]
 pub fn with_header(mut answer: Answer, name: HeaderName, value: &str) -> Answer {
@@ -159,6 +185,7 @@ pub fn keeping(mut answer: Answer, place: OwnedSemaphorePermit) -> Answer {
     match answer.body_mut() {
         AnswerBody::Pieces(pieces) => pieces.place = Some(place),
         AnswerBody::Relayed(relayed) => relayed.place = Some(place),
+        AnswerBody::Framed(framed) => framed.keep(place),
         AnswerBody::Whole(_) => {}
     }
     answer

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Method, Request};
+use http::header::{HOST, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Version};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use portcullis_domain::refusal::{Code, Fault, Refusal};
@@ -27,16 +27,26 @@ enum Language {
     Mcp,
     Agents,
     A2a,
+    A2aByGrpc,
     Api,
 }
 
 /// Answers one request.
 pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    // By HTTP/2 the host stands elsewhere (RFC 9113, section 8.3.1), and what is said there counts.
+    if let Some(host) = head.uri.authority().filter(|_| head.version == Version::HTTP_2)
+        && let Ok(host) = HeaderValue::from_str(host.as_str())
+    {
+        head.headers.insert(HOST, host);
+    }
     let snapshot = doors.gate.snapshot.load_full();
     let (session, path) = split_session(head.uri.path());
     let (session, path) = (session.map(str::to_owned), path.to_owned());
     let language = language(&path);
+    if matches!(language, Language::A2aByGrpc) && head.version != Version::HTTP_2 {
+        return answer::whole(505, "text/plain", "gRPC is spoken over HTTP/2\n");
+    }
     if let Err(refusal) = caller::check_addressee(&head.headers, &head.uri, &snapshot.config.server) {
         return refuse_as(language, &path, &refusal);
     }
@@ -88,6 +98,7 @@ async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived) -> Answ
         Language::Mcp => Ok(mcp::enter(doors, arrived).await),
         Language::Agents => agents::enter(doors, arrived).await,
         Language::A2a => a2a::enter(doors, arrived).await,
+        Language::A2aByGrpc => Ok(a2a::grpc::enter(doors, arrived).await),
         Language::Api => admin::enter(doors, arrived).await,
     };
     answer::keeping(answer.unwrap_or_else(|refusal| refuse_as(language, &path, &refusal)), place)
@@ -102,6 +113,8 @@ fn language(path: &str) -> Language {
         Language::Agents
     } else if path.starts_with("/a2a/") {
         Language::A2a
+    } else if a2a::grpc::is_called(path) {
+        Language::A2aByGrpc
     } else {
         Language::Api
     }
@@ -119,6 +132,7 @@ fn refuse_as(language: Language, path: &str, refusal: &Refusal) -> Answer {
             refuse::Answer { status: refusal.code.status(), ..written }
         }
         Language::A2a => a2a::refuse::refused_at_the_door(path, refusal),
+        Language::A2aByGrpc => return a2a::grpc::refused(path, refusal),
         Language::Agents | Language::Api => refuse::problem(refusal),
     };
     let answer = answer::whole(written.status, written.content_type, written.body);

@@ -8,15 +8,16 @@ use std::time::Duration;
 use http::Request;
 use http::header::CONNECTION;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::doors::answer::{Answer, with_header};
 use crate::doors::arrived::Doors;
+use crate::doors::opening;
 use crate::doors::router::route;
 
 /// How many connections may be open at a time.
@@ -25,6 +26,20 @@ const CONNECTIONS_LIMIT: usize = 8_192;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest head of a request, in bytes.
 const HEAD_LIMIT_BYTES: usize = 64 << 10;
+/// The same by HTTP/2.
+const HEADERS_LIMIT_BYTES: u32 = 64 << 10;
+/// How many calls one connection of HTTP/2 may have under way.
+const STREAMS_LIMIT: u32 = 128;
+/// How many streams that the client has taken back may wait to be noticed; with more the connection ends (CVE-2023-44487).
+const RESETS_LIMIT: usize = 20;
+/// How long a connection of HTTP/2 may be silent before it is asked for a sign of life, and how long that may take.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+const SIGN_TIMEOUT: Duration = Duration::from_secs(20);
+/// The largest frame, in bytes, and how much may be on its way to us: on one stream, and on all of a connection. The least that HTTP/2 allows is 16 KiB and 64 KiB.
+const FRAME_LIMIT_BYTES: u32 = 16 << 10;
+const WINDOW_BYTES: u32 = 1 << 20;
+/// How much of an answer may wait for a slow reader of a stream, in bytes.
+const WAITING_LIMIT_BYTES: usize = 256 << 10;
 /// How long to wait after the system refused a connection, as when there are no file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -60,19 +75,9 @@ pub async fn serve(listener: TcpListener, doors: Arc<Doors>, patience: impl Fn()
             }
         };
         let _ = socket.set_nodelay(true);
-        let doors = doors.clone();
-        let service = service_fn(move |request| {
-            let doors = doors.clone();
-            async move { Ok::<_, Infallible>(answer(&doors, request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HEAD_LIMIT_BYTES)
-            .serve_connection(TokioIo::new(socket), service);
-        let connection = graceful.watch(connection);
+        let (doors, watcher) = (doors.clone(), graceful.watcher());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = serve_connection(socket, doors, watcher).await {
                 tracing::debug!(%peer, %error, "a connection ended");
             }
             drop(place);
@@ -88,4 +93,40 @@ pub async fn serve(listener: TcpListener, doors: Arc<Doors>, patience: impl Fn()
 async fn answer(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     let answer = route(doors, request).await;
     if doors.is_leaving() { with_header(answer, CONNECTION, "close") } else { answer }
+}
+
+/// Serves one connection, in the HTTP that it speaks.
+async fn serve_connection(
+    socket: TcpStream,
+    doors: Arc<Doors>,
+    watcher: Watcher,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (opened, is_http2) = opening::open(socket, HEAD_TIMEOUT).await?;
+    let service = service_fn(move |request| {
+        let doors = doors.clone();
+        async move { Ok::<_, Infallible>(answer(&doors, request).await) }
+    });
+    if is_http2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_LIMIT)
+            .max_header_list_size(HEADERS_LIMIT_BYTES)
+            .max_pending_accept_reset_streams(RESETS_LIMIT)
+            .max_frame_size(FRAME_LIMIT_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .max_send_buf_size(WAITING_LIMIT_BYTES)
+            .keep_alive_interval(SILENCE_LIMIT)
+            .keep_alive_timeout(SIGN_TIMEOUT)
+            .serve_connection(TokioIo::new(opened), service);
+        watcher.watch(connection).await?;
+        return Ok(());
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_LIMIT_BYTES)
+        .serve_connection(TokioIo::new(opened), service);
+    watcher.watch(connection).await?;
+    Ok(())
 }

@@ -33,7 +33,11 @@ impl Gate {
         placement: &Placement,
         trace: &HeaderMap,
     ) -> Result<AgentAnswer, UpstreamFault> {
-        let endpoint = AgentEndpoint { authorization: agent.authorization.as_ref(), timeout: agent.timeout };
+        let endpoint = AgentEndpoint {
+            authorization: agent.authorization.as_ref(),
+            timeout: agent.timeout,
+            grpc_port: agent.grpc_port,
+        };
         let shown = self.cards.of(&self.egress.http, &placement.replica, card_terms(agent)).await?;
         let is_message = kept::read_call(admitted.payload()).is_ok_and(|call| call.method.is_sending());
         let is_wanted = is_message && shown.card.declares(SESSION_EXTENSION);

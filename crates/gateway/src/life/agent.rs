@@ -185,7 +185,11 @@ impl Gate {
         trace: &HeaderMap,
         patience: &mut Patience,
     ) -> Result<Result<(AgentAnswer, OwnedSemaphorePermit), UpstreamFault>, Refusal> {
-        let endpoint = AgentEndpoint { authorization: agent.authorization.as_ref(), timeout: agent.timeout };
+        let endpoint = AgentEndpoint {
+            authorization: agent.authorization.as_ref(),
+            timeout: agent.timeout,
+            grpc_port: agent.grpc_port,
+        };
         let sent = async {
             let unplaced = || UpstreamFault::Unreachable("the session has no replica".to_owned());
             let placement = admitted.placement().ok_or_else(unplaced)?;

@@ -33,6 +33,8 @@ pub struct Agent {
     pub authorization: Option<HeaderValue>,
     /// What its card must be signed with.
     pub card_keys: Option<Arc<KeySet>>,
+    /// The port that is called by gRPC, if it is another one.
+    pub grpc_port: Option<u16>,
     /// The path of its health.
     pub health: Option<String>,
     /// The path that a session's state is posted to.
@@ -90,6 +92,7 @@ impl Agent {
             replicas,
             authorization: table.token.as_ref().map(|token| bearer(&token.0)).transpose()?,
             card_keys: table.card_keys.as_deref().map(|keys| key_set(keys, base)).transpose()?.map(Arc::new),
+            grpc_port: table.grpc_port,
             health: table.health.clone(),
             hydrate: table.hydrate.clone(),
             history: table.history,

@@ -125,6 +125,8 @@ pub struct AgentTable {
     pub replicas: Vec<String>,
     /// Those of the replicas that take no new turns: their sessions move to others with their next turn.
     pub draining: Vec<String>,
+    /// The port at which its replicas speak gRPC, if it is another one than that of their URLs.
+    pub grpc_port: Option<u16>,
     /// A bearer token that is sent to it. What callers send as `Authorization` is for the gateway and goes no further.
     pub token: Option<Secret>,
     /// The path that is asked whether a replica is well, as in `/healthz`: any status below 400 is. Without one, being connected to is enough.

@@ -1,10 +1,11 @@
 //! Agents by Agent2Agent, in the version and binding of their card.
 
-use bytes::Bytes;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::uri::Parts;
+use http::{HeaderMap, Uri};
 use portcullis_domain::admission::Admitted;
-use portcullis_interop::a2a::{Edits, Interface, News, egress, kept};
+use portcullis_interop::a2a::{Binding, Edits, Interface, News, egress, kept};
+use portcullis_interop::frame::grpc;
 
 use crate::reply::{AnswerStream, UpstreamFault};
 use crate::upstreams::agent::{AgentAnswer, AgentEndpoint, tell};
@@ -51,19 +52,39 @@ impl Egress {
             }
         }
         let outgoing = egress::ask(interface, &call, &params, 1).map_err(unspoken)?;
-        let uri = outgoing.url.parse().map_err(|_| unreachable(format!("`{}` is no address", outgoing.url)))?;
+        let uri: Uri = outgoing.url.parse().map_err(|_| unreachable(format!("`{}` is no address", outgoing.url)))?;
+        let is_grpc = interface.dialect.binding == Binding::Grpc;
+        let uri = if is_grpc { at_port(uri, endpoint.grpc_port)? } else { uri };
         let mut headers = outgoing.headers;
+        if is_grpc && !call.method.is_streaming() {
+            headers.insert(grpc::TIMEOUT, grpc::timeout(endpoint.timeout));
+        }
         headers.extend(aside.trace.clone());
         tell(&mut headers, admitted, placement);
         if let Some(authorization) = endpoint.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let body = outgoing.body.map(Bytes::from).unwrap_or_default();
-        let sent = self.http.send(outgoing.verb, &uri, headers, body);
+        let body = outgoing.body.unwrap_or_default();
+        let sent = async {
+            match interface.dialect.binding {
+                Binding::Grpc => self.http.post_http2(&uri, headers, body).await,
+                Binding::JsonRpc | Binding::HttpJson => self.http.send(outgoing.verb, &uri, headers, body).await,
+            }
+        };
         let answer = tokio::time::timeout(endpoint.timeout, sent).await;
         let answer = answer.unwrap_or(Err(UpstreamFault::TimedOut(endpoint.timeout.as_secs())))?;
         let (head, body) = answer.into_parts();
         let body = AnswerStream::new(body, endpoint.timeout);
         Ok(AgentAnswer { status: head.status, headers: head.headers, body, dialect: Some(interface.dialect) })
     }
+}
+
+/// The same address at that port.
+fn at_port(uri: Uri, port: Option<u16>) -> Result<Uri, UpstreamFault> {
+    let unreachable = || UpstreamFault::Unreachable(format!("it can't be called at port {}", port.unwrap_or_default()));
+    let mut parts: Parts = uri.into_parts();
+    if let (Some(port), Some(authority)) = (port, &parts.authority) {
+        parts.authority = Some(format!("{}:{port}", authority.host()).parse().map_err(|_| unreachable())?);
+    }
+    Uri::from_parts(parts).map_err(|_| unreachable())
 }

@@ -33,6 +33,8 @@ pub struct AgentEndpoint<'a> {
     pub authorization: Option<&'a HeaderValue>,
     /// How long the head of the answer may take, and then each piece.
     pub timeout: Duration,
+    /// The port that is called by gRPC, if it is another one.
+    pub grpc_port: Option<u16>,
 }
 
 /// The beginning of an agent's answer.

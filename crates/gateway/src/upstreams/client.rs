@@ -18,6 +18,10 @@ use crate::reply::UpstreamFault;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest headers of an answer over HTTP/2, in bytes.
+const HEADERS_LIMIT_BYTES: u32 = 64 << 10;
+/// How much of answers over HTTP/2 may be on its way: of one, and of all on a connection. In bytes.
+const WINDOW_BYTES: u32 = 1 << 20;
 /// How many unused connections are kept to each host.
 const IDLE_LIMIT: usize = 256;
 /// The largest answer that is read as a whole, in bytes.
@@ -26,8 +30,12 @@ pub const ANSWER_LIMIT_BYTES: usize = 32 << 20;
 /// A client with its pool of connections.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Pool,
+    /// For upstreams that speak nothing but HTTP/2. They are not asked for signs of life: servers of gRPC end connections that ask often, and every call has a time of its own.
+    http2: Pool,
 }
+
+type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 impl HttpClient {
     /// A client that trusts the public certificate authorities.
@@ -38,15 +46,20 @@ impl HttpClient {
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.enforce_http(false);
         let connector =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
+            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(tcp.clone());
+        let http2 = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http2().wrap_connector(tcp);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_LIMIT)
             // Of these not one byte was written: the connection closed while it was unused.
             .retry_canceled_requests(true)
-            .build(connector);
-        Self { client }
+            .http2_max_header_list_size(HEADERS_LIMIT_BYTES)
+            .http2_initial_stream_window_size(WINDOW_BYTES)
+            .http2_initial_connection_window_size(WINDOW_BYTES);
+        let client = builder.build(connector);
+        Self { client, http2: builder.http2_only(true).build(http2) }
     }
 
     /// Sends `body` by POST and waits for the head of the answer.
@@ -70,17 +83,41 @@ impl HttpClient {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, UpstreamFault> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(uri.clone())
-            .body(Full::new(body))
-            .map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
-        *request.headers_mut() = headers;
-        self.client.request(request).await.map_err(|error| {
-            let reason = chain(&error);
-            if error.is_connect() { UpstreamFault::Unreachable(reason) } else { UpstreamFault::Broken(reason) }
-        })
+        send(&self.client, method, uri, headers, body).await
     }
+
+    /// Sends `body` by POST over HTTP/2, in clear without asking whether the upstream speaks it.
+    ///
+    /// # Errors
+    ///
+    /// When no head came.
+    pub async fn post_http2(
+        &self,
+        uri: &Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, UpstreamFault> {
+        send(&self.http2, Method::POST, uri, headers, body).await
+    }
+}
+
+async fn send(
+    pool: &Pool,
+    method: Method,
+    uri: &Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response<Incoming>, UpstreamFault> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(uri.clone())
+        .body(Full::new(body))
+        .map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
+    *request.headers_mut() = headers;
+    pool.request(request).await.map_err(|error| {
+        let reason = chain(&error);
+        if error.is_connect() { UpstreamFault::Unreachable(reason) } else { UpstreamFault::Broken(reason) }
+    })
 }
 
 impl Default for HttpClient {

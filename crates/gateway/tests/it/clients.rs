@@ -21,6 +21,10 @@ const VARIABLE: &str = "PORTCULLIS_CLIENTS";
 /// Both of its ways in have the same tools; they differ in how the gateway reaches them.
 const SERVERS: [&str; 2] = ["everything", "remote"];
 
+/// The bindings of Agent2Agent, and those that there are libraries for in every language.
+const BINDINGS: &[&str] = &["JSONRPC", "HTTP+JSON", "GRPC"];
+const WITHOUT_GRPC: &[&str] = &["JSONRPC", "HTTP+JSON"];
+
 const RULES: &str = r#"
 permit (principal, action, resource);
 @message("Limit Exceeded. Escalate to Manager.")
@@ -125,9 +129,18 @@ struct AgentStage {
 impl AgentStage {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (new, new_url) = serve_agent("a2a10", folder.path()).await;
-        let (old, old_url) = serve_agent("a2a03", folder.path()).await;
-        Self::of(folder, vec![("new", new, new_url), ("old", old, old_url)]).await
+        let mut agents = Vec::new();
+        for (name, environment, grpc_port) in [
+            ("new", "a2a10", None),
+            ("old", "a2a03", None),
+            ("newgrpc", "a2a10", Some(free_port())),
+            ("oldgrpc", "a2a03", Some(free_port())),
+        ] {
+            let (agent, url) = serve_agent(environment, name, grpc_port, folder.path()).await;
+            let port = grpc_port.map(|port| format!(", grpc_port: {port}")).unwrap_or_default();
+            agents.push((name, agent, format!("replicas: ['{url}']{port}")));
+        }
+        Self::of(folder, agents).await
     }
 
     /// The agent that the TypeScript library makes.
@@ -137,7 +150,7 @@ impl AgentStage {
         let mut command = node_a2a(folder.path(), "a2ajs10", "agent.mjs");
         command.arg(port.to_string());
         let (agent, url) = listening(command, port, &folder.path().join("js.log")).await;
-        Self::of(folder, vec![("js", agent, url)]).await
+        Self::of(folder, vec![("js", agent, format!("replicas: ['{url}']"))]).await
     }
 
     /// An agent of 0.3 that has HTTP+JSON alone.
@@ -147,12 +160,12 @@ impl AgentStage {
         let mut command = python("a2a03", "a2a03_agent.py");
         command.args([port.to_string().as_str(), "HTTP+JSON"]).env("PYTHONDONTWRITEBYTECODE", "1");
         let (agent, url) = listening(command, port, &folder.path().join("rest.log")).await;
-        Self::of(folder, vec![("rest", agent, url)]).await
+        Self::of(folder, vec![("rest", agent, format!("replicas: ['{url}']"))]).await
     }
 
     async fn of(folder: TempDir, agents: Vec<(&str, ChildProcess, String)>) -> Self {
         let setup = Setup { models: "{}".to_owned(), servers: "{}".to_owned(), ..Setup::default() };
-        let table = |(name, _, url): &(&str, _, String)| format!("{name}: {{ protocol: a2a, replicas: ['{url}'] }}");
+        let table = |(name, _, how): &(&str, _, String)| format!("{name}: {{ protocol: a2a, {how} }}");
         let tables: Vec<String> = agents.iter().map(table).collect();
         let agents = agents.into_iter().map(|(_, agent, _)| agent).collect();
         let tables = format!("  agents: {{ {} }}\n", tables.join(", "));
@@ -162,14 +175,14 @@ impl AgentStage {
         Self { gateway, _agents: agents, folder }
     }
 
-    /// Runs a client against both agents, by both bindings.
-    async fn play(&self, client: impl Fn(&Path) -> Command, checks: usize) {
-        self.play_at(&["new", "old"], client, checks).await;
+    /// Runs a client against all agents of the Python library, by these bindings.
+    async fn play(&self, bindings: &[&str], client: impl Fn(&Path) -> Command, checks: usize) {
+        self.play_at(&["new", "old", "newgrpc", "oldgrpc"], bindings, client, checks).await;
     }
 
-    async fn play_at(&self, agents: &[&str], client: impl Fn(&Path) -> Command, checks: usize) {
+    async fn play_at(&self, agents: &[&str], bindings: &[&str], client: impl Fn(&Path) -> Command, checks: usize) {
         let (key, other) = (self.gateway.key("ann").await, self.gateway.key("bob").await);
-        for (agent, binding) in agents.iter().flat_map(|agent| [(agent, "JSONRPC"), (agent, "HTTP+JSON")]) {
+        for (agent, binding) in agents.iter().flat_map(|agent| bindings.iter().map(move |binding| (agent, binding))) {
             let mut command = client(self.folder.path());
             command
                 .env("PORTCULLIS_URL", self.gateway.url())
@@ -204,11 +217,13 @@ async fn a2acli(stage: &AgentStage, key: &str, agent: &str, transport: &str, wor
     Ok(Value::Array(lines.collect()))
 }
 
-async fn serve_agent(environment: &str, folder: &Path) -> (ChildProcess, String) {
+/// By gRPC it is called at a port of its own.
+async fn serve_agent(environment: &str, name: &str, grpc_port: Option<u16>, folder: &Path) -> (ChildProcess, String) {
     let port = free_port();
     let mut command = python(environment, &format!("{environment}_agent.py"));
     command.arg(port.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
-    listening(command, port, &folder.join(format!("{environment}.log"))).await
+    command.args(grpc_port.map(|port| port.to_string()));
+    listening(command, port, &folder.join(format!("{name}.log"))).await
 }
 
 /// An agent, once it listens at that port, and where it does.
@@ -324,7 +339,7 @@ async fn the_typescript_client_2_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_client_of_a2a_1_0_works() {
     let stage = AgentStage::start().await;
-    stage.play(|_| python("a2a10", "a2a10_check.py"), 29).await;
+    stage.play(BINDINGS, |_| python("a2a10", "a2a10_check.py"), 29).await;
     stage.gateway.finish().await;
 }
 
@@ -332,7 +347,7 @@ async fn the_python_client_of_a2a_1_0_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_library_of_a2a_1_0_verifies_cards_and_is_told_news() {
     let folder = tempfile::tempdir().unwrap();
-    let (_agent, url) = serve_agent("a2a10", folder.path()).await;
+    let (_agent, url) = serve_agent("a2a10", "a2a10", None, folder.path()).await;
     // The public half of the key that the agent signs its card with.
     let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
     let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
@@ -364,7 +379,7 @@ async fn the_python_library_of_a2a_1_0_verifies_cards_and_is_told_news() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_python_client_of_a2a_0_3_works() {
     let stage = AgentStage::start().await;
-    stage.play(|_| python("a2a03", "a2a03_check.py"), 25).await;
+    stage.play(BINDINGS, |_| python("a2a03", "a2a03_check.py"), 25).await;
     stage.gateway.finish().await;
 }
 
@@ -372,7 +387,7 @@ async fn the_python_client_of_a2a_0_3_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_client_of_a2a_1_0_works() {
     let stage = AgentStage::start().await;
-    stage.play(|folder| node_a2a(folder, "a2ajs10", "check.mjs"), 10).await;
+    stage.play(WITHOUT_GRPC, |folder| node_a2a(folder, "a2ajs10", "check.mjs"), 10).await;
     stage.gateway.finish().await;
 }
 
@@ -380,7 +395,7 @@ async fn the_typescript_client_of_a2a_1_0_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_client_of_a2a_0_3_works() {
     let stage = AgentStage::start().await;
-    stage.play(|folder| node_a2a(folder, "a2ajs03", "check.mjs"), 10).await;
+    stage.play(WITHOUT_GRPC, |folder| node_a2a(folder, "a2ajs03", "check.mjs"), 10).await;
     stage.gateway.finish().await;
 }
 
@@ -389,7 +404,7 @@ async fn the_typescript_client_of_a2a_0_3_works() {
 async fn an_agent_by_the_typescript_library_works_behind_the_gateway() {
     let stage = AgentStage::typescript().await;
     for environment in ["a2ajs10", "a2ajs03"] {
-        stage.play_at(&["js"], |folder| node_a2a(folder, environment, "check.mjs"), 10).await;
+        stage.play_at(&["js"], WITHOUT_GRPC, |folder| node_a2a(folder, environment, "check.mjs"), 10).await;
     }
     stage.gateway.finish().await;
 }
@@ -398,8 +413,8 @@ async fn an_agent_by_the_typescript_library_works_behind_the_gateway() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn an_agent_of_0_3_that_has_http_json_alone_works_behind_the_gateway() {
     let stage = AgentStage::old_rest().await;
-    stage.play_at(&["rest"], |_| python("a2a10", "a2a10_check.py"), 29).await;
-    stage.play_at(&["rest"], |_| python("a2a03", "a2a03_check.py"), 25).await;
+    stage.play_at(&["rest"], WITHOUT_GRPC, |_| python("a2a10", "a2a10_check.py"), 29).await;
+    stage.play_at(&["rest"], WITHOUT_GRPC, |_| python("a2a03", "a2a03_check.py"), 25).await;
     stage.gateway.finish().await;
 }
 

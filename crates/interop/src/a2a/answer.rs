@@ -1,11 +1,15 @@
 //! What a client gets, in what it speaks.
 
+use bytes::Bytes;
+
 use crate::a2a::call::A2aCall;
 use crate::a2a::failure::{Failure, Kind};
+use crate::a2a::grpc;
 use crate::a2a::method::Method;
 use crate::a2a::reply::Reply;
 use crate::a2a::translate::legacy;
 use crate::a2a::version::{Binding, Dialect, Version};
+use crate::frame::grpc::{MEDIA_TYPE as GRPC, frame};
 use crate::frame::jsonrpc;
 use crate::frame::sse;
 use crate::refuse::Answer;
@@ -13,15 +17,27 @@ use crate::refuse::Answer;
 /// The media type of 1.0 over HTTP+JSON.
 const MEDIA_TYPE: &str = "application/a2a+json";
 
+/// A whole answer that is no refusal: its status is 200.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// The media type.
+    pub content_type: &'static str,
+    /// The body; by gRPC the framed message, behind which the trailers of success come.
+    pub body: Bytes,
+}
+
 /// The whole answer to a call. Where a stream is awaited, use [`event`] for a message too: some clients take nothing else.
 ///
 /// # Errors
 ///
 /// [`Kind::InvalidAgentResponse`] when the reply can't be said in the client's version.
-pub fn whole(call: &A2aCall<'_>, reply: &Reply) -> Result<Answer, Failure> {
+pub fn whole(call: &A2aCall<'_>, reply: &Reply) -> Result<Whole, Failure> {
+    if call.dialect.binding == Binding::Grpc {
+        return Ok(Whole { content_type: GRPC, body: framed(call, reply)? });
+    }
     let content_type =
         if call.dialect == Dialect::new(Version::V1_0, Binding::HttpJson) { MEDIA_TYPE } else { "application/json" };
-    Ok(Answer { status: 200, content_type, body: body(call, reply)? })
+    Ok(Whole { content_type, body: body(call, reply)?.into() })
 }
 
 /// One event of the stream that answers a call.
@@ -29,8 +45,16 @@ pub fn whole(call: &A2aCall<'_>, reply: &Reply) -> Result<Answer, Failure> {
 /// # Errors
 ///
 /// [`Kind::InvalidAgentResponse`] when the reply can't be said in the client's version.
-pub fn event(call: &A2aCall<'_>, reply: &Reply) -> Result<String, Failure> {
-    Ok(sse::event(&body(call, reply)?))
+pub fn event(call: &A2aCall<'_>, reply: &Reply) -> Result<Bytes, Failure> {
+    if call.dialect.binding == Binding::Grpc {
+        return framed(call, reply);
+    }
+    Ok(sse::event(&body(call, reply)?).into())
+}
+
+fn framed(call: &A2aCall<'_>, reply: &Reply) -> Result<Bytes, Failure> {
+    let message = grpc::answered(call.dialect.version, call.method, &body(call, reply)?).map_err(unreadable)?;
+    Ok(frame(&message))
 }
 
 /// The answer to [`Method::GetExtendedCard`], whose card was written by [`card`](crate::a2a::card) for the client's version.
@@ -44,16 +68,16 @@ pub fn card(call: &A2aCall<'_>, raw_card: &str) -> Answer {
 }
 
 fn body(call: &A2aCall<'_>, reply: &Reply) -> Result<String, Failure> {
-    let unreadable = |problem: String| {
-        Failure::new(Kind::InvalidAgentResponse, format!("the agent's answer can't be read: {problem}"))
-    };
     let reply = reply.in_form(call.form()).map_err(unreadable)?;
-    let is_legacy_http = call.dialect == Dialect::new(Version::V0_3, Binding::HttpJson);
-    let raw = if is_legacy_http { legacy(&reply).map_err(unreadable)? } else { reply.raw().to_owned() };
+    let raw = if call.dialect.is_older_form() { legacy(&reply).map_err(unreadable)? } else { reply.raw().to_owned() };
     Ok(match &call.id {
         Some(id) => jsonrpc::result(id, &raw),
         None => raw,
     })
+}
+
+fn unreadable(problem: String) -> Failure {
+    Failure::new(Kind::InvalidAgentResponse, format!("the agent's answer can't be read: {problem}"))
 }
 
 /// A reply in the form that 0.3 has over HTTP+JSON.
@@ -113,6 +137,7 @@ mod tests {
         let reply = Reply::read(Method::SendMessage, Version::V1_0, raw).unwrap();
         let failure = whole(&call(Version::V0_3, Binding::JsonRpc), &reply).unwrap_err();
         assert_eq!(failure.kind(), Some(Kind::InvalidAgentResponse));
-        assert!(whole(&call(Version::V1_0, Binding::JsonRpc), &reply).unwrap().body.contains(raw));
+        let same = whole(&call(Version::V1_0, Binding::JsonRpc), &reply).unwrap().body;
+        assert!(String::from_utf8(same.to_vec()).unwrap().contains(raw));
     }
 }

@@ -116,6 +116,12 @@ impl A2aCall<'_> {
         text_of(&self.params, self.task_path()?).filter(|id| !id.is_empty())
     }
 
+    /// Whom the client means where one address serves many. In 0.3 there is no such word.
+    #[must_use]
+    pub fn tenant(&self) -> Option<String> {
+        text_of(&self.params, &["tenant"]).filter(|tenant| !tenant.is_empty())
+    }
+
     /// The other tasks that the client names.
     #[must_use]
     pub fn reference_task_ids(&self) -> Vec<String> {

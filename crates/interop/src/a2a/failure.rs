@@ -5,7 +5,11 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
+use crate::a2a::status::{self, ERROR_INFO};
 use crate::a2a::version::{Binding, Dialect, Unsupported, Version};
+use crate::frame::grpc::{MEDIA_TYPE, Status};
 use crate::frame::jsonrpc::{self, ErrorObject, Id};
 use crate::frame::object::{Object, quoted};
 use crate::frame::sse;
@@ -15,7 +19,6 @@ use crate::refuse::Answer;
 const PROTOCOL_DOMAIN: &str = "a2a-protocol.org";
 /// Whose reasons ours are.
 const OUR_DOMAIN: &str = "portcullis";
-pub(super) const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 
 /// An error that the specification knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -220,7 +223,7 @@ impl Failure {
         }
     }
 
-    /// The answer to a request that came so, before any stream has begun.
+    /// The answer to a request that came so, before any stream has begun. By gRPC the body is the lines of the trailers, and there is no message.
     #[must_use]
     pub fn answer(&self, dialect: Dialect, id: Option<&Id<'_>>) -> Answer {
         let status = match dialect.binding {
@@ -228,17 +231,19 @@ impl Failure {
             Binding::JsonRpc if self.status() == 401 => 401,
             Binding::JsonRpc => 200,
             Binding::HttpJson => self.http_status(dialect.version),
+            Binding::Grpc => 200,
         };
-        Answer { status, content_type: "application/json", body: self.body(dialect, id) }
+        let content_type = if dialect.binding == Binding::Grpc { MEDIA_TYPE } else { "application/json" };
+        Answer { status, content_type, body: self.body(dialect, id) }
     }
 
     /// The same as the last event of a stream.
     #[must_use]
-    pub fn event(&self, dialect: Dialect, id: Option<&Id<'_>>) -> String {
-        let body = self.body(dialect, id);
+    pub fn event(&self, dialect: Dialect, id: Option<&Id<'_>>) -> Bytes {
         match dialect.binding {
-            Binding::JsonRpc => sse::event(&body),
-            Binding::HttpJson => format!("event: error\n{}", sse::event(&body)),
+            Binding::JsonRpc => sse::event(&self.body(dialect, id)).into(),
+            Binding::HttpJson => format!("event: error\n{}", sse::event(&self.body(dialect, id))).into(),
+            Binding::Grpc => self.grpc_status(dialect.version).frame(),
         }
     }
 
@@ -255,6 +260,7 @@ impl Failure {
                 error.data = details.map(Cow::Owned);
                 return jsonrpc::error(id, &error);
             }
+            (Binding::Grpc, version) => return self.grpc_status(version).lines(),
             (Binding::HttpJson, Version::V0_3) => {
                 body.set("code", self.code(version).to_string());
                 body.set("type", quoted(self.name()));
@@ -264,7 +270,7 @@ impl Failure {
             (Binding::HttpJson, Version::V1_0) => {
                 let mut error = Object::default();
                 error.set("code", self.status().to_string());
-                error.set("status", quoted(grpc_status(self.status(), self.kind())));
+                error.set("status", quoted(grpc_code(self.status(), self.kind())));
                 error.set("message", quoted(&self.message));
                 details.into_iter().for_each(|details| error.set("details", details));
                 body.set("error", error.to_string());
@@ -303,6 +309,21 @@ impl Failure {
         (!self.metadata.is_empty()).then(|| data.to_string())
     }
 
+    /// The same by gRPC. Clients of 0.3 know it by the name in its sentence.
+    #[must_use]
+    pub fn grpc_status(&self, version: Version) -> Status {
+        let code = match self.kind() {
+            // `NOT_FOUND` is for what a method has not found.
+            Some(Kind::MethodNotFound) => "UNIMPLEMENTED",
+            kind => grpc_code(self.status(), kind),
+        };
+        let message = match version {
+            Version::V1_0 => self.message.clone(),
+            Version::V0_3 => format!("{}: {}", self.name(), self.message),
+        };
+        status::status(code, &message, &self.typed_details())
+    }
+
     fn name(&self) -> &'static str {
         self.kind().unwrap_or(Kind::Internal).row().name
     }
@@ -331,7 +352,7 @@ impl From<Unsupported> for Failure {
 }
 
 /// The word of `google.rpc.Code` for a status of HTTP.
-fn grpc_status(status: u16, kind: Option<Kind>) -> &'static str {
+fn grpc_code(status: u16, kind: Option<Kind>) -> &'static str {
     match (status, kind) {
         (
             400,
@@ -365,7 +386,7 @@ mod tests {
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!((answer.status, &body), (status, expected), "{dialect:?}");
         let event = failure.event(dialect, Some(&Id::number(1)));
-        assert!(event.ends_with(&format!("data: {}\n\n", answer.body)), "{event}");
+        assert!(event.ends_with(format!("data: {}\n\n", answer.body).as_bytes()), "{event:?}");
     }
 
     #[test]
@@ -416,6 +437,46 @@ mod tests {
             let failure = Failure::other(i64::from(status), status, "X".into(), "no");
             assert_eq!(failure.answer(NEW, None).status, expected);
             assert_eq!(failure.answer(NEW_HTTP, None).status, status);
+        }
+    }
+
+    #[test]
+    fn a_status_says_what_the_error_says() {
+        let failure = Failure::new(Kind::TaskNotFound, "there is no task").with("taskId", "t");
+        let new = failure.grpc_status(Version::V1_0);
+        // Made by the official library.
+        let details = "CAUSEHRoZXJlIGlzIG5vIHRhc2saWwoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLkVycm9ySW5mbxIvCg5UQVNLX05PVF9GT1VORBIQYTJhLXByb3RvY29sLm9yZxoLCgZ0YXNrSWQSAXQ=";
+        let found = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, new.details.as_ref().unwrap());
+        assert_eq!(found, details);
+        assert_eq!((new.name(), new.message.as_str()), ("NOT_FOUND", "there is no task"));
+        let (message, name, details) = status::read(&new);
+        assert_eq!((message.as_str(), name), ("there is no task", None));
+        assert_eq!(details.as_deref(), Some(failure.typed_details().as_str()));
+
+        let old = failure.grpc_status(Version::V0_3);
+        assert_eq!(old.message, "TaskNotFoundError: there is no task");
+        let (message, name, _) = status::read(&old);
+        assert_eq!((message.as_str(), name.as_deref()), ("there is no task", Some("TaskNotFoundError")));
+    }
+
+    #[test]
+    fn an_error_has_the_code_of_the_specification() {
+        for (kind, name) in [
+            (Kind::InvalidRequest, "INVALID_ARGUMENT"),
+            (Kind::MethodNotFound, "UNIMPLEMENTED"),
+            (Kind::InvalidParams, "INVALID_ARGUMENT"),
+            (Kind::Internal, "INTERNAL"),
+            (Kind::TaskNotFound, "NOT_FOUND"),
+            (Kind::TaskNotCancelable, "FAILED_PRECONDITION"),
+            (Kind::PushNotSupported, "FAILED_PRECONDITION"),
+            (Kind::UnsupportedOperation, "FAILED_PRECONDITION"),
+            (Kind::ContentTypeNotSupported, "INVALID_ARGUMENT"),
+            (Kind::InvalidAgentResponse, "INTERNAL"),
+            (Kind::ExtendedCardNotConfigured, "FAILED_PRECONDITION"),
+            (Kind::ExtensionRequired, "FAILED_PRECONDITION"),
+            (Kind::VersionNotSupported, "FAILED_PRECONDITION"),
+        ] {
+            assert_eq!(Failure::new(kind, "no").grpc_status(Version::V1_0).name(), name, "{kind:?}");
         }
     }
 }

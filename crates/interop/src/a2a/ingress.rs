@@ -1,4 +1,4 @@
-//! What a client sends to an agent behind the gateway, by JSON-RPC or HTTP+JSON, in either version.
+//! What a client sends to an agent behind the gateway, by JSON-RPC, HTTP+JSON or gRPC, in either version.
 //!
 //! A refusal is ready to be sent. What is read here is all that is needed to judge and to map a call; the rest stays raw. What
 //! an agent could read otherwise than we do is refused: names that differ by capitals, members that stand twice, and what is
@@ -11,6 +11,7 @@ use portcullis_domain::json;
 
 use crate::a2a::call::{A2aCall, member, text_of};
 use crate::a2a::failure::{Failure, Kind};
+use crate::a2a::grpc;
 use crate::a2a::method::Method;
 use crate::a2a::query;
 use crate::a2a::route::{self, Stray};
@@ -79,6 +80,33 @@ pub fn read_http<'a>(
             let is_verb = matches!(route::read(version, verb, path), Err(Stray::Verb));
             Answer { status: if is_verb { 405 } else { answer.status }, ..answer }
         })
+}
+
+/// Reads a request by gRPC. `message` is the message without its prefix; which version is spoken is known by the service.
+///
+/// # Errors
+///
+/// The answer that says what is wrong.
+pub fn read_grpc(headers: &HeaderMap, path: &str, message: &[u8]) -> Result<A2aCall<'static>, Answer> {
+    let newest = Dialect::new(Version::V1_0, Binding::Grpc);
+    let no_service = || Failure::new(Kind::MethodNotFound, format!("there is no `{path}`")).answer(newest, None);
+    let (version, name) = grpc::service(path).ok_or_else(no_service)?;
+    let dialect = Dialect::new(version, Binding::Grpc);
+    let read = || {
+        let stated = Version::stated(headers, None).map_err(Failure::from)?;
+        if let Some(stated) = stated.filter(|stated| *stated != version) {
+            let message = format!("this service speaks version {}, not {}", version.as_str(), stated.as_str());
+            return Err(Failure::new(Kind::VersionNotSupported, message));
+        }
+        let method = grpc::method(version, name).ok_or_else(|| no_method(version, name))?;
+        let json = grpc::asked_json(version, method, message).map_err(invalid)?;
+        check_depth(json.as_bytes())?;
+        let params = grpc::to_params(version, method, &json).map_err(invalid)?;
+        check(method, Version::V1_0, &params)?;
+        Ok((method, params))
+    };
+    let (method, params) = read().map_err(|failure| failure.answer(dialect, None))?;
+    Ok(A2aCall { dialect, method, id: None, extensions: extensions(headers), params: params.into() })
 }
 
 fn read_route<'a>(

@@ -1,5 +1,5 @@
-//! Agent2Agent, on both faces: towards clients as the agent, towards agents as a client. Versions 1.0 and 0.3, by JSON-RPC and by
-//! HTTP+JSON, in every pairing.
+//! Agent2Agent, on both faces: towards clients as the agent, towards agents as a client. Versions 1.0 and 0.3, by JSON-RPC, HTTP+JSON and
+//! gRPC, in every pairing.
 //!
 //! A call goes through here so:
 //!
@@ -20,6 +20,7 @@ pub mod call;
 pub mod card;
 pub mod egress;
 pub mod failure;
+pub mod grpc;
 pub mod ingress;
 pub mod kept;
 pub mod method;
@@ -34,6 +35,7 @@ pub mod webhook;
 mod query;
 mod route;
 mod shape;
+mod status;
 
 pub use call::{A2aCall, Change, Edits, News, Webhook};
 pub use card::{Card, Interface};

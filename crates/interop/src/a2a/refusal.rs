@@ -139,7 +139,7 @@ mod tests {
             let call = call(version, Method::SendStreamingMessage);
             let reply = message(&denied(), &call, "m", Some("c"), None).unwrap();
             assert!(reply.is_last());
-            let body: Value = serde_json::from_str(&answer::whole(&call, &reply).unwrap().body).unwrap();
+            let body: Value = serde_json::from_slice(&answer::whole(&call, &reply).unwrap().body).unwrap();
             assert_eq!(body["result"], expected);
         }
     }

@@ -30,6 +30,8 @@ pub enum Binding {
     JsonRpc,
     /// A path for each method.
     HttpJson,
+    /// Protocol Buffers, by gRPC.
+    Grpc,
 }
 
 /// A version and a binding: all that must be known to read what comes or to write what goes.
@@ -122,13 +124,19 @@ impl Dialect {
     }
 
     /// The version whose JSON the core sees for this dialect. Over HTTP+JSON, 0.3 writes an older form of 1.0's JSON, not its
-    /// own: what comes so is brought to 1.0 at once, and what goes so comes from there.
+    /// own: what comes so is brought to 1.0 at once, and what goes so comes from there. By gRPC it is the same form, in other bytes.
     #[must_use]
     pub fn form(self) -> Version {
         match self.binding {
             Binding::JsonRpc => self.version,
-            Binding::HttpJson => Version::V1_0,
+            Binding::HttpJson | Binding::Grpc => Version::V1_0,
         }
+    }
+
+    /// Whether messages have the older form that 0.3 has but by JSON-RPC.
+    #[must_use]
+    pub fn is_older_form(self) -> bool {
+        self.version == Version::V0_3 && self.binding != Binding::JsonRpc
     }
 }
 

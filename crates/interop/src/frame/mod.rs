@@ -2,8 +2,10 @@
 //!
 //! Knows no method, no member and no event name of any dialect.
 
+pub mod grpc;
 pub mod http;
 pub mod jsonrpc;
 pub mod sse;
 
 pub(crate) mod object;
+pub(crate) mod proto;

@@ -4,12 +4,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::HeaderMap;
 use http::header::{CACHE_CONTROL, ETAG, HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY};
+use http::{HeaderMap, Uri};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::time::Timestamp;
-use portcullis_interop::a2a::card::{Serving, signature};
+use portcullis_interop::a2a::card::{ByGrpc, Serving, signature};
 use portcullis_interop::a2a::{Card, Version};
 
 use crate::doors::answer::{self, Answer};
@@ -68,6 +68,8 @@ pub struct Face {
     url: String,
     /// Where it reaches the gateway, without a slash at the end.
     base: String,
+    /// The agent's name.
+    agent: String,
 }
 
 impl Face {
@@ -79,7 +81,7 @@ impl Face {
         let base = snapshot.config.server.public_url.clone().unwrap_or_else(|| format!("http://{host}"));
         let base = base.trim_end_matches('/').to_owned();
         let session = arrived.session.as_ref().map(|session| format!("/s/{}", session.name)).unwrap_or_default();
-        Self { url: format!("{base}{session}/a2a/{agent}"), base }
+        Self { url: format!("{base}{session}/a2a/{agent}"), base, agent: agent.to_owned() }
     }
 
     /// The card with the gateway in the agent's place, signed.
@@ -89,7 +91,9 @@ impl Face {
     /// What can't be read in it.
     pub fn serve(&self, doors: &Doors, card: &Card, version: Option<Version>) -> Result<String, String> {
         let pushes = doors.gate.snapshot.load().config.server.public_url.is_some();
-        let serving = Serving { url: &self.url, version, pushes, has_extended: true };
+        let address = address(&self.base);
+        let grpc = address.as_deref().map(|address| ByGrpc { address, tenant: &self.agent });
+        let serving = Serving { url: &self.url, grpc, version, pushes, has_extended: true };
         signed(&doors.gate.signing, &self.base, &card.serve(&serving)?)
     }
 }
@@ -110,9 +114,28 @@ fn signed(key: &SigningKey, base: &str, card: &str) -> Result<String, String> {
     signature::with_signatures(card, &payloads.iter().map(sign).collect::<Vec<_>>())
 }
 
+/// Host and port of the same, as libraries of gRPC take them. Paths mean nothing to them, so a gateway that is reached below one is not reached by gRPC.
+fn address(base: &str) -> Option<String> {
+    let uri: Uri = base.parse().ok()?;
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+    (uri.path() == "/").then(|| uri.host().map(|host| format!("{host}:{port}"))).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn by_grpc_the_gateway_is_a_host_and_a_port() {
+        for (base, expected) in [
+            ("http://127.0.0.1:4040", Some("127.0.0.1:4040")),
+            ("https://gate.example.org/", Some("gate.example.org:443")),
+            ("http://[::1]", Some("[::1]:80")),
+            ("https://gate.example.org/portcullis", None),
+        ] {
+            assert_eq!(address(base).as_deref(), expected, "{base}");
+        }
+    }
 
     #[test]
     fn a_card_is_sent_once_as_long_as_it_stays_the_same() {

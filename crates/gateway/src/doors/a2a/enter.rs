@@ -17,7 +17,7 @@ use crate::asking::Asking;
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
 use crate::doors::a2a::push::{Concern, Wanted};
-use crate::doors::a2a::refuse::{failed, refused, shown};
+use crate::doors::a2a::refuse::{failed, refused, said, shown};
 use crate::doors::a2a::relay::{Asked, Relay, replayed};
 use crate::doors::a2a::{card, push};
 use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
@@ -48,17 +48,29 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         "" | "/" if arrived.method == Verb::POST => ingress::read_jsonrpc(&arrived.headers, query, &arrived.body),
         path => ingress::read_http(&arrived.method, path, query, &arrived.headers, &arrived.body),
     };
-    let call = match read {
-        Ok(call) => call.into_owned(),
-        Err(written) => return Ok(shown(written)),
-    };
+    match read {
+        Ok(asked) => {
+            let (asked, name) = (asked.into_owned(), name.to_owned());
+            call(doors, arrived, &name, asked).await
+        }
+        Err(written) => Ok(shown(written)),
+    }
+}
+
+/// Makes a call of the agent of that name, whichever binding it came by.
+///
+/// # Errors
+///
+/// When there is no such agent for the caller.
+pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCall<'static>) -> Result<Answer, Refusal> {
+    let agent = doors.gate.snapshot.load().agent_for(&arrived.caller.principal, name, Door::A2a)?;
     let prepared = match Prepared::of(doors, &arrived, &agent.capability, &call).await {
         Ok(prepared) => prepared,
         Err(failure) => return Ok(failed(&call, &failure)),
     };
     let Prepared { claims, concern, terms } = prepared;
     if let Concern::Answered(reply) = &concern {
-        return Ok(written::whole(&call, reply).map_or_else(|failure| failed(&call, &failure), shown));
+        return Ok(written::whole(&call, reply).map_or_else(|failure| failed(&call, &failure), said));
     }
     let Terms { key, turn, payload, content, trace } = terms;
     let (session, origin) = (claims.session.clone(), claims.origin);

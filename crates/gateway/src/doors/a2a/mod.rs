@@ -1,4 +1,4 @@
-//! Agents that speak Agent2Agent: `/a2a/<agent>` by JSON-RPC, `/a2a/<agent>/…` by HTTP+JSON, `/a2a/<agent>/.well-known/agent-card.json` for the card.
+//! Agents that speak Agent2Agent: `/a2a/<agent>` by JSON-RPC, `/a2a/<agent>/…` by HTTP+JSON, the service `A2AService` by gRPC, `/a2a/<agent>/.well-known/agent-card.json` for the card.
 //!
 //! A context of the client is a session, and a task belongs to its session; what the agent knows them by is never shown, and what the client says is never passed
 //! on ([`names`] says how). News of tasks come to the gateway ([`news`]) and go on to where the client wants them ([`push`]).
@@ -8,6 +8,7 @@
 pub mod card;
 pub mod claims;
 pub mod enter;
+pub mod grpc;
 pub mod names;
 pub mod news;
 pub mod push;

@@ -1,22 +1,59 @@
 //! The one place where a "no" of this door becomes an answer.
 
+use bytes::Bytes;
 use portcullis_domain::refusal::Refusal;
-use portcullis_interop::a2a::{A2aCall, Binding, Dialect, Failure, Version, answer as written, refusal};
+use portcullis_interop::a2a::answer::{self as written, Whole};
+use portcullis_interop::a2a::{A2aCall, Binding, Dialect, Failure, Version, refusal};
+use portcullis_interop::frame::grpc;
 use portcullis_interop::refuse;
 
+use tokio::sync::mpsc;
+
 use crate::doors::answer::{self, Answer};
+use crate::doors::framed::Framed;
 
 /// An answer that is written already.
 #[must_use]
 pub fn shown(written: refuse::Answer) -> Answer {
+    if written.content_type == grpc::MEDIA_TYPE {
+        return answer::ended(grpc::read_lines(&written.body));
+    }
     answer::whole(written.status, written.content_type, written.body)
+}
+
+/// A whole answer that is written already.
+#[must_use]
+pub fn said(whole: Whole) -> Answer {
+    if whole.content_type == grpc::MEDIA_TYPE {
+        return answer::framed(Framed::whole(whole.body));
+    }
+    answer::whole(200, whole.content_type, whole.body)
+}
+
+/// Events as they come.
+#[must_use]
+pub fn stream(call: &A2aCall<'_>, events: mpsc::Receiver<Bytes>) -> Answer {
+    match call.dialect.binding {
+        Binding::Grpc => answer::framed(Framed::stream(events)),
+        Binding::JsonRpc | Binding::HttpJson => answer::events(events),
+    }
+}
+
+/// Events that are all there.
+#[must_use]
+pub fn events(call: &A2aCall<'_>, events: Bytes) -> Answer {
+    if call.dialect.binding == Binding::Grpc {
+        return answer::framed(Framed::whole(events));
+    }
+    let answer = answer::whole(200, "text/event-stream", events);
+    answer::with_header(answer, http::header::CACHE_CONTROL, "no-cache")
 }
 
 /// A failure of a call. Whoever awaits a stream by JSON-RPC gets it as one: libraries look for the error in an event.
 #[must_use]
 pub fn failed(call: &A2aCall<'_>, failure: &Failure) -> Answer {
     if call.method.is_streaming() && call.dialect.binding == Binding::JsonRpc {
-        return event(failure.event(call.dialect, call.id.as_ref()));
+        return events(call, failure.event(call.dialect, call.id.as_ref()));
     }
     shown(failure.answer(call.dialect, call.id.as_ref()))
 }
@@ -30,12 +67,12 @@ pub fn refused(call: &A2aCall<'_>, refusal: &Refusal, message_id: &str, context:
     let Some(reply) = refusal::message(refusal, call, message_id, Some(context), task) else {
         return failed(call, &refusal::failure(refusal));
     };
-    let said = if call.method.is_streaming() {
-        written::event(call, &reply).map(event)
+    let told = if call.method.is_streaming() {
+        written::event(call, &reply).map(|event| events(call, event))
     } else {
-        written::whole(call, &reply).map(shown)
+        written::whole(call, &reply).map(said)
     };
-    said.unwrap_or_else(|failure| failed(call, &failure))
+    told.unwrap_or_else(|failure| failed(call, &failure))
 }
 
 /// A refusal of a request that is no call yet, with the status that says so to any client of HTTP.
@@ -51,9 +88,4 @@ pub fn refused_at_the_door(path: &str, refusal: &Refusal) -> refuse::Answer {
 pub fn is_jsonrpc(path: &str) -> bool {
     let rest = path.strip_prefix("/a2a/").unwrap_or_default();
     rest.trim_end_matches('/').split('/').count() == 1
-}
-
-fn event(text: String) -> Answer {
-    let answer = answer::whole(200, "text/event-stream", text);
-    answer::with_header(answer, http::header::CACHE_CONTROL, "no-cache")
 }

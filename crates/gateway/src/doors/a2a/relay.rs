@@ -19,8 +19,8 @@ use crate::doors::a2a::card::Face;
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
 use crate::doors::a2a::push::{self, Concern};
-use crate::doors::a2a::refuse::{failed, shown};
-use crate::doors::answer::{self, Answer, PIECES_LIMIT};
+use crate::doors::a2a::refuse::{events, failed, said as told, stream};
+use crate::doors::answer::{Answer, PIECES_LIMIT};
 use crate::doors::arrived::Doors;
 use crate::life::agent::{Reply, settle};
 use crate::life::task::Task;
@@ -119,13 +119,12 @@ impl Relay {
         match self.next().await {
             Next::Said(said) if self.call.method.is_streaming() => {
                 let (sender, receiver) = mpsc::channel(PIECES_LIMIT);
+                let call = self.call.clone();
                 tokio::spawn(self.pump(said, sender));
-                answer::events(receiver)
+                stream(&call, receiver)
             }
             Next::Said(said) => match self.finish(said).await {
-                Ok(said) => {
-                    written::whole(&self.call, &said).map_or_else(|failure| failed(&self.call, &failure), shown)
-                }
+                Ok(said) => written::whole(&self.call, &said).map_or_else(|failure| failed(&self.call, &failure), told),
                 Err(failure) => failed(&self.call, &failure),
             },
             Next::Over(over) => match self.end(over, false).await {
@@ -144,19 +143,19 @@ impl Relay {
                 Next::Said(said) if said.is_last() => {
                     let event = self.finish(said).await.and_then(|said| written::event(&self.call, &said));
                     let event = event.unwrap_or_else(|failure| self.failure_event(&failure));
-                    let _ = sender.send(event.into()).await;
+                    let _ = sender.send(event).await;
                     return;
                 }
                 Next::Said(said) => written::event(&self.call, &said),
                 Next::Over(over) => {
                     if let Some(failure) = self.end(over, true).await {
-                        let _ = sender.send(self.failure_event(&failure).into()).await;
+                        let _ = sender.send(self.failure_event(&failure)).await;
                     }
                     return;
                 }
             };
             let event = event.unwrap_or_else(|failure| self.failure_event(&failure));
-            if sender.send(event.into()).await.is_err() {
+            if sender.send(event).await.is_err() {
                 self.end(Over::Left, true).await;
                 return;
             }
@@ -187,6 +186,8 @@ impl Relay {
                 Ok(Some(piece)) => self.reader.feed(&piece),
                 Ok(None) => {
                     self.is_read = true;
+                    let answer = &self.reply.answer;
+                    self.reader.feed_trailers(answer.body.trailers().unwrap_or(&answer.headers));
                     self.reader.feed_end()
                 }
                 Err(fault) => return Next::Over(Over::Fault(fault)),
@@ -269,7 +270,7 @@ impl Relay {
         }
     }
 
-    fn failure_event(&self, failure: &Failure) -> String {
+    fn failure_event(&self, failure: &Failure) -> Bytes {
         failure.event(self.call.dialect, self.call.id.as_ref())
     }
 
@@ -340,11 +341,11 @@ pub fn replayed(call: &A2aCall<'_>, body: &[u8]) -> Answer {
     };
     let answer = kept::read_replies(body).map_err(not_kept).and_then(|replies| {
         if call.method.is_streaming() {
-            let events: Result<String, Failure> = replies.iter().map(|said| written::event(call, said)).collect();
-            return events.map(|events| answer::whole(200, "text/event-stream", events));
+            let all: Result<Vec<Bytes>, Failure> = replies.iter().map(|said| written::event(call, said)).collect();
+            return all.map(|all| events(call, all.concat().into()));
         }
         let said = replies.first().ok_or_else(|| not_kept("there is none".to_owned()))?;
-        written::whole(call, said).map(shown)
+        written::whole(call, said).map(told)
     });
     answer.unwrap_or_else(|failure| failed(call, &failure))
 }

@@ -23,7 +23,12 @@ impl Interface {
     /// Why it can't be used.
     pub(super) fn read(url: &str, binding: &str, version: &str, tenant: Option<String>) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|_| format!("`{url}` is no URL"))?;
-        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+        // By gRPC many name only host and port, as their libraries take them.
+        let is_web = match uri.scheme_str() {
+            Some("http" | "https") => true,
+            Some("grpc" | "grpcs") | None => binding == "GRPC",
+            Some(_) => false,
+        };
         let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         if !is_web || authority.is_empty() || authority.contains('@') || uri.query().is_some() {
             return Err(format!("`{url}` is no plain web address"));
@@ -31,19 +36,23 @@ impl Interface {
         let binding = match binding {
             "JSONRPC" => Binding::JsonRpc,
             "HTTP+JSON" => Binding::HttpJson,
+            "GRPC" => Binding::Grpc,
             other => return Err(format!("the binding `{other}` is not spoken here")),
         };
         let version = spoken(version).ok_or_else(|| format!("version `{version}` is not spoken here"))?;
         Ok(Self { url: url.to_owned(), dialect: Dialect::new(version, binding), tenant })
     }
 
-    /// How gladly it is used: the newest version first, and then the binding that all libraries have.
+    /// How gladly it is used: the newest version first, and then the binding that all libraries have. gRPC comes last: it is often served by another port than the
+    /// card, which a card can't name.
     pub(super) fn rank(&self) -> u8 {
         match (self.dialect.version, self.dialect.binding) {
             (Version::V1_0, Binding::JsonRpc) => 0,
             (Version::V1_0, Binding::HttpJson) => 1,
             (Version::V0_3, Binding::JsonRpc) => 2,
             (Version::V0_3, Binding::HttpJson) => 3,
+            (Version::V1_0, Binding::Grpc) => 4,
+            (Version::V0_3, Binding::Grpc) => 5,
         }
     }
 }
@@ -70,7 +79,11 @@ mod tests {
             ("https://a", "JSONRPC", "1.2.3", Ok((Version::V1_0, Binding::JsonRpc))),
             ("https://a", "JSONRPC", "0.2.6", Err("version `0.2.6` is not spoken here")),
             ("https://a", "JSONRPC", "1.x", Err("version `1.x` is not spoken here")),
-            ("https://a", "GRPC", "1.0", Err("the binding `GRPC` is not spoken here")),
+            ("https://a", "GRPC", "1.0", Ok((Version::V1_0, Binding::Grpc))),
+            ("a.example:50051", "GRPC", "0.3.0", Ok((Version::V0_3, Binding::Grpc))),
+            ("grpcs://a:443", "GRPC", "1.0", Ok((Version::V1_0, Binding::Grpc))),
+            ("a.example:50051", "JSONRPC", "1.0", Err("`a.example:50051` is no plain web address")),
+            ("https://a", "SOAP", "1.0", Err("the binding `SOAP` is not spoken here")),
             ("/a", "JSONRPC", "1.0", Err("`/a` is no plain web address")),
             ("file://a/b", "JSONRPC", "1.0", Err("`file://a/b` is no plain web address")),
             ("https://me:secret@a", "JSONRPC", "1.0", Err("`https://me:secret@a` is no plain web address")),

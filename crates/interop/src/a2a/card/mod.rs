@@ -16,7 +16,7 @@ mod serve;
 
 pub use interface::Interface;
 pub use read::{Card, Skill};
-pub use serve::Serving;
+pub use serve::{ByGrpc, Serving};
 
 /// Where an agent's card is, below the agent's own path.
 pub const WELL_KNOWN: &str = "/.well-known/agent-card.json";

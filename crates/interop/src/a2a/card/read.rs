@@ -259,7 +259,7 @@ mod tests {
     use super::*;
     use crate::a2a::version::{Binding, Dialect, Version};
 
-    const NEW: &str = r#"{"name":"a","description":"d","version":"1","capabilities":{"streaming":true,"pushNotifications":true,"extendedAgentCard":true},"defaultInputModes":[],"defaultOutputModes":[],"skills":[{"id":"s","name":"n","description":"x","tags":["t"]}],"supportedInterfaces":[{"url":"https://a/grpc","protocolBinding":"GRPC","protocolVersion":"1.0"},{"url":"https://a/http","protocolBinding":"HTTP+JSON","protocolVersion":"1.0"},{"url":"https://a/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0","tenant":"t"}]}"#;
+    const NEW: &str = r#"{"name":"a","description":"d","version":"1","capabilities":{"streaming":true,"pushNotifications":true,"extendedAgentCard":true},"defaultInputModes":[],"defaultOutputModes":[],"skills":[{"id":"s","name":"n","description":"x","tags":["t"]}],"supportedInterfaces":[{"url":"https://a/soap","protocolBinding":"SOAP","protocolVersion":"1.0"},{"url":"https://a/http","protocolBinding":"HTTP+JSON","protocolVersion":"1.0"},{"url":"https://a/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0","tenant":"t"}]}"#;
     const OLD: &str = r#"{"name":"a","url":"https://a/rpc","protocolVersion":"0.3.0","additionalInterfaces":[{"url":"https://a/rpc","transport":"JSONRPC"},{"url":"https://a/http","transport":"HTTP+JSON"}],"supportsAuthenticatedExtendedCard":true}"#;
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
         let dialect = Dialect::new(Version::V1_0, Binding::JsonRpc);
         assert_eq!(card.interfaces()[0], Interface { url: rpc, dialect, tenant });
         assert_eq!(card.interfaces().len(), 2);
-        assert_eq!(card.problems(), ["`supportedInterfaces[0]`: the binding `GRPC` is not spoken here"]);
+        assert_eq!(card.problems(), ["`supportedInterfaces[0]`: the binding `SOAP` is not spoken here"]);
         assert!(card.streams() && card.pushes() && card.has_extended());
         let tags = vec!["t".to_owned()];
         let skill = Skill { id: "s".into(), name: "n".into(), description: "x".into(), tags };

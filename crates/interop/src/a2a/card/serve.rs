@@ -26,8 +26,10 @@ const REPLACED: [&str; 10] = [
 /// How the gateway serves an agent.
 #[derive(Debug, Clone, Copy)]
 pub struct Serving<'a> {
-    /// Where, for both bindings and all versions.
+    /// Where, by JSON-RPC and HTTP+JSON and for all versions.
     pub url: &'a str,
+    /// Where, by gRPC, if it is served.
+    pub grpc: Option<ByGrpc<'a>>,
     /// The version that the client asked for. One that asked for none gets a card that both read: clients of 0.3 never ask, and
     /// most of 1.0 do not when they fetch a card.
     pub version: Option<Version>,
@@ -35,6 +37,15 @@ pub struct Serving<'a> {
     pub pushes: bool,
     /// Whether the gateway serves the card for known callers.
     pub has_extended: bool,
+}
+
+/// How the gateway is called by gRPC, whose paths name no agent.
+#[derive(Debug, Clone, Copy)]
+pub struct ByGrpc<'a> {
+    /// Host and port, as libraries take them.
+    pub address: &'a str,
+    /// What requests say in `tenant` so that they are for the agent; 0.3 has no place for it.
+    pub tenant: &'a str,
 }
 
 impl Card {
@@ -64,7 +75,7 @@ impl Card {
         card.set("skills", format!("[{}]", skills.join(",")));
         card.set("capabilities", self.capabilities(serving, is_new.then_some(has_extended), is_old)?);
         if is_new {
-            card.set("supportedInterfaces", interfaces(serving.url, is_old));
+            card.set("supportedInterfaces", interfaces(serving, is_old));
             card.set("securityRequirements", format!(r#"[{{"schemes":{{"{SCHEME}":{{"list":[]}}}}}}]"#));
         }
         if is_old {
@@ -72,8 +83,10 @@ impl Card {
             card.set("url", quoted(serving.url));
             card.set("preferredTransport", quoted("JSONRPC"));
             let url = quoted(serving.url);
-            let both = ["JSONRPC", "HTTP+JSON"].map(|name| format!(r#"{{"url":{url},"transport":"{name}"}}"#));
-            card.set("additionalInterfaces", format!("[{}]", both.join(",")));
+            let grpc = serving.grpc.map(|grpc| ("GRPC", quoted(grpc.address)));
+            let all = [("JSONRPC", url.clone()), ("HTTP+JSON", url)].into_iter().chain(grpc);
+            let all: Vec<String> = all.map(|(name, url)| format!(r#"{{"url":{url},"transport":"{name}"}}"#)).collect();
+            card.set("additionalInterfaces", format!("[{}]", all.join(",")));
             card.set("security", format!(r#"[{{"{SCHEME}":[]}}]"#));
             card.set("supportsAuthenticatedExtendedCard", has_extended.to_string());
         }
@@ -104,18 +117,32 @@ impl Interface {
         let binding = match self.dialect.binding {
             Binding::JsonRpc => "JSONRPC",
             Binding::HttpJson => "HTTP+JSON",
+            Binding::Grpc => "GRPC",
         };
         object.set("protocolBinding", quoted(binding));
         object.set("protocolVersion", quoted(self.dialect.version.as_str()));
+        if let Some(tenant) = &self.tenant {
+            object.set("tenant", quoted(tenant));
+        }
         object.to_string()
     }
 }
 
-fn interfaces(url: &str, is_old: bool) -> String {
+fn interfaces(serving: &Serving<'_>, is_old: bool) -> String {
     let versions = Version::ALL.into_iter().filter(|version| is_old || *version != Version::V0_3);
     let written: Vec<String> = versions
-        .flat_map(|version| [Binding::JsonRpc, Binding::HttpJson].map(|binding| Dialect::new(version, binding)))
-        .map(|dialect| Interface { url: url.to_owned(), dialect, tenant: None }.written())
+        .flat_map(|version| {
+            let url = |binding| (serving.url, binding, None);
+            let grpc = serving.grpc.map(|grpc| (grpc.address, Binding::Grpc, Some(grpc.tenant.to_owned())));
+            let all = [url(Binding::JsonRpc), url(Binding::HttpJson)].into_iter().chain(grpc);
+            all.map(move |(url, binding, tenant)| Interface {
+                url: url.to_owned(),
+                dialect: Dialect::new(version, binding),
+                // 0.3 knows no tenants.
+                tenant: tenant.filter(|_| version == Version::V1_0),
+            })
+        })
+        .map(|interface| interface.written())
         .collect();
     format!("[{}]", written.join(","))
 }
@@ -162,7 +189,8 @@ mod tests {
 
     fn served(version: Option<Version>) -> Value {
         let card = Card::read(UPSTREAM.as_bytes()).unwrap();
-        let serving = Serving { url: "https://gate/a2a/claims", version, pushes: true, has_extended: true };
+        let grpc = Some(ByGrpc { address: "gate:443", tenant: "claims" });
+        let serving = Serving { url: "https://gate/a2a/claims", grpc, version, pushes: true, has_extended: true };
         let served = card.serve(&serving).unwrap();
         assert!(!served.contains("secret") && !served.contains("X-Key") && !served.contains("signature"), "{served}");
         assert!(served.contains(r#""x":1.50"#) && served.contains(r#""y":2.0"#), "{served}");
@@ -177,7 +205,9 @@ mod tests {
         let new = served(Some(Version::V1_0));
         let interface =
             |binding: &str, version: &str| json!({"url": url, "protocolBinding": binding, "protocolVersion": version});
-        assert_eq!(new["supportedInterfaces"], json!([interface("JSONRPC", "1.0"), interface("HTTP+JSON", "1.0")]));
+        let grpc = json!({"url": "gate:443", "protocolBinding": "GRPC", "protocolVersion": "1.0", "tenant": "claims"});
+        let all = json!([interface("JSONRPC", "1.0"), interface("HTTP+JSON", "1.0"), grpc]);
+        assert_eq!(new["supportedInterfaces"], all);
         assert_eq!(new["securityRequirements"], json!([{"schemes": {"portcullis": {"list": []}}}]));
         assert_eq!(new["securitySchemes"]["portcullis"]["httpAuthSecurityScheme"]["scheme"], "Bearer");
         assert_eq!(
@@ -197,6 +227,7 @@ mod tests {
             (&old["url"], &old["preferredTransport"], &old["protocolVersion"]),
             (&json!(url), &json!("JSONRPC"), &json!("0.3.0"))
         );
+        assert_eq!(old["additionalInterfaces"][2], json!({"url": "gate:443", "transport": "GRPC"}));
         assert_eq!(old["security"], json!([{"portcullis": []}]));
         assert_eq!(old["capabilities"]["stateTransitionHistory"], true);
         assert_eq!(
@@ -213,7 +244,8 @@ mod tests {
                 assert_ne!(both[name], Value::Null, "{name}");
             }
         }
-        assert_eq!(both["supportedInterfaces"].as_array().unwrap().len(), 4);
+        assert_eq!(both["supportedInterfaces"].as_array().unwrap().len(), 6);
+        assert_eq!(both["supportedInterfaces"][5]["tenant"], Value::Null);
         let scheme = &both["securitySchemes"]["portcullis"];
         assert_eq!((&scheme["type"], &scheme["httpAuthSecurityScheme"]["scheme"]), (&json!("http"), &json!("Bearer")));
     }
@@ -221,7 +253,8 @@ mod tests {
     #[test]
     fn what_the_gateway_does_not_do_is_not_promised() {
         let card = Card::read(UPSTREAM.as_bytes()).unwrap();
-        let serving = Serving { url: "https://g", version: Some(Version::V1_0), pushes: false, has_extended: false };
+        let serving =
+            Serving { url: "https://g", grpc: None, version: Some(Version::V1_0), pushes: false, has_extended: false };
         let served: Value = serde_json::from_str(&card.serve(&serving).unwrap()).unwrap();
         assert_eq!(served["capabilities"]["pushNotifications"], false);
         assert_eq!(served["capabilities"]["extendedAgentCard"], false);

@@ -1,17 +1,20 @@
 //! What an agent is asked.
 
-use http::header::{ACCEPT, CONTENT_TYPE};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method as Verb};
 use portcullis_domain::json;
 
 use crate::a2a::call::{A2aCall, text_of};
 use crate::a2a::card::Interface;
 use crate::a2a::failure::{Failure, Kind};
+use crate::a2a::grpc;
 use crate::a2a::method::Method;
 use crate::a2a::query;
 use crate::a2a::route::{self, Route};
 use crate::a2a::translate::legacy;
-use crate::a2a::version::{Binding, EXTENSIONS, HEADER, LEGACY_EXTENSIONS, Version};
+use crate::a2a::version::{Binding, Dialect, EXTENSIONS, HEADER, LEGACY_EXTENSIONS, Version};
+use crate::frame::grpc::{ACCEPT_ENCODING, IDENTITY, MEDIA_TYPE, frame};
 use crate::frame::jsonrpc::{self, Id};
 use crate::frame::object::{Object, quoted};
 
@@ -25,7 +28,7 @@ pub struct Outgoing {
     /// The headers.
     pub headers: HeaderMap,
     /// The body; none where the verb has none.
-    pub body: Option<String>,
+    pub body: Option<Bytes>,
 }
 
 /// The request for a call. `params` are the call's parameters as [`A2aCall::edited`] gave them, and `id` is the request's by JSON-RPC.
@@ -47,8 +50,9 @@ pub fn ask(interface: &Interface, call: &A2aCall<'_>, params: &str, id: u64) -> 
             by_jsonrpc(interface, call.method, &params, id)?
         }
         Binding::HttpJson => by_http(interface, call.method, params)?,
+        Binding::Grpc => by_grpc(interface, call.method, params)?,
     };
-    outgoing.headers.extend(headers(interface.dialect.version, call));
+    outgoing.headers.extend(headers(interface.dialect, call));
     Ok(outgoing)
 }
 
@@ -58,7 +62,23 @@ fn by_jsonrpc(interface: &Interface, method: Method, params: &Object<'_>, id: u6
     let is_bare = method == Method::GetExtendedCard && version == Version::V0_3;
     let params = (!is_bare).then(|| params.to_string());
     let body = jsonrpc::request(&Id::number(id), name, params.as_deref());
-    Ok(Outgoing { verb: Verb::POST, url: interface.url.clone(), headers: HeaderMap::new(), body: Some(body) })
+    Ok(Outgoing { verb: Verb::POST, url: interface.url.clone(), headers: HeaderMap::new(), body: Some(body.into()) })
+}
+
+/// The path is the service's, whatever path the interface has.
+fn by_grpc(interface: &Interface, method: Method, mut params: Object<'_>) -> Result<Outgoing, Failure> {
+    let version = interface.dialect.version;
+    let path = grpc::path(version, method).ok_or_else(|| unsupported(version))?;
+    if let (Version::V1_0, Some(tenant)) = (version, &interface.tenant) {
+        params.set("tenant", quoted(tenant));
+    }
+    let invalid = |problem: String| Failure::new(Kind::InvalidParams, problem);
+    let asked = grpc::from_params(version, method, &params.to_string()).map_err(invalid)?;
+    let message = grpc::asked(version, method, &asked).map_err(invalid)?;
+    let uri: http::Uri = interface.url.parse().map_err(|_| invalid(format!("`{}` is no URL", interface.url)))?;
+    let (scheme, authority) = (uri.scheme_str().unwrap_or("http"), uri.authority().map_or("", |name| name.as_str()));
+    let url = format!("{scheme}://{authority}{path}");
+    Ok(Outgoing { verb: Verb::POST, url, headers: HeaderMap::new(), body: Some(frame(&message)) })
 }
 
 fn by_http(interface: &Interface, method: Method, mut params: Object<'_>) -> Result<Outgoing, Failure> {
@@ -100,6 +120,7 @@ fn by_http(interface: &Interface, method: Method, mut params: Object<'_>) -> Res
     let base = interface.url.trim_end_matches('/');
     let tenant = interface.tenant.as_ref().filter(|_| version == Version::V1_0);
     let tenant = tenant.map(|tenant| format!("/{}", query::encoded(tenant))).unwrap_or_default();
+    let body = body.map(Bytes::from);
     Ok(Outgoing { verb, url: format!("{base}{tenant}{path}{query}"), headers: HeaderMap::new(), body })
 }
 
@@ -126,11 +147,18 @@ fn query_of(method: Method, params: &str) -> String {
     query::query(&pairs)
 }
 
-fn headers(version: Version, call: &A2aCall<'_>) -> HeaderMap {
+fn headers(Dialect { version, binding }: Dialect, call: &A2aCall<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let accepted = if call.method.is_streaming() { "text/event-stream, application/json" } else { "application/json" };
-    headers.insert(ACCEPT, HeaderValue::from_static(accepted));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if binding == Binding::Grpc {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(ACCEPT_ENCODING, IDENTITY);
+    } else {
+        let accepted =
+            if call.method.is_streaming() { "text/event-stream, application/json" } else { "application/json" };
+        headers.insert(ACCEPT, HeaderValue::from_static(accepted));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
     headers.insert(HeaderName::from_static(HEADER), HeaderValue::from_static(version.as_str()));
     let extensions = HeaderValue::from_str(&call.extensions.join(", ")).ok().filter(|value| !value.is_empty());
     if let Some(value) = extensions {
@@ -150,7 +178,6 @@ fn unsupported(version: Version) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::a2a::version::Dialect;
 
     fn asked(to: (Version, Binding), method: Method, params: &'static str) -> Result<(String, String), Kind> {
         let dialect = Dialect::new(Version::V1_0, Binding::JsonRpc);
@@ -164,7 +191,8 @@ mod tests {
         assert_eq!(outgoing.headers[HEADER], to.0.as_str());
         assert_eq!(outgoing.headers[EXTENSIONS], "https://x");
         assert_eq!(outgoing.headers.contains_key(LEGACY_EXTENSIONS), to.0 == Version::V0_3);
-        Ok((format!("{} {}", outgoing.verb, outgoing.url), outgoing.body.unwrap_or_default()))
+        let body = String::from_utf8(outgoing.body.unwrap_or_default().to_vec()).unwrap();
+        Ok((format!("{} {}", outgoing.verb, outgoing.url), body))
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What an agent answers: one result, or a stream of events.
 
+mod grpc;
+
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
@@ -7,13 +9,15 @@ use portcullis_domain::json;
 use portcullis_domain::refusal::{Code, Refusal};
 
 use crate::a2a::call::{member, text_of};
-use crate::a2a::failure::{Details, ERROR_INFO, Failure, Kind};
+use crate::a2a::failure::{Details, Failure, Kind};
 use crate::a2a::method::Method;
 use crate::a2a::reply::Reply;
 use crate::a2a::shape::Shape;
+use crate::a2a::status::ERROR_INFO;
 use crate::a2a::translate::legacy;
 use crate::a2a::version::{Binding, Dialect, Version};
 use crate::a2a::walk;
+use crate::frame::grpc::{Frames, MEDIA_TYPE as GRPC, Status};
 use crate::frame::jsonrpc::{self, ErrorObject, Malformed, Message, Outcome};
 use crate::frame::sse::{Decoder, Event};
 
@@ -32,6 +36,13 @@ pub struct AnswerReader {
 enum Body {
     Whole(BytesMut),
     Events(Decoder),
+    /// Messages by gRPC, and how the call has ended.
+    Frames {
+        frames: Frames,
+        ended: Option<Status>,
+        /// The answer to a call that has only one.
+        held: Option<Reply>,
+    },
 }
 
 /// What an agent says.
@@ -49,7 +60,14 @@ impl AnswerReader {
     pub fn new(dialect: Dialect, method: Method, status: u16, content_type: Option<&str>, limit_bytes: usize) -> Self {
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
         let is_stream = media_type.trim().eq_ignore_ascii_case("text/event-stream") && (200..300).contains(&status);
-        let body = if is_stream { Body::Events(Decoder::new(limit_bytes)) } else { Body::Whole(BytesMut::new()) };
+        let is_grpc = dialect.binding == Binding::Grpc && status == 200 && media_type.trim().starts_with(GRPC);
+        let body = if is_grpc {
+            Body::Frames { frames: Frames::new(limit_bytes), ended: None, held: None }
+        } else if is_stream {
+            Body::Events(Decoder::new(limit_bytes))
+        } else {
+            Body::Whole(BytesMut::new())
+        };
         Self { dialect, method, status, limit_bytes, body, found: VecDeque::new() }
     }
 
@@ -72,6 +90,10 @@ impl AnswerReader {
                 decoder.feed(bytes);
                 self.take_events()
             }
+            Body::Frames { frames, .. } => {
+                frames.feed(bytes);
+                self.take_messages()
+            }
         }
     }
 
@@ -84,11 +106,12 @@ impl AnswerReader {
         let body = match &mut self.body {
             Body::Whole(body) => body.split().freeze(),
             Body::Events(_) => return Ok(()),
+            Body::Frames { .. } => return self.end_messages(),
         };
         let is_success = (200..300).contains(&self.status);
         let is_empty = body.trim_ascii().is_empty();
         let inbound = match (self.dialect.binding, is_success) {
-            (Binding::HttpJson, false) => Inbound::Failure(self.failure_over_http(&body)),
+            (Binding::HttpJson, false) | (Binding::Grpc, _) => Inbound::Failure(self.failure_over_http(&body)),
             (Binding::HttpJson, true) if is_empty && self.method == Method::DeletePushConfig => {
                 self.reply("{}").map(Inbound::Reply)?
             }
@@ -123,7 +146,7 @@ impl AnswerReader {
     fn read(&self, bytes: &Bytes) -> Result<Inbound, Refusal> {
         match self.dialect.binding {
             Binding::JsonRpc => self.read_jsonrpc(bytes),
-            Binding::HttpJson => {
+            Binding::HttpJson | Binding::Grpc => {
                 let text = std::str::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
                 if member(text, &["error", "code"]).is_some() {
                     return Ok(Inbound::Failure(self.failure_over_http(bytes)));
@@ -149,8 +172,7 @@ impl AnswerReader {
     }
 
     fn reply(&self, raw: &str) -> Result<Reply, Refusal> {
-        let is_legacy_http = self.dialect == Dialect::new(Version::V0_3, Binding::HttpJson);
-        let read = || match is_legacy_http {
+        let read = || match self.dialect.is_older_form() {
             true => Reply::read(self.method, Version::V1_0, &from_legacy(self.method, raw)?),
             false => Reply::read(self.method, self.dialect.form(), raw),
         };
@@ -173,9 +195,7 @@ impl AnswerReader {
         let text = std::str::from_utf8(body).unwrap_or_default();
         let error = member(text, &["error"]).filter(|raw| raw.starts_with('{')).unwrap_or(text);
         let typed = member(error, &["details"]).filter(|raw| raw.starts_with('['));
-        let infos = json::items(typed.unwrap_or("[]")).unwrap_or_default();
-        let info = infos.iter().find(|info| text_of(info.get(), &["@type"]).as_deref() == Some(ERROR_INFO));
-        let reason = info.and_then(|info| text_of(info.get(), &["reason"]));
+        let reason = typed.and_then(info).and_then(|info| text_of(&info, &["reason"]));
         let number = member(error, &["code"]).and_then(|raw| raw.parse::<i64>().ok());
         let kind = reason
             .and_then(|reason| Kind::of_reason(&reason))
@@ -191,18 +211,39 @@ impl AnswerReader {
 
     /// What a status alone says. A key that the agent does not take is the gateway's, and so the gateway's failure.
     fn kind_of_status(&self) -> Kind {
-        let is_of_task =
-            !(self.method.is_sending() || matches!(self.method, Method::ListTasks | Method::GetExtendedCard));
         match self.status {
             400 | 422 => Kind::InvalidParams,
-            404 if is_of_task => Kind::TaskNotFound,
-            404 | 405 => Kind::MethodNotFound,
+            404 => self.kind_of_missing(),
+            405 => Kind::MethodNotFound,
             409 => Kind::TaskNotCancelable,
             415 => Kind::ContentTypeNotSupported,
             501 => Kind::UnsupportedOperation,
             _ => Kind::Internal,
         }
     }
+
+    /// What is missing is the task, where one is named.
+    fn kind_of_missing(&self) -> Kind {
+        match self.method {
+            Method::SendMessage | Method::SendStreamingMessage | Method::ListTasks | Method::GetExtendedCard => {
+                Kind::MethodNotFound
+            }
+            Method::GetTask
+            | Method::CancelTask
+            | Method::SubscribeToTask
+            | Method::CreatePushConfig
+            | Method::GetPushConfig
+            | Method::ListPushConfigs
+            | Method::DeletePushConfig => Kind::TaskNotFound,
+        }
+    }
+}
+
+/// The details that name the reason.
+fn info(typed: &str) -> Option<String> {
+    let infos = json::items(typed).unwrap_or_default();
+    let info = infos.iter().find(|info| text_of(info.get(), &["@type"]).as_deref() == Some(ERROR_INFO));
+    info.map(|info| info.get().to_owned())
 }
 
 /// Whether it is a response without a result: a library of 0.3 leaves out what is null.
@@ -269,7 +310,7 @@ mod tests {
         for (dialect, events) in [(NEW, new), (NEW_HTTP, new), (OLD, old)] {
             let wrapped = |event: &str| match dialect.binding {
                 Binding::JsonRpc => format!(r#"{{"jsonrpc":"2.0","id":1,"result":{event}}}"#),
-                Binding::HttpJson => event.to_owned(),
+                Binding::HttpJson | Binding::Grpc => event.to_owned(),
             };
             let body: String =
                 events.iter().map(|event| format!(": ping\n\ndata: {}\r\n\r\n", wrapped(event))).collect();
