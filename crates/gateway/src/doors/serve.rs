@@ -8,11 +8,11 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::doors::arrived::Doors;
-use crate::doors::opening;
+use crate::doors::opening::{self, Opened};
 use crate::doors::router::route;
 
 /// How many connections may be open at a time.
@@ -62,9 +62,18 @@ pub async fn serve(
             }
         };
         let _ = socket.set_nodelay(true);
-        let (doors, watcher) = (doors.clone(), graceful.watcher());
+        let (doors, watcher, mut stopped) = (doors.clone(), graceful.watcher(), stop.clone());
         tokio::spawn(async move {
-            if let Err(error) = serve_connection(socket, doors, watcher).await {
+            let opened = tokio::select! {
+                opened = opening::open(socket, HEAD_TIMEOUT) => opened,
+                // Whoever has not said anything yet is not waited for.
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            };
+            let served = match opened {
+                Ok(opened) => serve_connection(opened, doors, watcher).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = served {
                 tracing::debug!(%peer, %error, "a connection ended");
             }
             drop(place);
@@ -78,11 +87,10 @@ pub async fn serve(
 
 /// Serves one connection, in the HTTP that it speaks.
 async fn serve_connection(
-    socket: TcpStream,
+    (opened, is_http2): (Opened, bool),
     doors: Arc<Doors>,
     watcher: Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let (opened, is_http2) = opening::open(socket, HEAD_TIMEOUT).await?;
     let service = service_fn(move |request| {
         let doors = doors.clone();
         async move { Ok::<_, Infallible>(route(&doors, request).await) }
