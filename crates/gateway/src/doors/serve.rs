@@ -5,19 +5,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
 use http::header::CONNECTION;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 
 use crate::doors::answer::{Answer, with_header};
 use crate::doors::arrived::Doors;
-use crate::doors::opening;
+use crate::doors::opening::{self, Opened};
 use crate::doors::router::route;
 
 /// How many connections may be open at a time.
@@ -60,6 +60,7 @@ pub async fn serve(listener: TcpListener, doors: Arc<Doors>, patience: impl Fn()
     });
     let places = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
     let graceful = GracefulShutdown::new();
+    let (close, closing) = watch::channel(false);
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { break };
         let accepted = tokio::select! {
@@ -75,33 +76,44 @@ pub async fn serve(listener: TcpListener, doors: Arc<Doors>, patience: impl Fn()
             }
         };
         let _ = socket.set_nodelay(true);
-        let (doors, watcher) = (doors.clone(), graceful.watcher());
+        let (doors, watcher, mut closed) = (doors.clone(), graceful.watcher(), closing.clone());
         tokio::spawn(async move {
-            if let Err(error) = serve_connection(socket, doors, watcher).await {
+            let opened = tokio::select! {
+                opened = opening::open(socket, HEAD_TIMEOUT) => opened,
+                // Whoever has not said anything by then is not waited for.
+                _ = closed.wait_for(|closed| *closed) => return,
+            };
+            let served = match opened {
+                Ok(opened) => serve_connection(opened, doors, watcher).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = served {
                 tracing::debug!(%peer, %error, "a connection ended");
             }
             drop(place);
         });
     }
     drop(listener);
+    close.send_replace(true);
     if tokio::time::timeout(patience().drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("calls were still under way when the time to drain was over");
     }
 }
 
-/// The answer; once the gateway is about to stop it asks for the next request to be sent on another connection, which will lead elsewhere.
+/// The answer; once the gateway is about to stop it asks for the next request to be sent on another connection, which will lead elsewhere. HTTP/2 has no such header (RFC 9113,
+/// section 8.2.2) and says it when it shuts down.
 async fn answer(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
+    let is_http1 = request.version() < Version::HTTP_2;
     let answer = route(doors, request).await;
-    if doors.is_leaving() { with_header(answer, CONNECTION, "close") } else { answer }
+    if is_http1 && doors.is_leaving() { with_header(answer, CONNECTION, "close") } else { answer }
 }
 
 /// Serves one connection, in the HTTP that it speaks.
 async fn serve_connection(
-    socket: TcpStream,
+    (opened, is_http2): (Opened, bool),
     doors: Arc<Doors>,
     watcher: Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let (opened, is_http2) = opening::open(socket, HEAD_TIMEOUT).await?;
     let service = service_fn(move |request| {
         let doors = doors.clone();
         async move { Ok::<_, Infallible>(answer(&doors, request).await) }

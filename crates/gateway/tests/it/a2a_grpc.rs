@@ -394,3 +394,18 @@ async fn a_head_that_is_too_large_ends_one_stream_and_not_the_gateway() {
     assert_eq!(agent.calls().len(), 1);
     stage.gateway.finish().await;
 }
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_holds_up_no_stop() {
+    let agent = Agent::start(Speaks::New).await;
+    let mut stage = Stage::start(&config(", drain_s: 1", &[("adjuster", &agent.upstream.url, None)]), ALL).await;
+    let address = stage.gateway.url().replace("http://", "");
+    let mut silent = TcpStream::connect(&address).await.unwrap();
+    // This one came later, and has been served.
+    assert_eq!(stage.http().get("/healthz").await.unwrap().status, 200);
+    stage.gateway.stop().await;
+    assert_eq!(silent.read(&mut [0; 8]).await.unwrap_or(0), 0);
+    assert!(!stage.gateway.log().contains("still under way"), "{}", stage.gateway.log());
+    stage.gateway.restart().await;
+    stage.gateway.finish().await;
+}

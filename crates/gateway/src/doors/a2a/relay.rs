@@ -220,7 +220,7 @@ impl Relay {
     /// The card for known callers, with the gateway in the agent's place.
     fn shown_card(&self, said: &Said) -> Result<Said, String> {
         let card = self.doors.gate.believed_card(&self.agent, said.raw()).map_err(|refusal| refusal.to_string())?;
-        let card = self.face.serve(&self.doors, &card, Some(self.call.form()))?;
+        let card = self.face.serve(&self.doors, &card, Some(self.call.dialect.version))?;
         Said::read(Method::GetExtendedCard, self.call.form(), &card)
     }
 
