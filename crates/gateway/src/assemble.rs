@@ -456,7 +456,7 @@ pub fn connector(
             let listing = listing.collect::<Result<Vec<_>, String>>()?;
             let only = (*first).clone();
             let make = move |replica: Option<&Replica>| {
-                Ok(Own::Http(at(replica.map_or(&only, Replica::address))?.with_session()))
+                Ok(Own::Http(Box::new(at(replica.map_or(&only, Replica::address))?.with_session())))
             };
             Ok(Arc::new(PerSession::new(listing, Box::new(make), bounds(sessions::SESSIONS_LIMIT))))
         }

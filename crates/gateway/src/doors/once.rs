@@ -22,7 +22,7 @@ pub(crate) enum Outcome<T> {
     /// It was carried out now.
     Now(T),
     /// It was carried out before, and answered so.
-    Before(Answer),
+    Before(Box<Answer>),
 }
 
 /// Carries out a command that is about `session`, once if it has a key. What `record` says is kept as its answer.
@@ -51,7 +51,7 @@ pub(crate) async fn perform<T: Send + 'static>(
             let response = read_response(&gate.recorded_in(&stream, done).await?).map_err(|problem| {
                 Refusal::new(Code::NotFound, "the answer of this request is not kept any more").because(problem)
             })?;
-            Ok(Outcome::Before(answer::with_header(answer::of(response), REPLAYED, "true")))
+            Ok(Outcome::Before(Box::new(answer::with_header(answer::of(response), REPLAYED, "true"))))
         }
     }
 }
@@ -66,7 +66,7 @@ pub(crate) async fn answered<T: Send + 'static>(
 ) -> Result<Answer, Refusal> {
     match perform(gate, arrived, session, command, answer.clone()).await? {
         Outcome::Now(done) => Ok(answer::of(answer(&done))),
-        Outcome::Before(before) => Ok(before),
+        Outcome::Before(before) => Ok(*before),
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn create(gate: &Gate, arrived: &Arrived) -> Result<Answer, Ref
     let kept = serde_json::json!({"id": id, "principal": wanted.principal}).to_string();
     match once::perform(gate, arrived, None, issued.command, move |()| answer::whole_json(201, kept.clone())).await? {
         Outcome::Now(()) => json(201, &Created { id, principal: wanted.principal, key: issued.text }),
-        Outcome::Before(before) => Ok(before),
+        Outcome::Before(before) => Ok(*before),
     }
 }
 

@@ -36,7 +36,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// What one session has of a server for itself.
 pub enum Own {
     /// A session over HTTP.
-    Http(HttpToolServer),
+    Http(Box<HttpToolServer>),
     /// A program.
     Program(StdioToolServer),
 }
@@ -44,7 +44,7 @@ pub enum Own {
 impl Own {
     fn server(&self) -> &dyn ToolServer {
         match self {
-            Self::Http(server) => server,
+            Self::Http(server) => &**server,
             Self::Program(server) => server,
         }
     }
