@@ -134,8 +134,7 @@ pub async fn look_after(gate: &Gate, limit: usize) -> bool {
         let waits = world.waits.to_tell().map(|(session, ..)| session);
         waits.chain(world.pushes.to_tell().map(|(session, ..)| session)).cloned().collect()
     });
-    let Ok(wanted) = wanted.await else { return false };
-    gate.leases.keep(&wanted, limit).await.unwrap_or_else(|fault| {
+    gate.leases.keep(async { wanted.await.unwrap_or_default() }, limit).await.unwrap_or_else(|fault| {
         tracing::debug!(%fault, "it can't be asked whose the sessions are");
         false
     })

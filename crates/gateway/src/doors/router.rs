@@ -1,6 +1,7 @@
 //! Which door a request goes to. Everything but health needs a caller.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -11,6 +12,7 @@ use portcullis_domain::refusal::{Code, Fault, Refusal};
 use portcullis_domain::session::push::NEWS_LIMIT_BYTES;
 use portcullis_domain::session::wait::EVENT_LIMIT_BYTES;
 use portcullis_interop::refuse;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
@@ -30,6 +32,9 @@ enum Language {
     A2aByGrpc,
     Api,
 }
+
+/// How long the body of a request may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Answers one request.
 pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
@@ -78,21 +83,22 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         }
         let session = session.as_deref().map(path::decoded).transpose()?;
         let session = caller::named_session(&caller, session.as_deref(), &head.headers)?;
+        // Before the body: what is read lies in memory.
+        let place = doors.calls.clone().try_acquire_owned();
+        let place = place.map_err(|_| Refusal::new(Code::TooMany, "too many calls are under way"))?;
         let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
         let query = head.uri.query().map(str::to_owned);
-        Ok(Arrived { caller, session, method: head.method, path: path.clone(), query, headers: head.headers, body })
+        let (method, headers) = (head.method, head.headers);
+        Ok((Arrived { caller, session, method, path: path.clone(), query, headers, body }, place))
     };
     match arrived.await {
-        Ok(arrived) => enter(doors, language, arrived).await,
+        Ok((arrived, place)) => enter(doors, language, arrived, place).await,
         Err(refusal) => refuse_as(language, &path, &refusal),
     }
 }
 
-async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived) -> Answer {
+async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived, place: OwnedSemaphorePermit) -> Answer {
     let path = arrived.path.clone();
-    let Ok(place) = doors.calls.clone().try_acquire_owned() else {
-        return refuse_as(language, &path, &Refusal::new(Code::TooMany, "too many calls are under way"));
-    };
     let answer = match language {
         Language::Openai => openai::enter(doors, arrived).await,
         Language::Mcp => Ok(mcp::enter(doors, arrived).await),
@@ -162,7 +168,12 @@ async fn read_body(body: Incoming, limit_bytes: usize) -> Result<Bytes, Refusal>
     if hyper::body::Body::size_hint(&body).lower() > u64::try_from(limit_bytes).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
-    match Limited::new(body, limit_bytes).collect().await {
+    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit_bytes).collect());
+    let Ok(read) = read.await else {
+        let message = format!("the body was not there after {} s", BODY_TIMEOUT.as_secs());
+        return Err(Refusal::new(Code::InvalidRequest, message));
+    };
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => Err(Refusal::new(Code::InvalidRequest, "the body broke off")),

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::doors::answer::{Answer, with_header};
 use crate::doors::arrived::Doors;
 use crate::doors::opening::{self, Opened};
+use crate::doors::quiet::{Counted, Streams};
 use crate::doors::router::route;
 
 /// How many connections may be open at a time.
@@ -35,6 +36,8 @@ const RESETS_LIMIT: usize = 20;
 /// How long a connection of HTTP/2 may be silent before it is asked for a sign of life, and how long that may take.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 const SIGN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a connection of HTTP/2 may have no stream. One of HTTP/1 is given [`HEAD_TIMEOUT`].
+const QUIET_LIMIT: Duration = Duration::from_secs(60);
 /// The largest frame, in bytes, and how much may be on its way to us: on one stream, and on all of a connection. The least that HTTP/2 allows is 16 KiB and 64 KiB.
 const FRAME_LIMIT_BYTES: u32 = 16 << 10;
 const WINDOW_BYTES: u32 = 1 << 20;
@@ -62,7 +65,11 @@ pub async fn serve(listener: TcpListener, doors: Arc<Doors>, patience: impl Fn()
     let graceful = GracefulShutdown::new();
     let (close, closing) = watch::channel(false);
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place,
+            () = &mut is_over => break,
+        };
+        let Ok(place) = place else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut is_over => break,
@@ -114,11 +121,13 @@ async fn serve_connection(
     doors: Arc<Doors>,
     watcher: Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let service = service_fn(move |request| {
-        let doors = doors.clone();
-        async move { Ok::<_, Infallible>(answer(&doors, request).await) }
-    });
     if is_http2 {
+        let streams = Streams::default();
+        let counted = streams.clone();
+        let service = service_fn(move |request| {
+            let (doors, stream) = (doors.clone(), counted.begin());
+            async move { Ok::<_, Infallible>(answer(&doors, request).await.map(|body| Counted { body, _stream: stream })) }
+        });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_LIMIT)
@@ -131,9 +140,16 @@ async fn serve_connection(
             .keep_alive_interval(SILENCE_LIMIT)
             .keep_alive_timeout(SIGN_TIMEOUT)
             .serve_connection(TokioIo::new(opened), service);
-        watcher.watch(connection).await?;
+        tokio::select! {
+            ended = watcher.watch(connection) => ended?,
+            () = streams.are_quiet(QUIET_LIMIT) => {}
+        }
         return Ok(());
     }
+    let service = service_fn(move |request| {
+        let doors = doors.clone();
+        async move { Ok::<_, Infallible>(answer(&doors, request).await) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

@@ -50,13 +50,15 @@ pub struct Leases {
     store: Arc<dyn SessionLeases>,
     /// What was taken and not given back. Held to look or to change it, never while the store is asked. It stays true for as long as this gateway may write.
     held: Mutex<HashSet<SessionId>>,
+    /// One at a time asks the store: what one has found idle must not be taken by another before it is given back.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl Leases {
     /// None yet.
     #[must_use]
     pub fn new(store: Arc<dyn SessionLeases>) -> Self {
-        Self { store, held: Mutex::default() }
+        Self { store, held: Mutex::default(), asking: tokio::sync::Mutex::default() }
     }
 
     /// Whether this gateway has the session's.
@@ -71,8 +73,13 @@ impl Leases {
     /// # Errors
     ///
     /// When the store can't be asked.
-    pub async fn keep(&self, wanted: &BTreeSet<SessionId>, limit: usize) -> Result<bool, StoreFault> {
-        let (idle, missing) = self.compare(wanted, limit);
+    pub async fn keep(
+        &self,
+        wanted: impl Future<Output = BTreeSet<SessionId>>,
+        limit: usize,
+    ) -> Result<bool, StoreFault> {
+        let _alone = self.asking.lock().await;
+        let (idle, missing) = self.compare(&wanted.await, limit);
         if idle.is_empty() && missing.is_empty() {
             return Ok(false);
         }

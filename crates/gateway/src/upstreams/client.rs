@@ -20,8 +20,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest headers of an answer over HTTP/2, in bytes.
 const HEADERS_LIMIT_BYTES: u32 = 64 << 10;
-/// How much of answers over HTTP/2 may be on its way: of one, and of all on a connection. In bytes.
-const WINDOW_BYTES: u32 = 1 << 20;
+/// How much of answers over HTTP/2 may be on its way, in bytes: of one, and of all on a connection. What one caller is slow to read counts for all, so that there must be room for many.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+/// After how long a silent connection is looked after by TCP, how often then, and how many times in vain.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
 /// How many unused connections are kept to each host.
 const IDLE_LIMIT: usize = 256;
 /// The largest answer that is read as a whole, in bytes.
@@ -44,6 +49,12 @@ impl HttpClient {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        // A host that is gone without a word is noticed, and calls are not sent to it for as long as TCP hopes.
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+        tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(KEEPALIVE * 2));
         tcp.enforce_http(false);
         let connector =
             HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(tcp.clone());
@@ -56,8 +67,8 @@ impl HttpClient {
             // Of these not one byte was written: the connection closed while it was unused.
             .retry_canceled_requests(true)
             .http2_max_header_list_size(HEADERS_LIMIT_BYTES)
-            .http2_initial_stream_window_size(WINDOW_BYTES)
-            .http2_initial_connection_window_size(WINDOW_BYTES);
+            .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         let client = builder.build(connector);
         Self { client, http2: builder.http2_only(true).build(http2) }
     }

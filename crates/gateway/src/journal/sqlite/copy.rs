@@ -91,8 +91,13 @@ impl Target {
     ///
     /// When there is a journal.
     pub fn begin(directory: &Path) -> Result<Self, StoreFault> {
-        if directory.join(schema::FILE).exists() {
-            return Err(StoreFault::Unusable(format!("`{}` has a journal already", directory.display())));
+        // A log that was left behind would be read into whatever has its file's name.
+        for name in [schema::FILE.to_owned(), format!("{}-wal", schema::FILE), format!("{}-shm", schema::FILE)] {
+            if directory.join(&name).exists() {
+                let problem =
+                    format!("`{}` has a journal already, or what is left of one: `{name}`", directory.display());
+                return Err(StoreFault::Unusable(problem));
+            }
         }
         for name in [UNFINISHED.to_owned(), format!("{UNFINISHED}-wal"), format!("{UNFINISHED}-shm")] {
             match std::fs::remove_file(directory.join(&name)) {
