@@ -30,6 +30,7 @@ use crate::journal::postgres::link::Link;
 use crate::journal::postgres::members::Members;
 use crate::journal::postgres::options::Options;
 use crate::journal::postgres::read::Reader;
+use crate::journal::postgres::renew::Renewal;
 use crate::journal::postgres::schema;
 use crate::journal::postgres::trouble::Trouble;
 use crate::journal::postgres::writer::{Ahead, Writer};
@@ -186,20 +187,20 @@ impl Start {
     }
 
     async fn open(self, directory: &DataDirectory) -> Result<(Writer, Secrets), Trouble> {
-        let secrets = {
-            let connected = self.connector.connect(None).await?;
-            schema::lock(&connected.client).await?;
-            schema::migrate(&connected.client).await?;
-            let secrets = keys::open(&connected.client, directory).await?;
-            schema::unlock(&connected.client).await?;
-            secrets
-        };
+        let connected = self.connector.connect(None).await?;
+        schema::lock(&connected.client).await?;
+        schema::migrate(&connected.client).await?;
+        let secrets = keys::open(&connected.client, directory).await?;
         let verifier = secrets.signer.verifier();
         let changed = Arc::new(Notify::new());
         let listener = Listener { me: self.me.clone(), changed: changed.clone() };
         let link = Link::open(&self.connector, listener).await?;
-        let memory = load(&link, &verifier).await?;
+        // Before the lock is given back: whoever copies the journal looks for gateways under it.
         link.enter(self.options.lease).await?;
+        schema::unlock(&connected.client).await?;
+        drop(connected);
+        let renewal = Renewal { connector: self.connector.clone(), me: self.me.clone(), lease: self.options.lease };
+        let memory = renewal.during(load(&link, &verifier)).await?;
         let keys = Arc::new(ArcSwap::from_pointee(memory.world.identity.clone()));
         let members = Members::new(self.me.clone(), self.options.lease);
         let writer = Writer {
