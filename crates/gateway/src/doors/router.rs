@@ -80,7 +80,8 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         let session = caller::named_session(&caller, session.as_deref(), &head.headers)?;
         let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
         let query = head.uri.query().map(str::to_owned);
-        Ok(Arrived { caller, session, method: head.method, path: path.clone(), query, headers: head.headers, body })
+        let (method, headers) = (head.method, head.headers);
+        Ok(Arrived { caller, session, method, path: path.clone(), query, headers, body, place: None })
     };
     match arrived.await {
         Ok(arrived) => enter(doors, language, arrived).await,
@@ -88,11 +89,13 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     }
 }
 
-async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived) -> Answer {
+async fn enter(doors: &Arc<Doors>, language: Language, mut arrived: Arrived) -> Answer {
     let path = arrived.path.clone();
     let Ok(place) = doors.calls.clone().try_acquire_owned() else {
         return refuse_as(language, &path, &Refusal::new(Code::TooMany, "too many calls are under way"));
     };
+    let place = Arc::new(place);
+    arrived.place = Some(place.clone());
     let answer = match language {
         Language::Openai => openai::enter(doors, arrived).await,
         Language::Mcp => Ok(mcp::enter(doors, arrived).await),

@@ -8,7 +8,7 @@ use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 use portcullis_interop::llm::responses::{Frame, ResponsesRequest, input, output};
 
-use crate::asking::Asking;
+use crate::asking::{Asking, Effect};
 use crate::doors::answer::{self, Answer, SESSION, whole_json};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key};
@@ -29,8 +29,11 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
     let named = one_session(arrived.session.clone(), before.session.clone())?;
     let (session, origin) = session_of_key(&arrived.caller, named, key.as_deref())?;
     let name = session.name.clone();
-    let asking = Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai };
+    let asking =
+        Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai, effect: Effect::default() };
     let chat = chat(&gate, &request, &before)?;
+    // What is said in a conversation would be in it twice.
+    let is_harmless = before.conversation.is_none() && is_harmless(&gate, request.model());
     let id = kept::minted("resp")?;
     let making = Making {
         frame: Frame::new(&request, id.as_str(), doors.clock.now().0 / 1_000_000),
@@ -45,13 +48,8 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
     let answer = match key {
         None => reply.await?.into_answer(),
         Some(key) => {
-            keyed::answer(
-                gate,
-                asking,
-                Key { key, content: arrived.content(), is_harmless: is_harmless(&doors.gate, request.model()) },
-                reply,
-            )
-            .await?
+            let key = Key { key, content: arrived.content(), is_harmless, place: arrived.place.clone() };
+            keyed::answer(gate, asking, key, reply).await?
         }
     };
     Ok(answer::with_header(answer, SESSION, name.as_str()))
