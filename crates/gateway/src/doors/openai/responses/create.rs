@@ -12,6 +12,7 @@ use crate::asking::{Asking, Effect};
 use crate::doors::answer::{self, Answer, SESSION, whole_json};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key};
+use crate::doors::once;
 use crate::doors::openai::complete::{complete, is_harmless};
 use crate::doors::openai::keyed::{self, Key};
 use crate::doors::openai::reply::Reply;
@@ -25,7 +26,10 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
     let request = ResponsesRequest::read(&arrived.body)?;
     let key = header_idempotency_key(&arrived.headers)?;
     let gate = doors.gate.clone();
-    let before = context::of(&gate, &arrived.caller.principal, &request).await?;
+    let before = match context::of(&gate, &arrived.caller.principal, &request).await {
+        Ok(before) => before,
+        Err(refusal) => return again(&gate, arrived, &request).await?.ok_or(refusal),
+    };
     let named = one_session(arrived.session.clone(), before.session.clone())?;
     let (session, origin) = session_of_key(&arrived.caller, named, key.as_deref())?;
     let name = session.name.clone();
@@ -53,6 +57,17 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
         }
     };
     Ok(answer::with_header(answer, SESSION, name.as_str()))
+}
+
+/// What a request was answered before that goes on from something that can't be read any more, where its session is known nevertheless.
+async fn again(gate: &Gate, arrived: &Arrived, request: &ResponsesRequest) -> Result<Option<Answer>, Refusal> {
+    let session = match &arrived.session {
+        Some(session) => Some(session.clone()),
+        None => context::session(gate, &arrived.caller.principal, request).await,
+    };
+    let Some(session) = session else { return Ok(None) };
+    let answer = once::again(gate, arrived, Some(&session)).await?;
+    Ok(answer.map(|answer| answer::with_header(answer, SESSION, session.name.as_str())))
 }
 
 /// A request is made in one session: the one that is named, and the one that it goes on in.
