@@ -123,6 +123,7 @@ impl World {
                 self.placements.ended(session);
                 self.waits.closed(session);
                 self.pushes.session_closed(session);
+                self.requests.session_closed(session);
             }
             Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq, entry.at),
             Event::StateDeleted(event) => self.session.state_was_deleted(session, event),

@@ -1,5 +1,8 @@
 //! Who asks, and in which session: what every call carries from its door to its settlement.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use portcullis_domain::call::Door;
 use portcullis_domain::ids::{KeyId, SessionId};
 use portcullis_domain::session::Origin;
@@ -15,4 +18,30 @@ pub struct Asking {
     pub origin: Origin,
     /// The language.
     pub door: Door,
+    /// What the request may have done.
+    pub effect: Effect,
+}
+
+/// Whether a request may have had an effect that lasts, as far as this process has seen. All clones say the same.
+#[derive(Debug, Clone, Default)]
+pub struct Effect {
+    is_possible: Arc<AtomicBool>,
+}
+
+impl Effect {
+    /// Something that has an effect begins.
+    pub fn begin(&self) {
+        self.is_possible.store(true, Ordering::SeqCst);
+    }
+
+    /// What had begun has certainly not been done.
+    pub fn undo(&self) {
+        self.is_possible.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether something may have been done.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        self.is_possible.load(Ordering::SeqCst)
+    }
 }

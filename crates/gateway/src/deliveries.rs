@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{self, JoinSet};
 
-use crate::asking::Asking;
+use crate::asking::{Asking, Effect};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::life::Gate;
@@ -220,8 +220,13 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
             .headers_mut()
             .insert(name, value.map_err(|error| Refusal::new(Code::InvalidRequest, error.to_string()))?);
     }
-    let asking =
-        Asking { key: deliver.key.clone(), session: due.session.clone(), origin: Origin::Named, door: Door::Http };
+    let asking = Asking {
+        key: deliver.key.clone(),
+        session: due.session.clone(),
+        origin: Origin::Named,
+        door: Door::Http,
+        effect: Effect::default(),
+    };
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
     // Without a key of its own: that an attempt's outcome is unknown is the reason to try again, not one to stop.

@@ -78,6 +78,14 @@ impl KeepRecords {
         world.session.enter(&self.session, self.origin)?;
         let is_put =
             |id: &RecordId| self.writes.iter().any(|write| matches!(write, Write::Put { id: put, .. } if put == id));
+        let items = self.writes.iter().map(|write| match write {
+            Write::Extend { items, .. } => items.len(),
+            Write::Put { .. } | Write::Drop { .. } => 0,
+        });
+        let count = items.sum();
+        if count > 0 {
+            world.records.check_items(&self.session.owner, count)?;
+        }
         for write in &self.writes {
             match write {
                 Write::Put { id, is_lasting, .. } => world.records.check_put(&self.session, id, *is_lasting)?,

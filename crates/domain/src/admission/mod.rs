@@ -46,7 +46,7 @@ pub use open_session::OpenSession;
 pub use open_wait::OpenWait;
 pub use put_state::{Put, PutState};
 pub use recover::{Recover, RecoverGateway};
-pub use request::{AnswerRequest, Keyed, Performed, TakeRequest};
+pub use request::{AnswerRequest, Keyed, Performed, RequestEnd, TakeRequest};
 pub use resolve_call::ResolveCall;
 pub use settle::{Receipt, Settle};
 pub use take_news::{TakeNews, Taken};

@@ -71,13 +71,24 @@ impl TakeRequest {
     }
 }
 
-/// Says what a request that was taken came to. With an answer it is answered so from now on; without one it had no effect and may be made again.
+/// Says what a request that was taken came to.
 #[derive(Debug, Clone)]
 pub struct AnswerRequest {
     /// The request.
     pub request: CallId,
-    /// What was answered.
-    pub answer: Option<Body>,
+    /// How it ended.
+    pub end: RequestEnd,
+}
+
+/// How a request ended that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestEnd {
+    /// It was answered, and is answered so from now on.
+    Answered(Body),
+    /// It certainly had no effect, or none that counts, and may be made again.
+    Undone,
+    /// Nobody knows whether it took effect, so that it is not made again.
+    Unknown,
 }
 
 impl Command for AnswerRequest {
@@ -85,8 +96,12 @@ impl Command for AnswerRequest {
 
     fn decide(&self, world: &World, _: Timestamp) -> Verdict<()> {
         let Some(open) = world.requests.find_open(self.request) else { return Verdict::unchanged(()) };
-        let outcome = if self.answer.is_some() { Outcome::Completed } else { Outcome::Failed };
-        let draft = answered(self.request, &open.requester, open.mark, outcome, self.answer.as_ref());
+        let (outcome, answer) = match &self.end {
+            RequestEnd::Answered(answer) => (Outcome::Completed, Some(answer)),
+            RequestEnd::Undone => (Outcome::Failed, None),
+            RequestEnd::Unknown => (Outcome::Unknown, None),
+        };
+        let draft = answered(self.request, &open.requester, open.mark, outcome, answer);
         Verdict { answer: (), drafts: vec![draft] }
     }
 }

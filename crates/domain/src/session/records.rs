@@ -15,6 +15,8 @@ pub const PASSING_LIMIT: usize = 16_384;
 pub const LASTING_LIMIT: usize = 4_096;
 /// How many items a record may have.
 pub const ITEMS_LIMIT: usize = 4_096;
+/// How many items all records of a principal may have together.
+pub const ALL_ITEMS_LIMIT: usize = 65_536;
 
 /// Where a record lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,18 @@ struct Owned {
     passing: BTreeMap<u64, RecordId>,
     /// How many passing ones there ever were.
     count: u64,
+    /// How many items all of them have.
+    #[serde(default)]
+    item_count: usize,
+}
+
+impl Owned {
+    fn remove(&mut self, id: &RecordId) {
+        if let Some(record) = self.records.remove(id) {
+            self.item_count = self.item_count.saturating_sub(record.item_count());
+            record.age.map(|age| self.passing.remove(&age));
+        }
+    }
 }
 
 impl Record {
@@ -106,6 +120,20 @@ impl Records {
         Ok(())
     }
 
+    /// Whether this principal may have so many items more, in whichever records.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::TooMany`].
+    pub fn check_items(&self, owner: &PrincipalName, count: usize) -> Result<(), Refusal> {
+        let known = self.owners.get(owner).map_or(0, |owned| owned.item_count);
+        if known.saturating_add(count) > ALL_ITEMS_LIMIT {
+            let message = format!("there would be more than {ALL_ITEMS_LIMIT} items in all: delete some");
+            return Err(Refusal::new(Code::TooMany, message));
+        }
+        Ok(())
+    }
+
     /// Whether a record, or an item of it, may be deleted.
     ///
     /// # Errors
@@ -141,14 +169,16 @@ impl Records {
         if owned.passing.len() > PASSING_LIMIT
             && let Some((_, oldest)) = owned.passing.pop_first()
         {
-            owned.records.remove(&oldest);
+            owned.remove(&oldest);
         }
     }
 
     /// Takes in that items were added to a record by the entry of that number.
     pub fn was_extended(&mut self, session: &SessionId, id: &RecordId, items: &[RecordId], seq: u64) {
-        if let Some(record) = self.owners.get_mut(&session.owner).and_then(|owned| owned.records.get_mut(id)) {
+        let Some(owned) = self.owners.get_mut(&session.owner) else { return };
+        if let Some(record) = owned.records.get_mut(id) {
             record.parts.push(Part { seq, items: items.to_vec() });
+            owned.item_count += items.len();
         }
     }
 
@@ -157,13 +187,12 @@ impl Records {
         let Some(owned) = self.owners.get_mut(&session.owner) else { return };
         match (item, owned.records.get_mut(id)) {
             (Some(item), Some(record)) => {
+                let before = record.item_count();
                 record.parts.iter_mut().for_each(|part| part.items.retain(|other| other != item));
                 record.parts.retain(|part| !part.items.is_empty());
+                owned.item_count = owned.item_count.saturating_sub(before - record.item_count());
             }
-            (None, Some(Record { age, .. })) => {
-                age.take().map(|age| owned.passing.remove(&age));
-                owned.records.remove(id);
-            }
+            (None, Some(_)) => owned.remove(id),
             (_, None) => {}
         }
     }
@@ -204,6 +233,25 @@ mod tests {
         assert_eq!((record.head, record.item_count(), record.has(&id("msg_1"))), (3, 1, false));
         records.was_dropped(&ann, &id("conv_1"), None);
         assert!(records.check_drop(&ann, &id("conv_1"), None).is_err());
+    }
+
+    #[test]
+    fn all_records_of_a_principal_have_so_many_items_together() {
+        let mut records = Records::default();
+        let ann = session("ann:s");
+        let items: Vec<RecordId> = (0..ITEMS_LIMIT).map(|number| id(&format!("msg_{number}"))).collect();
+        for number in 0..ALL_ITEMS_LIMIT / ITEMS_LIMIT {
+            assert_eq!(records.check_items(&ann.owner, ITEMS_LIMIT), Ok(()));
+            records.was_put(&ann, &id(&format!("conv_{number}")), true, 1);
+            records.was_extended(&ann, &id(&format!("conv_{number}")), &items, 2);
+        }
+        assert_eq!(records.check_items(&ann.owner, 1).unwrap_err().code, Code::TooMany);
+        assert_eq!(records.check_items(&session("bob:s").owner, 1), Ok(()));
+        records.was_dropped(&ann, &id("conv_1"), Some(&id("msg_7")));
+        assert_eq!(records.check_items(&ann.owner, 1), Ok(()));
+        records.was_dropped(&ann, &id("conv_1"), None);
+        assert_eq!(records.check_items(&ann.owner, ITEMS_LIMIT), Ok(()));
+        assert_eq!(records.check_items(&ann.owner, ITEMS_LIMIT + 1).unwrap_err().code, Code::TooMany);
     }
 
     #[test]

@@ -89,25 +89,40 @@ impl Requests {
 
     /// Takes in that a request was answered, by the entry of that number.
     pub fn answered(&mut self, request: CallId, requester: &Requester, mark: Mark, seq: u64, at: Timestamp) {
-        let was_open = self.open.remove(&request).is_some();
-        let once = self.once(requester);
-        if !was_open {
-            once.admitted(mark, request, at);
+        if self.open.remove(&request).is_none() {
+            self.once(requester).admitted(mark, request, at);
         }
-        once.done(mark.id, seq, at);
+        if let Some(once) = self.known(requester) {
+            once.done(mark.id, seq, at);
+        }
     }
 
     /// Takes in that a request had no effect: it may be made again.
     pub fn undone(&mut self, request: CallId) {
-        if let Some(open) = self.open.remove(&request) {
-            self.once(&open.requester).undone(open.mark.id);
+        let Some(open) = self.open.remove(&request) else { return };
+        if let Some(once) = self.known(&open.requester) {
+            once.undone(open.mark.id);
         }
     }
 
     /// Takes in that nobody knows what became of a request.
     pub fn lost(&mut self, request: CallId, at: Timestamp) {
-        if let Some(open) = self.open.remove(&request) {
-            self.once(&open.requester).lost(open.mark.id, at);
+        let Some(open) = self.open.remove(&request) else { return };
+        if let Some(once) = self.known(&open.requester) {
+            once.lost(open.mark.id, at);
+        }
+    }
+
+    /// Takes in that a session was closed: nothing is asked in it any more. What is under way ends, and is forgotten too.
+    pub fn session_closed(&mut self, session: &SessionId) {
+        self.of_sessions.remove(session);
+    }
+
+    /// The requests of the same caller in the same place, unless they were forgotten.
+    fn known(&mut self, requester: &Requester) -> Option<&mut Once> {
+        match &requester.session {
+            Some(session) => self.of_sessions.get_mut(session),
+            None => self.of_principals.get_mut(&requester.by),
         }
     }
 
@@ -154,6 +169,22 @@ mod tests {
         check(&requester("boss", Some("ann:s")), "k", "a", Ok(false));
         check(&requester("ann", Some("ann:t")), "k", "a", Ok(false));
         check(&requester("ann", None), "k", "a", Ok(false));
+    }
+
+    #[test]
+    fn a_session_that_is_closed_has_no_requests_but_the_one_that_closed_it() {
+        let ann = requester("ann", Some("ann:s"));
+        let open = OpenRequest { requester: ann.clone(), mark: of(&ann, "open", "a"), gateway: None };
+        let mut requests = Requests::default();
+        requests.answered(CallId([2; 16]), &ann, of(&ann, "done", "a"), 7, Timestamp(1));
+        requests.taken(REQUEST, open.clone(), Timestamp(1));
+        requests.session_closed(&"ann:s".parse().unwrap());
+        requests.answered(REQUEST, &ann, open.mark, 8, Timestamp(2));
+        assert_eq!(requests, Requests::default());
+        let close = of(&ann, "close", "a");
+        requests.answered(CallId([3; 16]), &ann, close, 9, Timestamp(2));
+        let done = Earlier::Done(Done { call: CallId([3; 16]), seq: 9 });
+        assert_eq!(requests.find(&ann, close, false, Timestamp(3)), Ok(Some(done)));
     }
 
     #[test]

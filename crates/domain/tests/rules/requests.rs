@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use portcullis_domain::admission::keep_records::Write;
-use portcullis_domain::admission::{AnswerRequest, KeepRecords, Keyed, Performed, TakeRequest};
+use portcullis_domain::admission::{AnswerRequest, KeepRecords, Keyed, Performed, RequestEnd, TakeRequest};
 use portcullis_domain::digest::Digest;
+use portcullis_domain::event::Outcome;
 use portcullis_domain::ids::{CallId, RecordId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::Code;
@@ -28,7 +29,7 @@ enum Step {
     /// The end of the one that was taken so many before the last.
     Answer {
         back: usize,
-        is_done: bool,
+        end: Outcome,
     },
     /// A request that is carried out at once: it writes a record.
     Keep {
@@ -52,11 +53,15 @@ enum State {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..3_u8, 0..2_u8, any::<bool>()).prop_map(|(key, content, is_harmless)| Step::Take { key, content, is_harmless }),
-        3 => (0..3_usize, any::<bool>()).prop_map(|(back, is_done)| Step::Answer { back, is_done }),
+        3 => (0..3_usize, end()).prop_map(|(back, end)| Step::Answer { back, end }),
         3 => (0..3_u8, 0..2_u8).prop_map(|(key, content)| Step::Keep { key, content }),
         1 => (0..3_u8).prop_map(|key| Step::KeepElsewhere { key }),
         1 => Just(Step::Crash),
     ]
+}
+
+fn end() -> impl Strategy<Value = Outcome> {
+    prop_oneof![Just(Outcome::Completed), Just(Outcome::Failed), Just(Outcome::Unknown)]
 }
 
 /// What there should be.
@@ -119,21 +124,25 @@ impl Story {
         }
     }
 
-    fn answer(&mut self, back: usize, is_done: bool) {
+    fn answer(&mut self, back: usize, outcome: Outcome) {
         let Some((key, request)) = self.model.taken.len().checked_sub(back + 1).map(|place| self.model.taken[place])
         else {
             return;
         };
-        let answer = is_done.then(|| Body::new(Bytes::from_static(b"answer")));
-        self.engine.run(&AnswerRequest { request, answer });
+        let end = match outcome {
+            Outcome::Completed => RequestEnd::Answered(Body::new(Bytes::from_static(b"answer"))),
+            Outcome::Failed | Outcome::Aborted => RequestEnd::Undone,
+            Outcome::Unknown => RequestEnd::Unknown,
+        };
+        self.engine.run(&AnswerRequest { request, end });
         // Of one that is not open any more nothing is said a second time.
         if self.model.known.get(&key).is_some_and(|(_, state)| *state == State::Open(request)) {
             let content = self.model.known[&key].0;
-            if is_done {
-                self.model.known.insert(key, (content, State::Done(request)));
-            } else {
-                self.model.known.remove(&key);
-            }
+            match outcome {
+                Outcome::Completed => self.model.known.insert(key, (content, State::Done(request))),
+                Outcome::Failed | Outcome::Aborted => self.model.known.remove(&key),
+                Outcome::Unknown => self.model.known.insert(key, (content, State::Unknown)),
+            };
         }
     }
 
@@ -200,7 +209,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Take { key, content, is_harmless } => story.take(key, content, is_harmless),
-                Step::Answer { back, is_done } => story.answer(back, is_done),
+                Step::Answer { back, end } => story.answer(back, end),
                 Step::Keep { key, content } => story.keep(key, content, false),
                 Step::KeepElsewhere { key } => story.keep(key, 0, true),
                 Step::Crash => story.crash(),

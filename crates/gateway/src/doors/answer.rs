@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
+use crate::doors::arrived::CallPlace;
 use crate::doors::framed::Framed;
 
 /// An answer on its way out.
@@ -42,7 +43,7 @@ pub enum AnswerBody {
 #[derive(Debug)]
 pub struct Relayed {
     receiver: mpsc::Receiver<Result<Bytes, BrokenOff>>,
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<CallPlace>,
 }
 
 /// The upstream broke off in the middle of an answer.
@@ -55,7 +56,7 @@ pub struct BrokenOff(pub String);
 pub struct Pieces {
     receiver: mpsc::Receiver<Bytes>,
     /// The call is under way as long as pieces come.
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<CallPlace>,
 }
 
 impl Body for AnswerBody {
@@ -181,7 +182,7 @@ pub fn with_header(mut answer: Answer, name: HeaderName, value: &str) -> Answer 
 
 /// The answer, which keeps its place among the calls under way until it is over: at once where it is whole, with its last piece where it comes in pieces.
 #[must_use]
-pub fn keeping(mut answer: Answer, place: OwnedSemaphorePermit) -> Answer {
+pub fn keeping(mut answer: Answer, place: CallPlace) -> Answer {
     match answer.body_mut() {
         AnswerBody::Pieces(pieces) => pieces.place = Some(place),
         AnswerBody::Relayed(relayed) => relayed.place = Some(place),

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::json;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::doors::caller::Caller;
@@ -28,6 +28,9 @@ pub struct Doors {
     /// One permit for each call under way.
     pub calls: Arc<Semaphore>,
 }
+
+/// A place among the calls under way. Whatever goes on when its caller has left keeps it too.
+pub type CallPlace = Arc<OwnedSemaphorePermit>;
 
 impl Doors {
     /// Whether the gateway was asked to stop: it takes calls, and would rather have them go elsewhere.
@@ -53,6 +56,8 @@ pub struct Arrived {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// Its place among the calls under way; it has none while it is read.
+    pub place: Option<CallPlace>,
 }
 
 impl Arrived {

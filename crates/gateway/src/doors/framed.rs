@@ -9,8 +9,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::Frame;
 use portcullis_interop::frame::grpc::{Status, read_trailers};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
+
+use crate::doors::arrived::CallPlace;
 
 /// Messages that come, or one that is there, and the trailers.
 pub struct Framed {
@@ -21,7 +23,7 @@ pub struct Framed {
     /// When the client stops waiting.
     deadline: Option<Pin<Box<Sleep>>>,
     /// The call is under way as long as messages come.
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<CallPlace>,
 }
 
 impl Framed {
@@ -47,7 +49,7 @@ impl Framed {
     }
 
     /// Keeps the place among the calls under way until it is over.
-    pub fn keep(&mut self, place: OwnedSemaphorePermit) {
+    pub fn keep(&mut self, place: CallPlace) {
         self.place = self.receiver.is_some().then_some(place);
     }
 

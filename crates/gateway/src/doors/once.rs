@@ -8,7 +8,11 @@ use portcullis_domain::admission::{Command, Keyed, Performed};
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::Earlier;
+use portcullis_domain::session::once::Done;
 use portcullis_domain::session::requests::{Requester, mark};
+use portcullis_domain::time::Timestamp;
+use portcullis_domain::world::World;
 use portcullis_interop::frame::http::{read_response, write_response};
 
 use crate::doors::answer::{self, Answer, REPLAYED};
@@ -46,14 +50,34 @@ pub(crate) async fn perform<T: Send + 'static>(
     };
     match gate.journal.execute(keyed).await?? {
         Performed::Now(answer) => Ok(Outcome::Now(answer)),
-        Performed::Before(done) => {
-            let stream = session.cloned().map_or(StreamId::Control, StreamId::Session);
-            let response = read_response(&gate.recorded_in(&stream, done).await?).map_err(|problem| {
-                Refusal::new(Code::NotFound, "the answer of this request is not kept any more").because(problem)
-            })?;
-            Ok(Outcome::Before(Box::new(answer::with_header(answer::of(response), REPLAYED, "true"))))
-        }
+        Performed::Before(done) => Ok(Outcome::Before(Box::new(before(gate, session, done).await?))),
     }
+}
+
+/// What the request was answered before, if it has a key and was: for what can't be found any more.
+pub(crate) async fn again(
+    gate: &Gate,
+    arrived: &Arrived,
+    session: Option<&SessionId>,
+) -> Result<Option<Answer>, Refusal> {
+    let Some(key) = header_idempotency_key(&arrived.headers)? else { return Ok(None) };
+    let by = arrived.caller.principal.clone();
+    let mark = mark(&by, &key, arrived.content());
+    let requester = Requester { by, session: session.cloned() };
+    // What time it is counts for requests without a key only.
+    let known = move |world: &World| world.requests.find(&requester, mark, true, Timestamp(0));
+    match gate.journal.read(known).await?? {
+        Some(Earlier::Done(done)) => before(gate, session, done).await.map(Some),
+        Some(Earlier::Open(_)) | None => Ok(None),
+    }
+}
+
+async fn before(gate: &Gate, session: Option<&SessionId>, done: Done) -> Result<Answer, Refusal> {
+    let stream = session.cloned().map_or(StreamId::Control, StreamId::Session);
+    let response = read_response(&gate.recorded_in(&stream, done).await?).map_err(|problem| {
+        Refusal::new(Code::NotFound, "the answer of this request is not kept any more").because(problem)
+    })?;
+    Ok(answer::with_header(answer::of(response), REPLAYED, "true"))
 }
 
 /// The same, where the answer follows from what the command came to.

@@ -89,7 +89,9 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
         let query = head.uri.query().map(str::to_owned);
         let (method, headers) = (head.method, head.headers);
-        Ok((Arrived { caller, session, method, path: path.clone(), query, headers, body }, place))
+        let place = Arc::new(place);
+        let kept = Some(place.clone());
+        Ok((Arrived { caller, session, method, path: path.clone(), query, headers, body, place: kept }, place))
     };
     match arrived.await {
         Ok((arrived, place)) => enter(doors, language, arrived, place).await,
@@ -97,7 +99,7 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     }
 }
 
-async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived, place: OwnedSemaphorePermit) -> Answer {
+async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived, place: Arc<OwnedSemaphorePermit>) -> Answer {
     let path = arrived.path.clone();
     let answer = match language {
         Language::Openai => openai::enter(doors, arrived).await,

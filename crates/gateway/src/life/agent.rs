@@ -106,12 +106,16 @@ impl Gate {
                 self.open_push(admitted.call(), push).await?;
             }
             let under_way = mark.map(|mark| self.repetitions.begin(admitted.call(), &asking.session, mark, &patience));
+            asking.effect.begin();
             match self.forward(&admitted, agent, &trace, &mut patience).await? {
                 Ok((answer, permit)) => {
                     let held = Held::new(permit, under_way, place);
                     return Ok(Replied::Fresh(Box::new(Reply { call: admitted.call(), answer, patience, held })));
                 }
                 Err(fault) => {
+                    if fault.outcome() == Outcome::Failed {
+                        asking.effect.undo();
+                    }
                     self.settle(of_fault(admitted.call(), &fault)).await?;
                     self.look_after(agent, &admitted, &fault).await;
                     if let UpstreamFault::Unspoken(failure) = fault {

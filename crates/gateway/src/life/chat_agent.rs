@@ -12,6 +12,7 @@ use http::{Request, StatusCode};
 use portcullis_domain::admission::Admitted;
 use portcullis_domain::call::Door;
 use portcullis_domain::digest::Digest;
+use portcullis_domain::event::Outcome;
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::frame::http::write_request;
@@ -56,9 +57,9 @@ impl Gate {
                 .refuse_agent(asking, agent, Refusal::new(Code::InvalidRequest, message).about("tools"))
                 .await);
         }
-        let (stays, left) = oneshot::channel();
+        let (stays, leaves) = oneshot::channel();
         // A request with an idempotency key is known as a whole, before it comes here.
-        let patience = Patience { key: None, stays: Weak::new(), listens: Weak::new(), gone: left };
+        let patience = Patience { key: None, stays: Weak::new(), listens: Weak::new(), gone: leaves };
         let payload = Body::new(message(request)?);
         let content = Digest::of(payload.bytes());
         let wish = Wish {
@@ -85,8 +86,11 @@ impl Gate {
         let read = read(answer.status, answer.headers, answer.body, request.is_stream());
         let read = tokio::select! {
             read = read => read,
-            _ = gone => Err(UpstreamFault::Broken("the caller has left".to_owned())),
+            () = left(gone) => Err(UpstreamFault::Broken("the caller has left".to_owned())),
         };
+        if is_undone(&read) {
+            asking.effect.undo();
+        }
         match read {
             Ok(answer) => {
                 let name = agent.capability.name.clone();
@@ -115,6 +119,22 @@ impl Gate {
         };
         let refused = self.admit(asking, None, &Body::new(Bytes::new()), Terms::default(), know).await;
         refused.err().unwrap_or_else(|| no_model(&agent.capability.name))
+    }
+}
+
+/// Whether the agent has certainly done nothing: what it came with, or the moment, did not suit it. What fails in the middle may have been done.
+fn is_undone(read: &Result<ModelAnswer, UpstreamFault>) -> bool {
+    match read {
+        Ok(ModelAnswer::Error { status, .. }) => status.is_client_error() || *status == StatusCode::SERVICE_UNAVAILABLE,
+        Ok(ModelAnswer::Whole(_) | ModelAnswer::Stream(_)) => false,
+        Err(fault) => fault.outcome() == Outcome::Failed,
+    }
+}
+
+/// Resolves when the caller has left, also where that was heard before: the turn that was answered nevertheless is settled too.
+async fn left(gone: &mut Gone) {
+    if !gone.is_terminated() {
+        let _ = gone.await;
     }
 }
 
@@ -158,4 +178,17 @@ async fn whole(mut body: AnswerStream) -> Result<Bytes, UpstreamFault> {
         whole.extend_from_slice(&piece);
     }
     Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_caller_who_was_heard_to_leave_has_left() {
+        let (stays, mut gone) = oneshot::channel();
+        drop(stays);
+        left(&mut gone).await;
+        left(&mut gone).await;
+    }
 }

@@ -1,28 +1,21 @@
 //! Requests with an idempotency key, from the first time that they come to the last.
 
 use std::sync::Weak;
-use std::time::Duration;
 
 use bytes::Bytes;
-use portcullis_domain::admission::{AnswerRequest, TakeRequest};
+use portcullis_domain::admission::{AnswerRequest, RequestEnd, TakeRequest};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::CallId;
-use portcullis_domain::journal::{Body, StreamId};
-use portcullis_domain::refusal::Refusal;
+use portcullis_domain::journal::StreamId;
+use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Earlier, requests};
 use tokio::sync::oneshot;
 
 use crate::asking::Asking;
 use crate::entropy::new_call;
-use crate::journal::Journal;
 use crate::life::{Gate, not_kept};
-use crate::repetition::{Patience, UnderWay};
-
-/// How often it is tried to write down that a request had no effect, while the store is away.
-const ATTEMPTS_LIMIT: usize = 600;
-/// How long between two attempts.
-const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
+use crate::repetition::{Gone, Patience, UnderWay};
 
 /// What became of the wish to be answered.
 #[derive(Debug)]
@@ -42,17 +35,19 @@ pub struct Answering {
 }
 
 impl Gate {
-    /// Takes a request with that key. While the same one is under way it is waited for.
+    /// Takes a request with that key. While the same one is under way it is waited for, as long as the caller does.
     ///
     /// # Errors
     ///
-    /// When the key was given to another request, the outcome of the earlier one is not known and it is not harmless, or the caller may not enter the session.
+    /// When the key was given to another request, the outcome of the earlier one is not known and it is not harmless, the caller may not enter the session, or has
+    /// left.
     pub async fn take_request(
         &self,
         asking: &Asking,
         key: &str,
         content: Digest,
         is_harmless: bool,
+        caller: &mut Gone,
     ) -> Result<Taken, Refusal> {
         let mark = requests::mark(&asking.session.owner, key, content);
         loop {
@@ -66,7 +61,11 @@ impl Gate {
                 is_harmless,
             };
             let request = command.request;
-            match self.journal.execute(command).await?? {
+            let taken = self.journal.execute(command).await.inspect_err(|_| {
+                // Whether it was taken is not known. It is certainly not carried out.
+                self.owed.add_request(AnswerRequest { request, end: RequestEnd::Undone });
+            });
+            match taken?? {
                 None => {
                     let (_, gone) = oneshot::channel();
                     // Nobody's leaving ends it: who gave it a key comes back for the answer.
@@ -79,35 +78,23 @@ impl Gate {
                     let body = self.recorded_in(&StreamId::Session(asking.session.clone()), done).await?;
                     return Ok(Taken::Before(body));
                 }
-                Some(Earlier::Open(open)) => self.end_of(open).await,
+                Some(Earlier::Open(open)) => tokio::select! {
+                    () = self.end_of(open) => {}
+                    _ = &mut *caller => return Err(Refusal::new(Code::UpstreamFailed, "the caller has left")),
+                },
             }
         }
     }
 
-    /// Writes down what a request was answered. Nothing of its end may be released before.
+    /// Writes down how a request ended. Nothing of its end may be released before.
     ///
     /// # Errors
     ///
-    /// When the store failed.
-    pub async fn answer_request(&self, answering: Answering, answer: Bytes) -> Result<(), Refusal> {
-        let command = AnswerRequest { request: answering.request, answer: Some(Body::new(answer)) };
-        Ok(self.journal.execute(command).await?)
-    }
-
-    /// Writes down that a request had no effect and may be made again.
-    pub async fn give_request_up(&self, answering: Answering) {
-        if !give_up(&self.journal, answering.request).await {
-            // It would be open as long as the process lives.
-            let journal = self.journal.clone();
-            tokio::spawn(async move {
-                for _ in 0..ATTEMPTS_LIMIT {
-                    tokio::time::sleep(ATTEMPT_PAUSE).await;
-                    if give_up(&journal, answering.request).await {
-                        return;
-                    }
-                }
-            });
-        }
+    /// When the store failed: then it is written once the store takes it again, and whoever repeats the request waits until then.
+    pub async fn end_request(&self, answering: Answering, end: RequestEnd) -> Result<(), Refusal> {
+        let command = AnswerRequest { request: answering.request, end };
+        let ended = self.journal.execute(command.clone()).await;
+        Ok(ended.inspect_err(|_| self.owed.add_request(command))?)
     }
 
     /// What was recorded as the answer of something that was done.
@@ -120,8 +107,4 @@ impl Gate {
         let Some(placed) = entry else { return Err(not_kept(done)) };
         self.journal.body(stream, placed.position, 0).await?.ok_or_else(|| not_kept(done))
     }
-}
-
-async fn give_up(journal: &Journal, request: CallId) -> bool {
-    journal.execute(AnswerRequest { request, answer: None }).await.is_ok()
 }

@@ -18,7 +18,8 @@ use crate::spoken::{COMPLETIONS, with};
 const ALL: &str = "permit (principal, action, resource);";
 const TOKEN: &str = "tok-chat-agent-77ab";
 
-/// A replica that remembers what its sessions said to it, in its own memory alone, and answers with all of it. `HANG` is not answered, `CALL` calls a tool.
+/// A replica that remembers what its sessions said to it, in its own memory alone, and answers with all of it. `HANG` is not answered, `CALL` calls a tool,
+/// and others are answered badly.
 struct Replica {
     port: u16,
     seen: Arc<Mutex<Vec<Received>>>,
@@ -79,8 +80,13 @@ fn answer(memory: &mut HashMap<String, Vec<String>>, request: &Received) -> Vec<
     let text = said.join("|");
     let last = said.last().cloned().unwrap_or_default();
     said.push("(answer)".to_owned());
-    if last == "HANG" {
-        return vec![SILENCE.to_vec()];
+    match last.as_str() {
+        "HANG" => return vec![SILENCE.to_vec()],
+        "GARBLE" => return vec![whole(200, "", "{}")],
+        "CUT" => return vec![whole(200, "content-type: text/event-stream\r\n", "data: {\"choices\":[]}\n\n")],
+        "BUSY" => return vec![whole(503, "", "{}")],
+        "FAIL" => return vec![whole(500, "", "{}")],
+        _ => {}
     }
     let call = json!({"index": 0, "id": "c1", "type": "function", "function": {"name": "tools__record", "arguments": "{\"id\":\"x\",\"value\":50000}"}});
     let calls = (last == "CALL").then(|| json!([call]));
@@ -258,5 +264,36 @@ async fn a_turn_that_a_crash_broke_off_is_not_made_again_under_its_key() {
     let is_unknown =
         |event: &Event| matches!(event, Event::CallSettled(settled) if settled.outcome == Outcome::Unknown);
     assert!(gateway.events("ann:claim-1").iter().any(is_unknown));
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_turn_is_made_again_under_its_key_only_where_nothing_was_done() {
+    let (gateway, replicas) = start("", ALL).await;
+    let client = gateway.client("ann").await.with_header("portcullis-session", "claim-1");
+    let asked = || replicas.iter().map(|replica| replica.seen().len()).sum::<usize>();
+    for (text, is_stream, is_made_again) in [
+        ("GARBLE", false, false),
+        ("GARBLE", true, false),
+        ("CUT", true, false),
+        ("FAIL", false, false),
+        ("BUSY", false, true),
+        ("BUSY", true, true),
+    ] {
+        let key = format!("{text} {is_stream}");
+        let body = with(saying(text), "stream", json!(is_stream)).to_string();
+        let headers = [("idempotency-key", key.as_str())];
+        let send = || client.send("POST", COMPLETIONS, &headers, Some(body.clone()));
+        let before = asked();
+        let first = send().await.unwrap();
+        let again = send().await.unwrap();
+        let made = asked() - before;
+        assert_eq!(made, if is_made_again { 2 } else { 1 }, "{key}: {} {}", first.text(), again.text());
+        if is_made_again {
+            assert_eq!((first.status, again.status), (503, 503), "{key}");
+        } else {
+            assert_eq!((again.status, again.json()["error"]["code"].clone()), (409, json!("outcome_unknown")), "{key}");
+        }
+    }
     gateway.finish().await;
 }

@@ -91,6 +91,42 @@ async fn a_request_whose_caller_has_left_goes_on_and_a_concurrent_one_waits_for_
 }
 
 #[tokio::test]
+async fn a_request_whose_caller_has_left_keeps_its_place_until_its_end() {
+    let scene = Scene::of(&Setup { server: ", calls_limit: 1", ..Setup::default() }).await;
+    let client = scene.client("ann").await.with_header("portcullis-session", "claim-1");
+    let body = chat("SLOW 8 100", true).to_string();
+    let mut left = client.stream("POST", COMPLETIONS, &[("idempotency-key", "k")], Some(body)).await.unwrap();
+    left.next_event().await.unwrap();
+    drop(left);
+    let has_place = || async { client.get("/v1/models").await.unwrap().status == 200 };
+    wait_until("there is a place", LIMIT, has_place).await.unwrap();
+    let is_answered =
+        |event: &Event| matches!(event, Event::RequestAnswered(answered) if answered.outcome == Outcome::Completed);
+    assert!(scene.gateway.events("ann:claim-1").iter().any(is_answered));
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn a_response_that_a_crash_broke_off_is_not_made_again_in_a_conversation() {
+    let mut scene = Scene::start().await;
+    let client = scene.client("ann").await;
+    let conversation = client.post("/v1/conversations", &json!({})).await.unwrap().json()["id"].clone();
+    let send = || {
+        let (client, conversation) = (client.clone(), conversation.clone());
+        let body = json!({"model": "scripted", "input": "HANG", "conversation": conversation}).to_string();
+        async move { client.send("POST", "/v1/responses", &[("idempotency-key", "k")], Some(body)).await }
+    };
+    let hanging = tokio::spawn(send());
+    wait_until("the model is asked", LIMIT, || async { scene.model.requests().await.len() == 1 }).await.unwrap();
+    scene.gateway.kill();
+    assert!(hanging.await.unwrap().is_err());
+    scene.gateway.restart().await;
+    let again = send().await.unwrap();
+    assert_eq!((again.status, again.json()["error"]["code"].clone()), (409, json!("outcome_unknown")));
+    scene.finish().await;
+}
+
+#[tokio::test]
 async fn a_request_that_a_crash_broke_off_is_made_again_and_one_that_was_answered_is_not() {
     let mut scene = Scene::start().await;
     let client = scene.client("ann").await.with_header("portcullis-session", "claim-1");

@@ -320,3 +320,64 @@ async fn what_came_before_is_at_most_as_large_as_a_request_may_be() {
     check_refused(&second, 413, "too_large", Some("input"));
     scene.finish().await;
 }
+
+#[tokio::test]
+async fn a_page_of_a_conversation_is_at_most_as_large_as_a_request_may_be() {
+    let scene = Scene::of(&Setup { server: ", body_limit_bytes: 4096", ..Setup::default() }).await;
+    let client = scene.client("ann").await;
+    let id = client.post("/v1/conversations", &json!({})).await.unwrap().json()["id"].clone();
+    let path = format!("/v1/conversations/{}/items", id.as_str().unwrap());
+    let mut added = Vec::new();
+    for _ in 0..5 {
+        let item = json!({"role": "user", "content": "x".repeat(1_500)});
+        let answer = client.post(&path, &json!({"items": [item]})).await.unwrap();
+        added.push(answer.json()["first_id"].as_str().unwrap().to_owned());
+    }
+    let (mut seen, mut after, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = client.get(&format!("{path}?order=asc{after}")).await.unwrap().json();
+        seen.extend(page["data"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        after = format!("&after={}", page["last_id"].as_str().unwrap());
+        pages += 1;
+        if page["has_more"] == json!(false) {
+            break;
+        }
+    }
+    assert_eq!((seen, pages), (added, 3));
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn a_repetition_gets_its_answer_when_what_it_was_about_is_gone() {
+    let scene = Scene::start().await;
+    let client = scene.client("ann").await.with_header("portcullis-session", "claim-1");
+    let first = created(&client, &asking("SAY first")).await["id"].clone();
+    let conversation = client.post("/v1/conversations", &json!({})).await.unwrap().json()["id"].clone();
+    let next = with(asking("SAY second"), "previous_response_id", first.clone()).to_string();
+    let items = json!({"items": [{"role": "user", "content": "more"}]}).to_string();
+    let (response, conversation) = (
+        format!("{RESPONSES}/{}", first.as_str().unwrap()),
+        format!("/v1/conversations/{}", conversation.as_str().unwrap()),
+    );
+    let requests = [
+        ("POST", RESPONSES.to_owned(), Some(next)),
+        ("DELETE", response, None),
+        ("POST", format!("{conversation}/items"), Some(items)),
+        ("DELETE", conversation, None),
+    ];
+    let mut answers = Vec::new();
+    for round in 0..2 {
+        for (method, path, body) in &requests {
+            let key = format!("{method} {path}");
+            let headers = [("idempotency-key", key.as_str())];
+            let answer = client.send(method, path, &headers, body.clone()).await.unwrap();
+            let is_replayed = answer.header("idempotency-replayed") == Some("true");
+            assert_eq!((answer.status, is_replayed), (200, round == 1), "{key}: {}", answer.text());
+            answers.push(answer.text());
+        }
+    }
+    assert_eq!(answers[..4], answers[4..]);
+    let another = client.send("DELETE", &requests[1].1, &[("idempotency-key", "another")], None).await.unwrap();
+    check_refused(&another, 404, "not_found", None);
+    scene.finish().await;
+}

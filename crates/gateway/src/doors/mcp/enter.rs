@@ -9,7 +9,7 @@ use portcullis_interop::mcp::ingress::{self, Incoming, Received};
 use portcullis_interop::mcp::{Era, Version};
 use portcullis_interop::refuse;
 
-use crate::asking::Asking;
+use crate::asking::{Asking, Effect};
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{check_idempotency_key, header_idempotency_key, session_or_minted};
@@ -119,7 +119,7 @@ fn asking(arrived: &Arrived, transport: Option<Transport>, received: &Received<'
         (None, Some(transport)) => transport.session(&arrived.caller.principal),
         (named, _) => session_or_minted(&arrived.caller, named)?,
     };
-    Ok(Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Mcp })
+    Ok(Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Mcp, effect: Effect::default() })
 }
 
 /// The idempotency key that the caller gave in the header or in `_meta`.

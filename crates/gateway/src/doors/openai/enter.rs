@@ -7,7 +7,7 @@ use portcullis_domain::call::Door;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 
-use crate::asking::Asking;
+use crate::asking::{Asking, Effect};
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key};
@@ -40,14 +40,18 @@ async fn chat(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
     let key = header_idempotency_key(&arrived.headers)?;
     let (session, origin) = session_of_key(&arrived.caller, arrived.session.clone(), key.as_deref())?;
     let name = session.name.clone();
-    let asking = Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai };
+    let asking =
+        Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai, effect: Effect::default() };
     let request = ChatRequest::read(arrived.body.clone())?;
     let gate = doors.gate.clone();
     let is_harmless = is_harmless(&gate, request.model());
     let reply = complete(gate.clone(), asking.clone(), request);
     let answer = match key {
         None => reply.await?.into_answer(),
-        Some(key) => keyed::answer(gate, asking, Key { key, content: arrived.content(), is_harmless }, reply).await?,
+        Some(key) => {
+            let key = Key { key, content: arrived.content(), is_harmless, place: arrived.place };
+            keyed::answer(gate, asking, key, reply).await?
+        }
     };
     Ok(answer::with_header(answer, SESSION, name.as_str()))
 }

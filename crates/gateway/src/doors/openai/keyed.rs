@@ -8,19 +8,22 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderName, Response};
+use portcullis_domain::admission::RequestEnd;
 use portcullis_domain::digest::Digest;
+use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::frame::http::{read_response, write_response};
 use portcullis_interop::refuse;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::asking::Asking;
+use crate::asking::{Asking, Effect};
 use crate::doors::answer::{self, Answer, PIECES_LIMIT, REPLAYED};
+use crate::doors::arrived::CallPlace;
 use crate::doors::openai::reply::{Reply, of_call};
 use crate::life::Gate;
 use crate::life::request::{Answering, Taken};
 
-/// The longest answer that is kept for repetitions, in bytes. A request with a longer one is made again.
+/// The longest answer that is kept for repetitions, in bytes. A request with a longer one is made again, where that does no harm.
 const KEPT_LIMIT_BYTES: usize = 4 << 20;
 
 /// Which request it is.
@@ -32,6 +35,8 @@ pub struct Key {
     pub content: Digest,
     /// Whether it may be made again when nobody knows what became of it.
     pub is_harmless: bool,
+    /// Its place among the calls under way, which it keeps when its caller has left.
+    pub place: Option<CallPlace>,
 }
 
 /// Answers the request as it was answered before, or by `reply` and keeps that.
@@ -45,11 +50,16 @@ pub async fn answer(
     key: Key,
     reply: impl Future<Output = Result<Reply, Refusal>> + Send + 'static,
 ) -> Result<Answer, Refusal> {
+    let (_listens, mut caller) = oneshot::channel::<()>();
     // In a task of its own: a caller who leaves now would else leave a request behind that nobody answers.
     let work = tokio::spawn(async move {
-        match gate.take_request(&asking, &key.key, key.content, key.is_harmless).await? {
+        match gate.take_request(&asking, &key.key, key.content, key.is_harmless, &mut caller).await? {
             Taken::Before(recorded) => replayed(&recorded),
-            Taken::New(answering) => kept(gate, answering, reply).await.map(Reply::into_answer),
+            Taken::New(answering) => {
+                let Key { is_harmless, place, .. } = key;
+                let request = Request { gate, answering, is_harmless, effect: asking.effect, _place: place };
+                kept(request, reply).await.map(Reply::into_answer)
+            }
         }
     });
     work.await.unwrap_or_else(|error| Err(crashed(&error)))
@@ -62,26 +72,51 @@ fn replayed(recorded: &Bytes) -> Result<Answer, Refusal> {
     Ok(answer::with_header(answer::of(response), REPLAYED, "true"))
 }
 
-/// The reply, which is written down before its end is released. A panic gives it up, as an error does.
-async fn kept(
+/// A request that is being answered.
+struct Request {
     gate: Arc<Gate>,
     answering: Answering,
+    /// Whether it may be made again when nobody knows what became of it.
+    is_harmless: bool,
+    /// What it may have done.
+    effect: Effect,
+    _place: Option<CallPlace>,
+}
+
+impl Request {
+    async fn answered(self, answer: Bytes) -> Result<(), Refusal> {
+        self.gate.end_request(self.answering, RequestEnd::Answered(Body::new(answer))).await
+    }
+
+    /// There is no answer that could be given again. It may be made again unless it may have done something by then.
+    async fn unanswered(self) {
+        let is_lost = !self.is_harmless && self.effect.is_possible();
+        let end = if is_lost { RequestEnd::Unknown } else { RequestEnd::Undone };
+        if let Err(refusal) = self.gate.end_request(self.answering, end).await {
+            tracing::warn!(%refusal, "the end of a request could not be written down yet");
+        }
+    }
+}
+
+/// The reply, which is written down before its end is released. A panic ends it as an error does.
+async fn kept(
+    request: Request,
     reply: impl Future<Output = Result<Reply, Refusal>> + Send + 'static,
 ) -> Result<Reply, Refusal> {
     let reply = tokio::spawn(reply).await.unwrap_or_else(|error| Err(crashed(&error)));
     match reply {
         Ok(Reply::Whole(response)) if response.status().is_success() && response.body().len() <= KEPT_LIMIT_BYTES => {
-            gate.answer_request(answering, write_response(&response)).await?;
+            request.answered(write_response(&response)).await?;
             Ok(Reply::Whole(response))
         }
         Ok(Reply::Stream(call, pieces)) => {
             let (sender, receiver) = mpsc::channel(PIECES_LIMIT);
             let head = of_call(Response::new(Bytes::new()), call);
-            tokio::spawn(Tee { gate, kept: Some(BytesMut::new()), head, sender }.run(answering, pieces));
+            tokio::spawn(Tee { kept: Some(BytesMut::new()), head, sender }.run(request, pieces));
             Ok(Reply::Stream(call, receiver))
         }
         reply => {
-            gate.give_request_up(answering).await;
+            request.unanswered().await;
             reply
         }
     }
@@ -89,7 +124,6 @@ async fn kept(
 
 /// Hands a stream through and keeps it.
 struct Tee {
-    gate: Arc<Gate>,
     /// What came so far; none once it is too much.
     kept: Option<BytesMut>,
     /// The head of the answer.
@@ -99,7 +133,7 @@ struct Tee {
 }
 
 impl Tee {
-    async fn run(mut self, answering: Answering, mut pieces: mpsc::Receiver<Bytes>) {
+    async fn run(mut self, request: Request, mut pieces: mpsc::Receiver<Bytes>) {
         let (mut end, mut is_failed) = (Vec::new(), false);
         while let Some(piece) = pieces.recv().await {
             is_failed |= is_failure(&piece);
@@ -111,10 +145,10 @@ impl Tee {
             }
         }
         match self.kept.take().filter(|_| !is_failed) {
-            None => self.gate.give_request_up(answering).await,
+            None => request.unanswered().await,
             Some(kept) => {
                 let recorded = recorded(std::mem::take(&mut self.head), kept.freeze());
-                if let Err(refusal) = self.gate.answer_request(answering, recorded).await {
+                if let Err(refusal) = request.answered(recorded).await {
                     end = vec![refuse::openai_event(&refusal).into()];
                 }
             }

@@ -41,6 +41,16 @@ pub(super) async fn of(gate: &Gate, owner: &PrincipalName, request: &ResponsesRe
     Ok(Context { session: Some(found.session), items, conversation: Some(found.id) })
 }
 
+/// The session in which the request goes on, as far as what it goes on from is there.
+pub(super) async fn session(gate: &Gate, owner: &PrincipalName, request: &ResponsesRequest) -> Option<SessionId> {
+    let found = match (request.previous(), request.conversation()) {
+        (Some(id), _) => find(gate, owner, "resp", id).await,
+        (None, Ok(Some(id))) => find(gate, owner, "conv", id).await,
+        (None, _) => return None,
+    };
+    found.ok().map(|found| found.session)
+}
+
 /// The input and output of a response and of all that it goes on from.
 async fn chain(gate: &Gate, owner: &PrincipalName, last: Found) -> Result<Context, Refusal> {
     let session = last.session.clone();
@@ -71,14 +81,14 @@ async fn chain(gate: &Gate, owner: &PrincipalName, last: Found) -> Result<Contex
 }
 
 /// How much may still be read.
-struct Room(usize);
+pub(super) struct Room(usize);
 
 impl Room {
-    fn of(gate: &Gate) -> Self {
+    pub(super) fn of(gate: &Gate) -> Self {
         Self(gate.snapshot.load().config.server.body_limit_bytes)
     }
 
-    fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
         let too_large = || Refusal::new(Code::TooLarge, "what came before is larger than a request may be");
         self.0 = self.0.checked_sub(bytes).ok_or_else(too_large)?;
         Ok(())

@@ -6,7 +6,7 @@ use portcullis_domain::admission::keep_records::Write;
 use portcullis_domain::ids::RecordId;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
-use portcullis_domain::session::records::{ITEMS_LIMIT, not_found};
+use portcullis_domain::session::records::{ITEMS_LIMIT, Part, not_found};
 use portcullis_interop::llm::responses::input;
 use portcullis_interop::llm::responses::request::{check_metadata, object};
 use serde_json::{Map, Value, json};
@@ -15,8 +15,9 @@ use crate::doors::answer::{self, Answer, SESSION, whole_json};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key};
 use crate::doors::once;
+use crate::doors::openai::responses::context::Room;
 use crate::doors::openai::responses::kept::{self, Found, body, extend, find, keep};
-use crate::doors::openai::responses::page::Wanted;
+use crate::doors::openai::responses::page::{Chosen, Wanted, listed};
 use crate::life::Gate;
 
 async fn found(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Found, Refusal> {
@@ -57,7 +58,10 @@ pub(super) async fn show(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Ans
 /// `POST /v1/conversations/{id}`: other metadata.
 pub(super) async fn update(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
     let wanted = wanted(arrived, &["metadata"])?;
-    let found = found(gate, arrived, id).await?;
+    let found = match found(gate, arrived, id).await {
+        Ok(found) => found,
+        Err(refusal) => return once::again(gate, arrived, None).await?.ok_or(refusal),
+    };
     let (mut head, _) = found.head(gate).await?;
     if let (Some(head), Some(metadata)) = (head.as_object_mut(), wanted.get("metadata")) {
         let metadata = if metadata.is_null() { json!({}) } else { metadata.clone() };
@@ -69,7 +73,10 @@ pub(super) async fn update(gate: &Gate, arrived: &Arrived, id: &str) -> Result<A
 
 /// `DELETE /v1/conversations/{id}`. The record of it stays in the journal.
 pub(super) async fn delete(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
-    let found = found(gate, arrived, id).await?;
+    let found = match found(gate, arrived, id).await {
+        Ok(found) => found,
+        Err(refusal) => return once::again(gate, arrived, None).await?.ok_or(refusal),
+    };
     let drop = Write::Drop { id: found.id.clone(), item: None };
     let said = json!({"id": found.id, "object": "conversation.deleted", "deleted": true});
     changed(gate, arrived, &found, drop, said).await
@@ -78,7 +85,10 @@ pub(super) async fn delete(gate: &Gate, arrived: &Arrived, id: &str) -> Result<A
 /// `POST /v1/conversations/{id}/items`.
 pub(super) async fn add(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
     let wanted = wanted(arrived, &["items"])?;
-    let found = found(gate, arrived, id).await?;
+    let found = match found(gate, arrived, id).await {
+        Ok(found) => found,
+        Err(refusal) => return once::again(gate, arrived, None).await?.ok_or(refusal),
+    };
     let items = new_items(&wanted)?;
     let (Some(first), Some(last)) = (items.first(), items.last()) else {
         return Err(Refusal::new(Code::InvalidRequest, "`items` is a list of at least one item").about("items"));
@@ -94,11 +104,31 @@ pub(super) async fn add(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answ
 pub(super) async fn items(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
     let wanted = Wanted::of(arrived)?;
     let found = found(gate, arrived, id).await?;
-    let mut items = Vec::new();
-    for part in &found.record.parts {
-        items.extend(found.items(gate, part).await?.0);
+    Ok(answer::json(200, page(gate, &found, &wanted).await?.to_string()))
+}
+
+/// A page of a conversation, of which only what is on it is read. It is a shorter one where it would be larger than a request may be.
+async fn page(gate: &Gate, found: &Found, wanted: &Wanted) -> Result<Value, Refusal> {
+    let parts = &found.record.parts;
+    let ids = parts.iter().flat_map(|part| &part.items).map(ToString::to_string);
+    let Chosen { ids, mut has_more } = wanted.choose(ids.collect())?;
+    let (mut data, mut room, mut rest) = (Vec::new(), Room::of(gate), ids.as_slice());
+    while let Some(first) = rest.first() {
+        let holds = |part: &Part, id: &String| part.items.iter().any(|item| item.as_str() == id);
+        let Some(part) = parts.iter().find(|part| holds(part, first)) else { break };
+        let (here, after) = rest.split_at(rest.iter().take_while(|id| holds(part, id)).count());
+        let (items, bytes) = found.items(gate, part).await?;
+        if room.take(bytes).is_err() && !data.is_empty() {
+            has_more = true;
+            break;
+        }
+        let find = |wanted: &String| {
+            items.iter().find(|item| item.get("id").and_then(Value::as_str) == Some(wanted.as_str())).cloned()
+        };
+        data.extend(here.iter().filter_map(find));
+        rest = after;
     }
-    Ok(answer::json(200, wanted.page(items)?.to_string()))
+    Ok(listed(&data, has_more))
 }
 
 /// `GET /v1/conversations/{id}/items/{item}`.
@@ -114,7 +144,10 @@ pub(super) async fn item(gate: &Gate, arrived: &Arrived, id: &str, item: &str) -
 
 /// `DELETE /v1/conversations/{id}/items/{item}`: the answer is the conversation.
 pub(super) async fn delete_item(gate: &Gate, arrived: &Arrived, id: &str, item: &str) -> Result<Answer, Refusal> {
-    let found = found(gate, arrived, id).await?;
+    let found = match found(gate, arrived, id).await {
+        Ok(found) => found,
+        Err(refusal) => return once::again(gate, arrived, None).await?.ok_or(refusal),
+    };
     let (head, _) = found.head(gate).await?;
     let drop = Write::Drop { id: found.id.clone(), item: Some(read_item(item)?) };
     changed(gate, arrived, &found, drop, head).await
@@ -123,7 +156,8 @@ pub(super) async fn delete_item(gate: &Gate, arrived: &Arrived, id: &str, item: 
 async fn changed(gate: &Gate, arrived: &Arrived, found: &Found, write: Write, said: Value) -> Result<Answer, Refusal> {
     let command = keep(gate, &arrived.caller.key, &found.session, Origin::Named, vec![write]);
     let text = said.to_string();
-    once::answered(gate, arrived, Some(&found.session), command, move |()| whole_json(200, text.clone())).await
+    // Under a key of the caller, not of the session: which one it was is not known any more when the conversation is gone and the key comes again.
+    once::answered(gate, arrived, None, command, move |()| whole_json(200, text.clone())).await
 }
 
 /// The body, which has only members of these names.

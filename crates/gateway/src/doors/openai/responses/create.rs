@@ -8,10 +8,11 @@ use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 use portcullis_interop::llm::responses::{Frame, ResponsesRequest, input, output};
 
-use crate::asking::Asking;
+use crate::asking::{Asking, Effect};
 use crate::doors::answer::{self, Answer, SESSION, whole_json};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key};
+use crate::doors::once;
 use crate::doors::openai::complete::{complete, is_harmless};
 use crate::doors::openai::keyed::{self, Key};
 use crate::doors::openai::reply::Reply;
@@ -25,12 +26,18 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
     let request = ResponsesRequest::read(&arrived.body)?;
     let key = header_idempotency_key(&arrived.headers)?;
     let gate = doors.gate.clone();
-    let before = context::of(&gate, &arrived.caller.principal, &request).await?;
+    let before = match context::of(&gate, &arrived.caller.principal, &request).await {
+        Ok(before) => before,
+        Err(refusal) => return again(&gate, arrived, &request).await?.ok_or(refusal),
+    };
     let named = one_session(arrived.session.clone(), before.session.clone())?;
     let (session, origin) = session_of_key(&arrived.caller, named, key.as_deref())?;
     let name = session.name.clone();
-    let asking = Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai };
+    let asking =
+        Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai, effect: Effect::default() };
     let chat = chat(&gate, &request, &before)?;
+    // What is said in a conversation would be in it twice.
+    let is_harmless = before.conversation.is_none() && is_harmless(&gate, request.model());
     let id = kept::minted("resp")?;
     let making = Making {
         frame: Frame::new(&request, id.as_str(), doors.clock.now().0 / 1_000_000),
@@ -45,16 +52,22 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
     let answer = match key {
         None => reply.await?.into_answer(),
         Some(key) => {
-            keyed::answer(
-                gate,
-                asking,
-                Key { key, content: arrived.content(), is_harmless: is_harmless(&doors.gate, request.model()) },
-                reply,
-            )
-            .await?
+            let key = Key { key, content: arrived.content(), is_harmless, place: arrived.place.clone() };
+            keyed::answer(gate, asking, key, reply).await?
         }
     };
     Ok(answer::with_header(answer, SESSION, name.as_str()))
+}
+
+/// What a request was answered before that goes on from something that can't be read any more, where its session is known nevertheless.
+async fn again(gate: &Gate, arrived: &Arrived, request: &ResponsesRequest) -> Result<Option<Answer>, Refusal> {
+    let session = match &arrived.session {
+        Some(session) => Some(session.clone()),
+        None => context::session(gate, &arrived.caller.principal, request).await,
+    };
+    let Some(session) = session else { return Ok(None) };
+    let answer = once::again(gate, arrived, Some(&session)).await?;
+    Ok(answer.map(|answer| answer::with_header(answer, SESSION, session.name.as_str())))
 }
 
 /// A request is made in one session: the one that is named, and the one that it goes on in.

@@ -41,6 +41,10 @@ impl Making {
             return Ok(());
         }
         let command = kept::keep(&self.gate, &self.asking.key, &self.asking.session, self.asking.origin, writes);
-        self.gate.journal.execute(command).await?
+        let kept = self.gate.journal.execute(command).await;
+        if self.conversation.is_some() && !matches!(kept, Ok(Err(_))) {
+            self.asking.effect.begin();
+        }
+        kept?
     }
 }

@@ -42,26 +42,48 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// That page of these items, which are in the order in which they came.
-    pub(super) fn page(&self, mut items: Vec<Value>) -> Result<Value, Refusal> {
+    /// That page of the items of these ids, which are in the order in which they came.
+    pub(super) fn choose(&self, mut ids: Vec<String>) -> Result<Chosen, Refusal> {
         if !self.is_ascending {
-            items.reverse();
+            ids.reverse();
         }
-        let id = |item: &Value| item.get("id").and_then(Value::as_str).map(str::to_owned);
         let start = match &self.after {
             None => 0,
             Some(after) => {
-                let place = items.iter().position(|item| id(item).as_ref() == Some(after));
                 let missing =
                     || Refusal::new(Code::InvalidRequest, format!("there is no item `{after}`")).about("after");
-                place.ok_or_else(missing)? + 1
+                ids.iter().position(|id| id == after).ok_or_else(missing)? + 1
             }
         };
-        let has_more = items.len() > start + self.limit;
-        let data: Vec<Value> = items.into_iter().skip(start).take(self.limit).collect();
-        let (first, last) = (data.first().and_then(id), data.last().and_then(id));
-        Ok(json!({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": has_more}))
+        let has_more = ids.len() > start + self.limit;
+        Ok(Chosen { ids: ids.into_iter().skip(start).take(self.limit).collect(), has_more })
     }
+
+    /// That page of these items, which are in the order in which they came.
+    pub(super) fn page(&self, items: &[Value]) -> Result<Value, Refusal> {
+        let chosen = self.choose(items.iter().filter_map(id).collect())?;
+        let find = |wanted: &String| items.iter().find(|item| id(item).as_ref() == Some(wanted)).cloned();
+        Ok(listed(&chosen.ids.iter().filter_map(find).collect::<Vec<_>>(), chosen.has_more))
+    }
+}
+
+/// The items of a page.
+#[derive(Debug, PartialEq)]
+pub(super) struct Chosen {
+    /// Their ids, as they are listed.
+    pub(super) ids: Vec<String>,
+    /// Whether others follow.
+    pub(super) has_more: bool,
+}
+
+/// A page of these items.
+pub(super) fn listed(data: &[Value], has_more: bool) -> Value {
+    let (first, last) = (data.first().and_then(id), data.last().and_then(id));
+    json!({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": has_more})
+}
+
+fn id(item: &Value) -> Option<String> {
+    item.get("id").and_then(Value::as_str).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -71,7 +93,7 @@ mod tests {
     fn check(after: Option<&str>, limit: usize, is_ascending: bool, expected: &[&str], has_more: bool) {
         let items = ["a", "b", "c"].map(|id| json!({"id": id})).to_vec();
         let wanted = Wanted { after: after.map(str::to_owned), limit, is_ascending };
-        let page = wanted.page(items).unwrap();
+        let page = wanted.page(&items).unwrap();
         let ids: Vec<_> = page["data"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
         assert_eq!((ids.as_slice(), &page["has_more"]), (expected, &json!(has_more)));
         assert_eq!((&page["first_id"], &page["last_id"]), (&json!(expected.first()), &json!(expected.last())));
@@ -84,6 +106,6 @@ mod tests {
         check(Some("b"), 2, true, &["c"], false);
         check(Some("c"), 2, true, &[], false);
         let unknown = Wanted { after: Some("x".to_owned()), limit: 1, is_ascending: true };
-        assert_eq!(unknown.page(Vec::new()).unwrap_err().code, Code::InvalidRequest);
+        assert_eq!(unknown.page(&[]).unwrap_err().code, Code::InvalidRequest);
     }
 }

@@ -35,16 +35,20 @@ pub(super) async fn input_items(gate: &Gate, arrived: &Arrived, id: &str) -> Res
         Some(Value::Array(items)) => items,
         Some(_) | None => Vec::new(),
     };
-    Ok(answer::json(200, wanted.page(items)?.to_string()))
+    Ok(answer::json(200, wanted.page(&items)?.to_string()))
 }
 
 /// `DELETE /v1/responses/{id}`: what goes on from it can't be answered any more. The record of it stays in the journal.
 pub(super) async fn delete(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
-    let found = found(gate, arrived, id).await?;
+    let found = match found(gate, arrived, id).await {
+        Ok(found) => found,
+        Err(refusal) => return once::again(gate, arrived, None).await?.ok_or(refusal),
+    };
     let body = json!({"id": found.id, "object": "response", "deleted": true}).to_string();
     let drop = Write::Drop { id: found.id, item: None };
     let command = keep(gate, &arrived.caller.key, &found.session, Origin::Named, vec![drop]);
-    once::answered(gate, arrived, Some(&found.session), command, move |()| whole_json(200, body.clone())).await
+    // Under a key of the caller, not of the session: which one it was is not known any more when the key comes again.
+    once::answered(gate, arrived, None, command, move |()| whole_json(200, body.clone())).await
 }
 
 /// `POST /v1/responses/{id}/cancel`: there are no background responses, which are the only ones that can be cancelled.
