@@ -146,7 +146,7 @@ async fn attempt(gate: &Gate, due: &Due, now: Timestamp) -> Result<(), String> {
     };
     let noted = match status {
         status if status.is_success() => gate.journal.execute(NoteNews { session, push, seq: due.seq }).await,
-        StatusCode::GONE => gate.journal.execute(ClosePush { session, push }).await,
+        StatusCode::GONE => gate.journal.execute(ClosePush { session, push, unless_bound: false }).await,
         other => return Err(format!("it is answered with status {other}")),
     };
     noted.map_err(|fault| fault.to_string())

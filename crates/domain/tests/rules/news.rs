@@ -101,6 +101,20 @@ fn an_agent_that_names_another_task_than_its_news_is_not_believed() {
 }
 
 #[test]
+fn a_place_is_closed_as_not_taken_only_if_no_news_came_to_it() {
+    for has_news in [false, true] {
+        let mut engine = begun();
+        open(&mut engine, 0, None).unwrap();
+        if has_news {
+            news(&mut engine, 0, "secret", Some("t"), None).unwrap();
+        }
+        engine.run(&ClosePush { session: session(0, 0), push: name(0), unless_bound: true });
+        assert_eq!(engine.world.pushes.find(&session(0, 0), &name(0)).is_some(), has_news);
+        assert_eq!(to_tell(&engine).len(), usize::from(has_news));
+    }
+}
+
+#[test]
 fn a_place_of_the_same_name_and_task_replaces_the_earlier_one_once_the_agent_has_it() {
     let mut engine = begun();
     for (number, task) in [(0, "t"), (1, "u"), (2, "t")] {
@@ -154,7 +168,7 @@ proptest! {
                     }
                 }
                 _ => {
-                    engine.run(&ClosePush { session: session(0, 0), push: name(number) });
+                    engine.run(&ClosePush { session: session(0, 0), push: name(number), unless_bound: false });
                     expected[number].clear();
                 }
             }

@@ -404,3 +404,25 @@ async fn a_session_waits_as_long_as_a_task_of_it_waits_for_its_client() {
     stage.until_noted(1).await;
     stage.gateway.finish().await;
 }
+
+#[tokio::test]
+async fn a_place_to_which_news_came_stays_when_the_client_leaves_before_the_answer() {
+    let stage = Stage::start(Speaks::New).await;
+    stage.answers(500);
+    let mut wish = message("1.0", "hang", Some("claim-1"), None);
+    wish["configuration"] = json!({"taskPushNotificationConfig": stage.place("1.0")});
+    let ann = stage.ann.clone();
+    let asking = tokio::spawn(async move { rpc(&ann, "1.0", "SendMessage", wish).await });
+    wait_until("the agent is asked", LIMIT, || async { !stage.agents[0].calls().is_empty() }).await.unwrap();
+    let place = stage.agents[0].place();
+    let news = json!({"statusUpdate": {"taskId": "t-1", "status": {"state": "TASK_STATE_WORKING"}}});
+    assert_eq!(stage.post(&place, &[], &news).await.status, 202);
+    asking.abort();
+    let is_settled = || async { stage.count(|event| matches!(event, Event::CallSettled(_))) == 1 };
+    wait_until("the call is settled", LIMIT, is_settled).await.unwrap();
+    assert_eq!(stage.post(&place, &[], &news).await.status, 202);
+    stage.answers(200);
+    stage.until_noted(2).await;
+    assert_eq!(stage.count(|event| matches!(event, Event::PushClosed(_))), 0);
+    stage.gateway.finish().await;
+}
