@@ -87,7 +87,7 @@ impl Wanted {
     /// The agent has taken it for this task.
     pub async fn bind(&self, doors: &Doors, session: &SessionId, task: String) -> Result<(), Refusal> {
         let bind = BindPush { session: session.clone(), push: self.name.clone(), task };
-        Ok(doors.gate.journal.execute(bind).await?)
+        doors.gate.journal.execute(bind).await?
     }
 
     /// The answer to whoever has made it.
