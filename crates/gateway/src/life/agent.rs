@@ -50,7 +50,7 @@ pub struct Wish {
     pub turn: Option<Duration>,
     /// The place for news that is opened once the call is admitted, before the agent hears of it.
     pub push: Option<OpenPush>,
-    /// What the names of the waits begin with that are over once the call is admitted.
+    /// What the names of the waits begin with that are over once the agent has the call.
     pub answers: Option<String>,
 }
 
@@ -116,10 +116,6 @@ impl Gate {
                 Passed::Again(Earlier::Done(done)) => return self.replay(asking, done).await,
                 Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),
             };
-            if let Some(prefix) = &answers {
-                // A wait that stays open is ended by what the agent says.
-                drop(self.task_goes_on(&asking.session, prefix, Some(admitted.call())).await);
-            }
             if let Some(push) = push.take() {
                 self.open_push(admitted.call(), push).await?;
             }
@@ -127,6 +123,10 @@ impl Gate {
             *may_know_push = true;
             match self.forward(&admitted, agent, &trace, &mut patience).await? {
                 Ok((answer, permit)) => {
+                    if let Some(prefix) = &answers {
+                        // A wait that stays open is ended by what the agent says.
+                        drop(self.task_goes_on(&asking.session, prefix, Some(admitted.call())).await);
+                    }
                     let held = Held::new(permit, under_way, place);
                     return Ok(Replied::Fresh(Box::new(Reply { call: admitted.call(), answer, patience, held })));
                 }
