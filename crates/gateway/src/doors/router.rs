@@ -58,15 +58,17 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     }
     if let Some(token) = path.strip_prefix(events::PATH).filter(|_| head.method == Method::POST) {
         let taken = async {
+            let ticket = events::open(doors, token)?;
             let body = read_body(body, EVENT_LIMIT_BYTES).await?;
-            events::take(doors, token, &head.headers, body).await
+            events::take(doors, ticket, &head.headers, body).await
         };
         return taken.await.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
     if let Some(token) = path.strip_prefix(a2a::push::PATH).filter(|_| head.method == Method::POST) {
         let taken = async {
+            let expected = a2a::news::open(doors, token, &head.headers).await?;
             let body = read_body(body, NEWS_LIMIT_BYTES).await?;
-            a2a::news::take(doors, token, &head.headers, &body).await
+            a2a::news::take(doors, expected, &head.headers, &body).await
         };
         return taken.await.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
