@@ -130,7 +130,7 @@ impl World {
             Event::WaitOpened(event) => self.waits.opened(session, event),
             Event::WaitEnded(event) => self.waits.ended(session, event, entry.seq),
             Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
-            Event::PushOpened(event) => self.pushes.opened(session, event, entry.seq),
+            Event::PushOpened(event) => self.pushes.opened(session, event, entry.seq, entry.at),
             Event::PushBound(event) => self.pushes.bound(session, event),
             Event::PushClosed(event) => self.pushes.closed(session, &event.push),
             Event::NewsCame(event) => self.pushes.came(session, event, entry.seq),

@@ -1,6 +1,6 @@
 //! When what was not accepted is tried again: after a second, and then after twice as long each time, up to a limit. Only in memory: after a start everything is tried at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use portcullis_domain::time::Timestamp;
@@ -33,6 +33,11 @@ impl<K: Eq + Hash> Backoff<K> {
     #[must_use]
     pub fn is_early(&self, key: &K, now: Timestamp) -> bool {
         self.failed.get(key).is_some_and(|failed| failed.next > now)
+    }
+
+    /// Forgets what is not due any more: it was given up elsewhere, or is told by another gateway.
+    pub fn keep(&mut self, due: &HashSet<K>) {
+        self.failed.retain(|key, _| due.contains(key));
     }
 
     /// Takes in how an attempt went.
@@ -72,5 +77,15 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
         backoff.note("letter", true, now);
         assert!(backoff.failed.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_due_any_more_is_forgotten() {
+        let mut backoff = Backoff::new();
+        for letter in ["a", "b"] {
+            backoff.note(letter, false, Timestamp(7));
+        }
+        backoff.keep(&HashSet::from(["b", "c"]));
+        assert_eq!(backoff.failed.keys().collect::<Vec<_>>(), [&"b"]);
     }
 }

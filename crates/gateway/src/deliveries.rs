@@ -78,7 +78,9 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
         }
         let now = clock.now();
         expire(&gate, now).await;
-        for due in mine(&gate, &under_way).await {
+        let found = mine(&gate, &under_way).await;
+        backoff.keep(&found.iter().map(|due| (due.session.clone(), due.name.clone())).collect());
+        for due in found {
             let name = (due.session.clone(), due.name.clone());
             if backoff.is_early(&name, now)
                 || busy.values().any(|session| *session == due.session)

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use portcullis_domain::admission::{ClosePush, NoteNews};
-use portcullis_domain::ids::{KeyId, SessionId};
+use portcullis_domain::ids::{KeyId, PrincipalName, SessionId};
 use portcullis_domain::session::push::{Push, PushName};
 use portcullis_domain::time::Timestamp;
 use portcullis_interop::a2a::webhook::{Place, TOKEN_HEADER};
@@ -30,6 +30,8 @@ use crate::life::Gate;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// The most deliveries at a time.
 const DELIVERIES_LIMIT: usize = 64;
+/// The most of them to places of one principal, whose places may all be dead: others are told besides.
+const OWNER_LIMIT: usize = 8;
 /// Which delivery it is: the same in every attempt.
 const DELIVERY: HeaderName = HeaderName::from_static("portcullis-delivery");
 /// The headers of Standard Webhooks 1.0.
@@ -80,11 +82,22 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
         }
         let now = clock.now();
         let taken: HashSet<Name> = busy.values().cloned().collect();
-        for due in mine(&gate, &under_way).await {
+        let mut of_owners: HashMap<PrincipalName, usize> = HashMap::new();
+        for (session, _) in &taken {
+            *of_owners.entry(session.owner.clone()).or_default() += 1;
+        }
+        let found = mine(&gate, &under_way).await;
+        backoff.keep(&found.iter().map(|due| (due.session.clone(), due.name.clone())).collect());
+        for due in found {
             let name = (due.session.clone(), due.name.clone());
             if backoff.is_early(&name, now) || taken.contains(&name) || under_way.len() >= DELIVERIES_LIMIT {
                 continue;
             }
+            let of_owner = of_owners.entry(due.session.owner.clone()).or_default();
+            if *of_owner >= OWNER_LIMIT {
+                continue;
+            }
+            *of_owner += 1;
             let gate = gate.clone();
             let begun = under_way.spawn(async move { deliver(&gate, &due, now).await });
             busy.insert(begun.id(), name);
@@ -146,7 +159,7 @@ async fn attempt(gate: &Gate, due: &Due, now: Timestamp) -> Result<(), String> {
     };
     let noted = match status {
         status if status.is_success() => gate.journal.execute(NoteNews { session, push, seq: due.seq }).await,
-        StatusCode::GONE => gate.journal.execute(ClosePush { session, push }).await,
+        StatusCode::GONE => gate.journal.execute(ClosePush { session, push, unless_bound: false }).await,
         other => return Err(format!("it is answered with status {other}")),
     };
     noted.map_err(|fault| fault.to_string())

@@ -9,12 +9,13 @@ use crate::ids::{Actor, KeyId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::refusal::{Code, Refusal};
 use crate::session::Origin;
-use crate::session::event::PushOpened;
+use crate::session::event::{PushClosed, PushOpened};
 use crate::session::push::{ID_LIMIT_BYTES, PushName};
 use crate::time::Timestamp;
 use crate::world::World;
 
-/// Opens a place for news, before the agent hears of it. The call that asks for them was admitted, so there is the session.
+/// Opens a place for news, before the agent hears of it. The call that asks for them was admitted, so there is the session. Places of it that no agent will take any more
+/// are closed.
 #[derive(Debug, Clone)]
 pub struct OpenPush {
     /// The session; its owner is who wants news.
@@ -42,7 +43,12 @@ impl Command for OpenPush {
 
     fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
         match self.check(world, at) {
-            Ok(()) => Verdict { answer: Ok(()), drafts: vec![self.draft()] },
+            Ok(()) => {
+                let abandoned = world.pushes.of(&self.session).filter(|(_, push)| push.is_abandoned(at));
+                let mut drafts: Vec<Draft<Event>> = abandoned.map(|(name, _)| self.closed(name)).collect();
+                drafts.push(self.draft());
+                Verdict { answer: Ok(()), drafts }
+            }
             Err(refusal) => Verdict::unchanged(Err(refusal)),
         }
     }
@@ -58,7 +64,16 @@ impl OpenPush {
             let message = format!("the id of a place for news has 1 to {ID_LIMIT_BYTES} bytes");
             return Err(Refusal::new(Code::InvalidRequest, message).about("id"));
         }
-        world.pushes.check(&self.session, &self.push)
+        world.pushes.check(&self.session, &self.push, at)
+    }
+
+    fn closed(&self, push: &PushName) -> Draft<Event> {
+        Draft {
+            stream: StreamId::Session(self.session.clone()),
+            actor: Actor::Gateway,
+            event: Event::PushClosed(PushClosed { push: push.clone() }),
+            bodies: Vec::new(),
+        }
     }
 
     fn draft(&self) -> Draft<Event> {

@@ -8,7 +8,7 @@ use crate::ids::{Actor, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::refusal::{Code, Refusal};
 use crate::session::event::NewsCame;
-use crate::session::push::{ID_LIMIT_BYTES, NEWS_LIMIT, Push, PushName};
+use crate::session::push::{ID_LIMIT_BYTES, NEWS_LIMIT, Push, PushName, TASK_LIMIT_BYTES};
 use crate::time::Timestamp;
 use crate::world::World;
 
@@ -76,6 +76,10 @@ impl TakeNews {
             (Some(task), _) | (None, Some(task)) => task.clone(),
             (None, None) => return Err(none("the news name no task, and none is known")),
         };
+        if task.is_empty() || task.len() > TASK_LIMIT_BYTES {
+            let message = format!("the id of a task has 1 to {TASK_LIMIT_BYTES} bytes");
+            return Err(Refusal::new(Code::InvalidRequest, message).about("taskId"));
+        }
         if self.id.as_ref().is_some_and(|id| id.is_empty() || id.len() > ID_LIMIT_BYTES) {
             let message = format!("the id of news has 1 to {ID_LIMIT_BYTES} bytes");
             return Err(Refusal::new(Code::InvalidRequest, message).about("webhook-id"));

@@ -159,13 +159,17 @@ pub struct PushOpened {
     pub key: KeyId,
 }
 
-/// The agent has taken a place for news of this task. Another one of the client's that has the same id and task is replaced by it.
+/// The agent has taken a place for news of this task. Another one of the client's that has the same id and task is replaced by it, and what was still to be told there
+/// is told here. Once the task is over it is written again, and then replaces nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushBound {
     /// The place's name.
     pub push: PushName,
     /// The task, as the agent calls it.
     pub task: String,
+    /// Whether the task is known to be over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_over: bool,
 }
 
 /// A place for news is no more, and what was still to be told there is not.

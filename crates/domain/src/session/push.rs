@@ -13,6 +13,7 @@ use crate::ids::{KeyId, SessionId};
 use crate::refusal::{Code, Refusal};
 pub use crate::session::event::PushName;
 use crate::session::event::{NewsCame, NewsDelivered, PushBound, PushOpened};
+use crate::time::Timestamp;
 
 /// The most places of one session of which the task is not over or not all is told.
 pub const PUSHES_LIMIT: usize = 64;
@@ -24,6 +25,10 @@ pub const NEWS_LIMIT: usize = 256;
 pub const NEWS_LIMIT_BYTES: usize = 1 << 20;
 /// The longest name that a client may give a place, and the longest id of news, in bytes.
 pub const ID_LIMIT_BYTES: usize = 200;
+/// The longest id of a task that an agent may give, in bytes.
+pub const TASK_LIMIT_BYTES: usize = 1024;
+/// How long a place may be open that no agent has taken: the call that asked for it has ended without a word of it, as by a crash. In microseconds.
+pub const UNTAKEN_LIMIT_US: u64 = 86_400 * 1_000_000;
 /// How many ids of news are remembered at each place, so that repetitions are known as such.
 const KNOWN_LIMIT: usize = 64;
 
@@ -44,6 +49,9 @@ pub struct Push {
     pub key: KeyId,
     /// The entry that opened it, whose body says where it is.
     pub seq: u64,
+    /// When it was opened.
+    #[serde(default)]
+    pub opened_at: Timestamp,
     /// Whether the agent has taken it.
     pub is_bound: bool,
     /// Whether the task is over.
@@ -59,6 +67,12 @@ impl Push {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.is_over && self.waiting.is_empty()
+    }
+
+    /// Whether no agent has taken it for so long that none will.
+    #[must_use]
+    pub fn is_abandoned(&self, at: Timestamp) -> bool {
+        !self.is_bound && at.0.saturating_sub(self.opened_at.0) >= UNTAKEN_LIMIT_US
     }
 
     /// Whether news of this id have come before.
@@ -105,16 +119,27 @@ impl Pushes {
         })
     }
 
+    /// The places that a place replaces once the agent has taken it for that task: those with the client's same id for it, but for what was opened later and is not taken.
+    #[must_use]
+    pub fn replaced_by(&self, session: &SessionId, name: &PushName, task: &str) -> Vec<PushName> {
+        let Some(push) = self.find(session, name) else { return Vec::new() };
+        let is_same =
+            |other: &Push| other.agent == push.agent && other.task.as_deref() == Some(task) && other.id == push.id;
+        let others = self.of(session).filter(|(other, _)| *other != name);
+        let replaced = others.filter(|(_, other)| is_same(other) && (other.is_bound || other.seq < push.seq));
+        replaced.map(|(other, _)| other.clone()).collect()
+    }
+
     /// Whether another place may be opened.
     ///
     /// # Errors
     ///
     /// [`Code::Conflict`] when there is one of that name; [`Code::TooMany`].
-    pub fn check(&self, session: &SessionId, name: &PushName) -> Result<(), Refusal> {
+    pub fn check(&self, session: &SessionId, name: &PushName, at: Timestamp) -> Result<(), Refusal> {
         if self.find(session, name).is_some() {
             return Err(Refusal::new(Code::Conflict, format!("there is a place for news `{name}` already")));
         }
-        let pending = self.of(session).filter(|(_, push)| !push.is_done()).count();
+        let pending = self.of(session).filter(|(_, push)| !push.is_done() && !push.is_abandoned(at)).count();
         if pending >= PUSHES_LIMIT {
             let message = format!("a session has at most {PUSHES_LIMIT} places for news at a time");
             return Err(Refusal::new(Code::TooMany, message));
@@ -123,7 +148,7 @@ impl Pushes {
     }
 
     /// Takes in that a place was opened by the entry of that number.
-    pub fn opened(&mut self, session: &SessionId, event: &PushOpened, seq: u64) {
+    pub fn opened(&mut self, session: &SessionId, event: &PushOpened, seq: u64, at: Timestamp) {
         let push = Push {
             agent: event.agent.clone(),
             task: event.task.clone(),
@@ -132,6 +157,7 @@ impl Pushes {
             secret: event.secret,
             key: event.key.clone(),
             seq,
+            opened_at: at,
             is_bound: false,
             is_over: false,
             waiting: BTreeSet::new(),
@@ -140,11 +166,23 @@ impl Pushes {
         self.sessions.entry(session.clone()).or_default().insert(event.push.clone(), push);
     }
 
-    /// Takes in that the agent has taken a place.
+    /// Takes in that the agent has taken a place, or that its task is over. What waits at the places that it replaces waits here then.
     pub fn bound(&mut self, session: &SessionId, event: &PushBound) {
-        if let Some(push) = self.find_mut(session, &event.push) {
-            push.task = Some(event.task.clone());
-            push.is_bound = true;
+        let replaced = if event.is_over { Vec::new() } else { self.replaced_by(session, &event.push, &event.task) };
+        let mut inherited = BTreeSet::new();
+        for name in replaced {
+            inherited.extend(self.find(session, &name).into_iter().flat_map(|push| push.waiting.iter().copied()));
+            self.closed(session, &name);
+        }
+        let Some(push) = self.find_mut(session, &event.push) else { return };
+        push.task = Some(event.task.clone());
+        push.is_bound = true;
+        push.is_over |= event.is_over;
+        push.waiting.append(&mut inherited);
+        if push.waiting.is_empty() {
+            self.forget_oldest(session);
+        } else {
+            self.to_tell.insert((session.clone(), event.push.clone()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! News of a task go to those who asked for them, once each, and in order.
 
 use portcullis_domain::admission::{
-    BindPush, ClosePush, CloseSession, NoteNews, OpenPush, OpenSession, RevokeKey, TakeNews, Taken,
+    BindPush, ClosePush, CloseSession, NoteNews, NoteTaskOver, OpenPush, OpenSession, RevokeKey, TakeNews, Taken,
 };
 use portcullis_domain::call::{Capability, Kind};
 use portcullis_domain::digest::Digest;
@@ -9,7 +9,9 @@ use portcullis_domain::ids::Actor;
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::Code;
 use portcullis_domain::session::Origin;
-use portcullis_domain::session::push::{NEWS_LIMIT, PUSHES_LIMIT, PushName};
+use portcullis_domain::session::push::{
+    DONE_LIMIT, NEWS_LIMIT, PUSHES_LIMIT, PushName, TASK_LIMIT_BYTES, UNTAKEN_LIMIT_US,
+};
 use proptest::prelude::*;
 
 use super::engine::{Engine, replay};
@@ -52,7 +54,7 @@ fn news(engine: &mut Engine, number: usize, secret: &str, task: Option<&str>, id
 }
 
 fn bind(engine: &mut Engine, number: usize, task: &str) {
-    engine.run(&BindPush { session: session(0, 0), push: name(number), task: task.to_owned() });
+    drop(engine.run(&BindPush { session: session(0, 0), push: name(number), task: task.to_owned() }));
 }
 
 fn to_tell(engine: &Engine) -> Vec<(PushName, u64)> {
@@ -101,6 +103,20 @@ fn an_agent_that_names_another_task_than_its_news_is_not_believed() {
 }
 
 #[test]
+fn a_place_is_closed_as_not_taken_only_if_no_news_came_to_it() {
+    for has_news in [false, true] {
+        let mut engine = begun();
+        open(&mut engine, 0, None).unwrap();
+        if has_news {
+            news(&mut engine, 0, "secret", Some("t"), None).unwrap();
+        }
+        engine.run(&ClosePush { session: session(0, 0), push: name(0), unless_bound: true });
+        assert_eq!(engine.world.pushes.find(&session(0, 0), &name(0)).is_some(), has_news);
+        assert_eq!(to_tell(&engine).len(), usize::from(has_news));
+    }
+}
+
+#[test]
 fn a_place_of_the_same_name_and_task_replaces_the_earlier_one_once_the_agent_has_it() {
     let mut engine = begun();
     for (number, task) in [(0, "t"), (1, "u"), (2, "t")] {
@@ -110,6 +126,74 @@ fn a_place_of_the_same_name_and_task_replaces_the_earlier_one_once_the_agent_has
     }
     let left: Vec<PushName> = engine.world.pushes.of(&session(0, 0)).map(|(name, _)| name.clone()).collect();
     assert_eq!(left, [name(1), name(2)]);
+}
+
+#[test]
+fn what_waits_at_a_place_that_is_replaced_is_told_at_the_new_one() {
+    let mut engine = begun();
+    open(&mut engine, 0, Some("t")).unwrap();
+    news(&mut engine, 0, "secret", None, None).unwrap();
+    let first = engine.written.last().unwrap().entry.seq;
+    // Nobody has heard of this one, and so nobody will take it.
+    open(&mut engine, 1, Some("t")).unwrap();
+    open(&mut engine, 2, Some("t")).unwrap();
+    news(&mut engine, 2, "secret", None, None).unwrap();
+    let second = engine.written.last().unwrap().entry.seq;
+    bind(&mut engine, 2, "t");
+    assert_eq!(to_tell(&engine), [(name(2), first)]);
+    engine.run(&NoteNews { session: session(0, 0), push: name(2), seq: first });
+    assert_eq!(to_tell(&engine), [(name(2), second)]);
+    assert_eq!(engine.world.pushes.of(&session(0, 0)).count(), 1);
+    assert_eq!(&replay(&engine.written).0, &engine.world);
+}
+
+#[test]
+fn places_of_tasks_that_are_over_make_room() {
+    let mut engine = begun();
+    for number in 0..PUSHES_LIMIT + DONE_LIMIT + 8 {
+        open(&mut engine, number, None).unwrap();
+        bind(&mut engine, number, &format!("t-{number}"));
+        let over = NoteTaskOver { session: session(0, 0), agent: agent(), task: format!("t-{number}") };
+        engine.run(&over);
+        let before = engine.written.len();
+        engine.run(&over);
+        assert_eq!(engine.written.len(), before);
+        // The last news may come later than the answer that has said so.
+        news(&mut engine, number, "secret", None, None).unwrap();
+        let seq = engine.written.last().unwrap().entry.seq;
+        engine.run(&NoteNews { session: session(0, 0), push: name(number), seq });
+    }
+    assert_eq!(engine.world.pushes.of(&session(0, 0)).count(), DONE_LIMIT);
+    assert_eq!(&replay(&engine.written).0, &engine.world);
+}
+
+#[test]
+fn a_place_that_no_agent_takes_is_none_after_a_day() {
+    let mut engine = begun();
+    for number in 0..PUSHES_LIMIT {
+        open(&mut engine, number, None).unwrap();
+    }
+    news(&mut engine, 0, "secret", Some("t"), None).unwrap();
+    assert_eq!(open(&mut engine, PUSHES_LIMIT, None), Err(Code::TooMany));
+    engine.now += UNTAKEN_LIMIT_US;
+    open(&mut engine, PUSHES_LIMIT, None).unwrap();
+    let left: Vec<PushName> = engine.world.pushes.of(&session(0, 0)).map(|(name, _)| name.clone()).collect();
+    assert_eq!(left, [name(0), name(PUSHES_LIMIT)]);
+}
+
+#[test]
+fn a_task_whose_id_is_empty_or_too_long_is_not_kept() {
+    for (task, is_kept) in
+        [(String::new(), false), ("t".repeat(TASK_LIMIT_BYTES), true), ("t".repeat(TASK_LIMIT_BYTES + 1), false)]
+    {
+        let mut engine = begun();
+        open(&mut engine, 0, None).unwrap();
+        let taken = news(&mut engine, 0, "secret", Some(&task), None);
+        assert_eq!(taken, if is_kept { Ok(Taken::Now) } else { Err(Code::InvalidRequest) });
+        let bound = engine.run(&BindPush { session: session(0, 0), push: name(0), task: task.clone() });
+        assert_eq!(bound.is_ok(), is_kept);
+        assert_eq!(engine.world.pushes.find(&session(0, 0), &name(0)).is_some(), is_kept);
+    }
 }
 
 #[test]
@@ -154,7 +238,7 @@ proptest! {
                     }
                 }
                 _ => {
-                    engine.run(&ClosePush { session: session(0, 0), push: name(number) });
+                    engine.run(&ClosePush { session: session(0, 0), push: name(number), unless_bound: false });
                     expected[number].clear();
                 }
             }

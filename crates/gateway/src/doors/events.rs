@@ -31,14 +31,23 @@ pub struct Ticket {
     pub wait: WaitName,
 }
 
+/// Who is meant by a token. A body is read only where there is somebody.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for a URL that the gateway has not made.
+pub fn open(doors: &Doors, token: &str) -> Result<Ticket, Refusal> {
+    let ticket = doors.transport.open(PURPOSE, token);
+    ticket.ok_or_else(|| Refusal::new(Code::NotFound, "there is no such event URL"))
+}
+
 /// Takes an event. It is durable before the answer: 202 for the one that ends the wait, 200 for a repetition of it.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] for a URL that the gateway has not made, [`Code::WaitOver`] for an event that is late or another than the first.
-pub async fn take(doors: &Doors, token: &str, headers: &HeaderMap, body: Bytes) -> Result<Answer, Refusal> {
-    let ticket: Option<Ticket> = doors.transport.open(PURPOSE, token);
-    let Ticket { session, wait } = ticket.ok_or_else(|| Refusal::new(Code::NotFound, "there is no such event URL"))?;
+/// [`Code::WaitOver`] for an event that is late or another than the first.
+pub async fn take(doors: &Doors, ticket: Ticket, headers: &HeaderMap, body: Bytes) -> Result<Answer, Refusal> {
+    let Ticket { session, wait } = ticket;
     let media = text_header(headers, &CONTENT_TYPE).map(str::to_owned);
     let end = End::Event(event_id(headers, &body)?);
     let event = Some((media, Body::new(body)));

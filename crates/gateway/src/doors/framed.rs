@@ -12,7 +12,7 @@ use portcullis_interop::frame::grpc::{Status, read_trailers};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use crate::doors::arrived::CallPlace;
+use crate::doors::place::CallPlace;
 
 /// Messages that come, or one that is there, and the trailers.
 pub struct Framed {
@@ -30,17 +30,17 @@ impl Framed {
     /// These messages, and a good end.
     #[must_use]
     pub fn whole(messages: Bytes) -> Self {
-        Self { first: Some(messages), ..Self::of(None) }
+        Self { first: Some(messages), ..Self::of(None, Status::OK) }
     }
 
-    /// Messages as they come. Unless trailers come too, the end is a good one.
+    /// Messages as they come, and the trailers behind them. Where none come, nobody knows how it has ended.
     #[must_use]
     pub fn stream(receiver: mpsc::Receiver<Bytes>) -> Self {
-        Self::of(Some(receiver))
+        Self::of(Some(receiver), Status::new("UNKNOWN", "the answer broke off"))
     }
 
-    fn of(receiver: Option<mpsc::Receiver<Bytes>>) -> Self {
-        Self { first: None, receiver, trailers: Some(Status::OK.headers()), deadline: None, place: None }
+    fn of(receiver: Option<mpsc::Receiver<Bytes>>, end: Status) -> Self {
+        Self { first: None, receiver, trailers: Some(end.headers()), deadline: None, place: None }
     }
 
     /// Ends it with that time.
@@ -99,5 +99,29 @@ pub fn late() -> Status {
 impl fmt::Debug for Framed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Framed").field("is_over", &self.is_over()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_ends_well_only_if_somebody_says_so() {
+        for (last, expected) in
+            [(Some(Status::OK.frame()), "OK"), (None, "UNKNOWN"), (Some(late().frame()), "DEADLINE_EXCEEDED")]
+        {
+            let (sender, receiver) = mpsc::channel(1);
+            if let Some(last) = last {
+                sender.send(last).await.unwrap();
+            }
+            drop(sender);
+            let mut framed = Framed::stream(receiver);
+            let end = poll_fn(|context| framed.poll_next(context)).await.unwrap().into_trailers().unwrap();
+            assert_eq!(Status::read(&end).unwrap().name(), expected);
+            assert!(framed.is_over());
+        }
     }
 }

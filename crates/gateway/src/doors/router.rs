@@ -12,10 +12,10 @@ use portcullis_domain::refusal::{Code, Fault, Refusal};
 use portcullis_domain::session::push::NEWS_LIMIT_BYTES;
 use portcullis_domain::session::wait::EVENT_LIMIT_BYTES;
 use portcullis_interop::refuse;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
+use crate::doors::place::CallPlace;
 use crate::doors::{a2a, admin, agents, caller, events, mcp, openai, path};
 use crate::identity::signing::KEY_SET_PATH;
 
@@ -63,15 +63,17 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     }
     if let Some(token) = path.strip_prefix(events::PATH).filter(|_| head.method == Method::POST) {
         let taken = async {
+            let ticket = events::open(doors, token)?;
             let body = read_body(body, EVENT_LIMIT_BYTES).await?;
-            events::take(doors, token, &head.headers, body).await
+            events::take(doors, ticket, &head.headers, body).await
         };
         return taken.await.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
     if let Some(token) = path.strip_prefix(a2a::push::PATH).filter(|_| head.method == Method::POST) {
         let taken = async {
+            let expected = a2a::news::open(doors, token, &head.headers).await?;
             let body = read_body(body, NEWS_LIMIT_BYTES).await?;
-            a2a::news::take(doors, token, &head.headers, &body).await
+            a2a::news::take(doors, expected, &head.headers, &body).await
         };
         return taken.await.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
@@ -99,7 +101,7 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     }
 }
 
-async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived, place: Arc<OwnedSemaphorePermit>) -> Answer {
+async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived, place: CallPlace) -> Answer {
     let path = arrived.path.clone();
     let answer = match language {
         Language::Openai => openai::enter(doors, arrived).await,

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use portcullis_domain::admission::{Admitted, OpenPush, Passed, Settle};
+use portcullis_domain::admission::{Admitted, ClosePush, OpenPush, Passed, Settle};
 use portcullis_domain::call::Place;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Outcome;
-use portcullis_domain::ids::CallId;
+use portcullis_domain::ids::{CallId, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::once::Done;
+use portcullis_domain::session::push::PushName;
 use portcullis_domain::session::{Earlier, Mark, Repetition, Turn};
 use portcullis_interop::a2a::Failure;
 use tokio::sync::OwnedSemaphorePermit;
@@ -49,7 +50,7 @@ pub struct Wish {
     pub turn: Option<Duration>,
     /// The place for news that is opened once the call is admitted, before the agent hears of it.
     pub push: Option<OpenPush>,
-    /// What the names of the waits begin with that are over once the call is admitted.
+    /// What the names of the waits begin with that are over once the agent has the call.
     pub answers: Option<String>,
 }
 
@@ -84,6 +85,23 @@ impl Gate {
     ///
     /// Why there is no answer; the journal says the same.
     pub async fn call_agent(&self, asking: &Asking, agent: &Arc<Agent>, wish: Wish) -> Result<Replied, Refusal> {
+        let push = wish.push.as_ref().map(|push| (push.session.clone(), push.push.clone()));
+        let mut may_know_push = false;
+        let replied = self.try_agent(asking, agent, wish, &mut may_know_push).await;
+        if let Some((session, push)) = push.filter(|_| !may_know_push) {
+            self.close_push(&session, &push, true).await;
+        }
+        replied
+    }
+
+    /// The same; `may_know_push` says whether the agent may have been told of the place for news.
+    async fn try_agent(
+        &self,
+        asking: &Asking,
+        agent: &Arc<Agent>,
+        wish: Wish,
+        may_know_push: &mut bool,
+    ) -> Result<Replied, Refusal> {
         let Wish { payload, content, trace, mut patience, turn, mut push, answers } = wish;
         let mark = patience.key.as_deref().map(|key| mark(agent, content, key));
         let place = match turn {
@@ -98,17 +116,18 @@ impl Gate {
                 Passed::Again(Earlier::Done(done)) => return self.replay(asking, done).await,
                 Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),
             };
-            if let Some(prefix) = &answers {
-                // A wait that stays open is ended by what the agent says.
-                drop(self.task_goes_on(&asking.session, prefix, Some(admitted.call())).await);
-            }
             if let Some(push) = push.take() {
                 self.open_push(admitted.call(), push).await?;
             }
             let under_way = mark.map(|mark| self.repetitions.begin(admitted.call(), &asking.session, mark, &patience));
             asking.effect.begin();
+            *may_know_push = true;
             match self.forward(&admitted, agent, &trace, &mut patience).await? {
                 Ok((answer, permit)) => {
+                    if let Some(prefix) = &answers {
+                        // A wait that stays open is ended by what the agent says.
+                        drop(self.task_goes_on(&asking.session, prefix, Some(admitted.call())).await);
+                    }
                     let held = Held::new(permit, under_way, place);
                     return Ok(Replied::Fresh(Box::new(Reply { call: admitted.call(), answer, patience, held })));
                 }
@@ -116,6 +135,7 @@ impl Gate {
                     if fault.outcome() == Outcome::Failed {
                         asking.effect.undo();
                     }
+                    *may_know_push = fault.outcome() != Outcome::Failed;
                     self.settle(of_fault(admitted.call(), &fault)).await?;
                     self.look_after(agent, &admitted, &fault).await;
                     if let UpstreamFault::Unspoken(failure) = fault {
@@ -136,6 +156,14 @@ impl Gate {
             self.settle(settle(call, Outcome::Failed, None)).await?;
         }
         opened
+    }
+
+    /// Closes a place for news that the agent does not know, or does not know any more.
+    pub async fn close_push(&self, session: &SessionId, push: &PushName, unless_bound: bool) {
+        let close = ClosePush { session: session.clone(), push: push.clone(), unless_bound };
+        if let Err(fault) = self.journal.execute(close).await {
+            tracing::error!(%session, %push, %fault, "a place for news could not be closed");
+        }
     }
 
     /// May the agent be called, or was it called before? While the same call, or another turn, is under way it is waited for.

@@ -4,7 +4,7 @@
 //! Nothing new is kept for it: it is a wait like any other, whose name begins with what tells the task apart. Whatever was missed, as by a crash, is mended by the next
 //! thing that is heard of the task.
 
-use portcullis_domain::admission::{EndWait, OpenWait};
+use portcullis_domain::admission::{EndWait, NoteTaskOver, OpenWait};
 use portcullis_domain::call::Capability;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::{Actor, CallId, KeyId, SessionId};
@@ -51,6 +51,25 @@ impl Gate {
         if let Err(refusal) = noted {
             tracing::warn!(session = %task.session, %refusal, "the wait of a task was not noted");
         }
+        if state.is_terminal()
+            && let Err(refusal) = self.task_is_over(task).await
+        {
+            tracing::warn!(session = %task.session, %refusal, "that a task is over was not noted");
+        }
+    }
+
+    async fn task_is_over(&self, task: Task<'_>) -> Result<(), Refusal> {
+        let (session, agent, task) = (task.session.clone(), task.agent.clone(), task.id.to_owned());
+        let over = NoteTaskOver { session, agent, task };
+        let asked = over.clone();
+        let has_places = self.journal.read(move |world| {
+            let places = world.pushes.of_task(&asked.session, &asked.agent, &asked.task);
+            places.iter().any(|(_, push)| !push.is_over)
+        });
+        if has_places.await? {
+            self.journal.execute(over).await?;
+        }
+        Ok(())
     }
 
     async fn task_waits(&self, task: Task<'_>, key: &KeyId, state: TaskState, now: Timestamp) -> Result<(), Refusal> {

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt as _, Limited};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::registry::Replica;
 use portcullis_domain::time::Timestamp;
-use portcullis_interop::a2a::card::signature::{essential, payload, signatures, signing_input};
+use portcullis_interop::a2a::card::signature::{encoded, essential, payload, signatures};
 use portcullis_interop::a2a::card::{FORMER_WELL_KNOWN, WELL_KNOWN};
 use portcullis_interop::a2a::{Card, Interface};
 
@@ -193,17 +193,20 @@ async fn fetch(http: &HttpClient, replica: &Replica, authorization: Option<&Head
 ///
 /// # Errors
 ///
-/// A sentence when none of it is.
+/// A sentence when none of it is, or when it is larger than any card may be.
 pub fn believed(card: &[u8], keys: Option<&KeySet>) -> Result<Bytes, String> {
+    if card.len() > CARD_LIMIT_BYTES {
+        return Err(format!("it is larger than {CARD_LIMIT_BYTES} bytes"));
+    }
     let Some(keys) = keys else { return Ok(Bytes::copy_from_slice(card)) };
     let unsigned = || "it is not signed by one of the `card_keys`, and is not used".to_owned();
     let text = std::str::from_utf8(card).map_err(|_| unsigned())?;
     let signatures = signatures(text);
     let is_signed = |card: &str| {
-        let Ok(payload) = payload(card) else { return false };
+        let Ok(payload) = payload(card).map(|payload| encoded(&payload)) else { return false };
         signatures.iter().any(|signature| {
             let Ok(bytes) = URL_SAFE_NO_PAD.decode(&signature.signature) else { return false };
-            let input = signing_input(&signature.protected, &payload);
+            let input = format!("{}.{payload}", signature.protected);
             keys.has_signed(signature.key_id.as_deref(), signature.algorithm.as_deref(), input.as_bytes(), &bytes)
         })
     };
@@ -233,6 +236,12 @@ fn at(replica: &Replica, interface: &Interface) -> Result<Interface, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_card_that_is_too_large_is_not_looked_at() {
+        assert!(believed(&vec![b' '; CARD_LIMIT_BYTES], None).is_ok());
+        assert!(believed(&vec![b' '; CARD_LIMIT_BYTES + 1], None).is_err());
+    }
 
     #[test]
     fn a_card_can_send_nobody_to_another_host() {

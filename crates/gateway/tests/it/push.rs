@@ -6,9 +6,10 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use portcullis_domain::event::Event;
+use portcullis_domain::session::push::PUSHES_LIMIT;
 use portcullis_domain::session::wait::End;
 use portcullis_testkit::http::{Answer, Client};
-use portcullis_testkit::process::wait_until;
+use portcullis_testkit::process::{listen, wait_until};
 use serde_json::{Value, json};
 
 use crate::a2a::{ALL, TOKEN, config, message, rpc, send};
@@ -90,6 +91,14 @@ impl Stage {
             }
         };
         self.post(&self.agents[0].place(), &[], &body).await
+    }
+
+    /// The place that the agent was told last with a message.
+    fn last_place(&self) -> Value {
+        let calls = self.agents[0].calls();
+        let mut places =
+            calls.iter().map(|call| call.json()["params"]["configuration"]["taskPushNotificationConfig"].clone());
+        places.rfind(|place| place.is_object()).unwrap()
     }
 
     async fn post(&self, place: &Value, headers: &[(&str, &str)], body: &Value) -> Answer {
@@ -201,6 +210,9 @@ async fn news_are_taken_only_of_the_task_and_from_its_agent() {
     elsewhere["url"] = json!(format!("{}/news/AAAA", stage.gateway.url()));
     for (place, body, status) in [
         (&altered, news("t-1", &context), 404),
+        // Of whom nothing is expected, nothing is read.
+        (&altered, json!("x".repeat(2 << 20)), 404),
+        (&place, json!("x".repeat(2 << 20)), 413),
         (&elsewhere, news("t-1", &context), 404),
         (&place, news("t-2", &context), 404),
         (&place, news("t-1", &json!("claim-1")), 404),
@@ -208,7 +220,7 @@ async fn news_are_taken_only_of_the_task_and_from_its_agent() {
         (&place, news("t-1", &context), 202),
     ] {
         let answer = stage.post(place, &[], &body).await;
-        assert_eq!(answer.status, status, "{body}: {}", answer.text());
+        assert_eq!(answer.status, status, "{}", answer.text());
     }
     // With an id they are known when they come again.
     let again = [("webhook-id", "n-1")];
@@ -359,6 +371,57 @@ async fn a_repeated_wish_is_one_and_a_call_that_fails_leaves_no_place() {
     stage.gateway.finish().await;
 }
 
+#[tokio::test]
+async fn tasks_that_end_without_a_word_of_news_leave_room_for_more() {
+    let stage = Stage::start(Speaks::New).await;
+    for number in 0..=PUSHES_LIMIT {
+        // It ends with the answer, or later.
+        let text = if number % 2 == 0 { "hello" } else { "wait" };
+        let mut wish = message("1.0", text, Some("claim-1"), None);
+        wish["configuration"] = json!({"taskPushNotificationConfig": stage.place("1.0")});
+        let answer = rpc(&stage.ann, "1.0", "SendMessage", wish).await.json();
+        let task = &answer["result"]["task"]["id"];
+        assert!(task.is_string(), "{number} {answer}");
+        rpc(&stage.ann, "1.0", "CancelTask", json!({"id": task})).await;
+    }
+    // The last news may come later than the answer that has said so.
+    let news = json!({"statusUpdate": {"status": {"state": "TASK_STATE_COMPLETED"}, "taskId": format!("t-{}", PUSHES_LIMIT + 1)}});
+    assert_eq!(stage.post(&stage.last_place(), &[], &news).await.status, 202);
+    stage.until_noted(1).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+async fn places_of_one_client_that_hang_keep_no_others_from_being_told() {
+    let stage = Stage::start(Speaks::New).await;
+    // It takes connections, and never says a word.
+    let (listener, dead) = listen().await.unwrap();
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let all = held.clone();
+    let holding = tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            all.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+        }
+    });
+    let bob = stage.gateway.client("bob").await;
+    for number in 1..=PUSHES_LIMIT + 1 {
+        let (client, hook) = if number > PUSHES_LIMIT { (&bob, &stage.hook.url) } else { (&stage.ann, &dead) };
+        let mut wish = message("1.0", "wait", Some("claim-1"), None);
+        wish["configuration"] = json!({"taskPushNotificationConfig": {"url": format!("{hook}/news")}});
+        rpc(client, "1.0", "SendMessage", wish).await;
+        let news =
+            json!({"statusUpdate": {"taskId": format!("t-{number}"), "status": {"state": "TASK_STATE_WORKING"}}});
+        assert_eq!(stage.post(&stage.last_place(), &[], &news).await.status, 202);
+    }
+    stage.until_told(1).await;
+    holding.abort();
+    // What hangs would hold up the stop until its time is over.
+    let held = std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
+    assert!(held.len() < PUSHES_LIMIT / 2, "{}", held.len());
+    drop(held);
+    stage.gateway.finish().await;
+}
+
 impl Received {
     /// What stands behind `v1a,` in its signature; the head is in lower case, so it is taken from the bytes as they came.
     fn signature(&self) -> Vec<u8> {
@@ -397,10 +460,36 @@ async fn a_session_waits_as_long_as_a_task_of_it_waits_for_its_client() {
     assert!(matches!(ended, Some(End::Event(id)) if id.starts_with("message/")), "{ended:?}");
     // The agent may also say so by itself, and be cancelled.
     let news = json!({"statusUpdate": {"taskId": "t-1", "status": {"state": "TASK_STATE_AUTH_REQUIRED"}}});
-    assert_eq!(stage.post(&place, &[], &news).await.status, 202);
+    let again = [("webhook-id", "n-1")];
+    assert_eq!(stage.post(&place, &again, &news).await.status, 202);
     assert_eq!(waiting(&stage).await, json!(["authorization for a task of `adjuster`"]));
     rpc(&stage.ann, "1.0", "CancelTask", json!({"id": id})).await;
     assert_eq!(waiting(&stage).await, json!([]));
+    // What comes again says how the task was.
+    assert_eq!(stage.post(&place, &again, &news).await.status, 200);
+    assert_eq!(waiting(&stage).await, json!([]));
     stage.until_noted(1).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_place_to_which_news_came_stays_when_the_client_leaves_before_the_answer() {
+    let stage = Stage::start(Speaks::New).await;
+    stage.answers(500);
+    let mut wish = message("1.0", "hang", Some("claim-1"), None);
+    wish["configuration"] = json!({"taskPushNotificationConfig": stage.place("1.0")});
+    let ann = stage.ann.clone();
+    let asking = tokio::spawn(async move { rpc(&ann, "1.0", "SendMessage", wish).await });
+    wait_until("the agent is asked", LIMIT, || async { !stage.agents[0].calls().is_empty() }).await.unwrap();
+    let place = stage.agents[0].place();
+    let news = json!({"statusUpdate": {"taskId": "t-1", "status": {"state": "TASK_STATE_WORKING"}}});
+    assert_eq!(stage.post(&place, &[], &news).await.status, 202);
+    asking.abort();
+    let is_settled = || async { stage.count(|event| matches!(event, Event::CallSettled(_))) == 1 };
+    wait_until("the call is settled", LIMIT, is_settled).await.unwrap();
+    assert_eq!(stage.post(&place, &[], &news).await.status, 202);
+    stage.answers(200);
+    stage.until_noted(2).await;
+    assert_eq!(stage.count(|event| matches!(event, Event::PushClosed(_))), 0);
     stage.gateway.finish().await;
 }

@@ -1,6 +1,7 @@
 //! Places for news of tasks, as clients describe them, and the news themselves. An agent is told the gateway's webhook; the client's own, with its token and
 //! credential, is kept here in the form of 1.0, shown to nobody but the client, and used when it is told.
 
+use http::HeaderValue;
 use portcullis_domain::json;
 
 use crate::a2a::call::{A2aCall, text_of};
@@ -30,7 +31,7 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`Kind::InvalidParams`] when it can't be read or has no URL.
+    /// [`Kind::InvalidParams`] when it can't be read, has no URL, or a token or credential that can't be sent in a header.
     pub fn of(call: &A2aCall<'_>) -> Result<Option<Self>, Failure> {
         let Some(raw) = call.push_config() else { return Ok(None) };
         let invalid =
@@ -41,7 +42,13 @@ impl Place {
         };
         let mut place = Object::read(&new).map_err(invalid)?;
         place.retain(|name| DESCRIBED.contains(&name));
-        Self::read(&place.to_string()).map(Some).map_err(invalid)
+        let place = Self::read(&place.to_string()).map_err(invalid)?;
+        for (name, value) in [("token", place.token()), ("authentication", place.authorization())] {
+            if value.is_some_and(|value| HeaderValue::from_str(&value).is_err()) {
+                return Err(invalid(format!("`{name}` can't be sent in a header")));
+            }
+        }
+        Ok(Some(place))
     }
 
     /// Reads what [`Self::raw`] gave.
@@ -184,6 +191,13 @@ mod tests {
         assert_eq!(Place::of(&call(Version::V1_0, SendMessage, r#"{"message":{}}"#)), Ok(None));
         let nowhere = Place::of(&call(Version::V1_0, CreatePushConfig, r#"{"taskId":"t"}"#)).unwrap_err();
         assert_eq!(nowhere.kind(), Some(Kind::InvalidParams));
+        for unsent in [
+            r#"{"taskId":"t","url":"https://c/x","token":"a\nb"}"#,
+            r#"{"taskId":"t","url":"https://c/x","authentication":{"scheme":"Bearer","credentials":"a\u0000"}}"#,
+        ] {
+            let refused = Place::of(&call(Version::V1_0, CreatePushConfig, unsent)).unwrap_err();
+            assert_eq!(refused.kind(), Some(Kind::InvalidParams), "{unsent}");
+        }
     }
 
     #[test]

@@ -323,10 +323,8 @@ impl Laws {
     fn push_bound(&mut self, session: &SessionId, event: &PushBound) {
         self.has_push(session, &event.push);
         let Some(push) = self.world.pushes.find(session, &event.push) else { return };
-        let others = self.world.pushes.of_task(session, &push.agent, &event.task);
-        let is_alone = others.iter().all(|(_, other)| other.id != push.id);
         let is_of_task = push.task.as_ref().is_none_or(|task| *task == event.task);
-        self.must(is_alone, || format!("`{}` is the second place of its id for its task", event.push));
+        self.must(push.is_bound || !event.is_over, || format!("`{}` is over and was not taken", event.push));
         self.must(is_of_task, || format!("`{}` is for another task", event.push));
     }
 

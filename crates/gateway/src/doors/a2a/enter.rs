@@ -187,9 +187,6 @@ impl Terms {
 
 impl Asked {
     async fn answer(self, replied: Result<Replied, Refusal>) -> Answer {
-        if let (Some(wanted), false) = (self.concern.wanted(), matches!(replied, Ok(Replied::Fresh(_)))) {
-            push::close(&self.doors, &self.claims.session, &wanted.name).await;
-        }
         let call = self.call.clone();
         match replied {
             Ok(Replied::Fresh(reply)) => {

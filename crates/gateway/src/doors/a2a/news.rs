@@ -6,8 +6,10 @@ use http::header::HeaderName;
 use portcullis_domain::admission::{TakeNews, Taken};
 use portcullis_domain::call::Door;
 use portcullis_domain::digest::Digest;
+use portcullis_domain::ids::SessionId;
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::push::{Push, PushName};
 use portcullis_interop::a2a::webhook::{self, TOKEN_HEADER};
 use portcullis_interop::a2a::{TaskState, Version};
 
@@ -21,13 +23,21 @@ use crate::life::task::Task;
 /// The id of news, where the agent gives one (Standard Webhooks 1.0).
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 
-/// Takes news. They are durable before the answer: 202 the first time, 200 for a repetition.
+/// A place to which whoever has shown its token may post news.
+#[derive(Debug)]
+pub struct Expected {
+    session: SessionId,
+    push: PushName,
+    known: Push,
+    secret: Digest,
+}
+
+/// Looks who may post at a URL. A body is read only from those who may.
 ///
 /// # Errors
 ///
-/// [`Code::NotFound`] for a URL that the gateway has not made or that is over, a token that is another one, and news of another task.
-pub async fn take(doors: &Doors, token: &str, headers: &HeaderMap, body: &Bytes) -> Result<Answer, Refusal> {
-    let none = || Refusal::new(Code::NotFound, "there is no such place for news");
+/// [`Code::NotFound`] for a URL that the gateway has not made or that is over, and a token that is another one.
+pub async fn open(doors: &Doors, token: &str, headers: &HeaderMap) -> Result<Expected, Refusal> {
     let Ticket { session, push } = doors.transport.open(PURPOSE, token).ok_or_else(none)?;
     let (id, name) = (session.clone(), push.clone());
     let known = doors.gate.journal.read(move |world| world.pushes.find(&id, &name).cloned()).await?;
@@ -39,6 +49,16 @@ pub async fn take(doors: &Doors, token: &str, headers: &HeaderMap, body: &Bytes)
     }
     // What the client may not call any more has no news for it.
     doors.gate.snapshot.load().agent_for(&session.owner, &known.agent.name, Door::A2a)?;
+    Ok(Expected { session, push, known, secret })
+}
+
+/// Takes news. They are durable before the answer: 202 the first time, 200 for a repetition.
+///
+/// # Errors
+///
+/// [`Code::NotFound`] for a place that is over meanwhile, and for news of another task.
+pub async fn take(doors: &Doors, expected: Expected, headers: &HeaderMap, body: &Bytes) -> Result<Answer, Refusal> {
+    let Expected { session, push, known, secret } = expected;
     let unread = |problem: String| Refusal::new(Code::InvalidRequest, format!("the news can't be read: {problem}"));
     let raw = std::str::from_utf8(body).map_err(|error| unread(error.to_string()))?;
     let news = webhook::read_news(raw).map_err(unread)?;
@@ -58,10 +78,15 @@ pub async fn take(doors: &Doors, token: &str, headers: &HeaderMap, body: &Bytes)
     let is_last = news.state().is_some_and(TaskState::is_terminal);
     let (told, heard) = (Body::new(told.into()), (session.clone(), task.clone(), news.state()));
     let taken = doors.gate.journal.execute(TakeNews { session, push, secret, task, id, is_last, news: told }).await??;
-    if let (session, Some(id), Some(state)) = &heard {
+    // What comes again says how the task was, not how it is.
+    if let (Taken::Now, (session, Some(id), Some(state))) = (taken, &heard) {
         let task = Task { session, agent: &known.agent, id };
         doors.gate.heard_of(task, &known.key, *state, doors.clock.now()).await;
     }
     doors.gate.news.notify_one();
     Ok(answer::empty(if taken == Taken::Now { 202 } else { 200 }))
+}
+
+fn none() -> Refusal {
+    Refusal::new(Code::NotFound, "there is no such place for news")
 }

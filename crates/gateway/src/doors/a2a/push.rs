@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_domain::admission::{BindPush, ClosePush, OpenPush};
+use portcullis_domain::admission::{BindPush, OpenPush};
 use portcullis_domain::call::Capability;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::{KeyId, SessionId};
@@ -87,7 +87,7 @@ impl Wanted {
     /// The agent has taken it for this task.
     pub async fn bind(&self, doors: &Doors, session: &SessionId, task: String) -> Result<(), Refusal> {
         let bind = BindPush { session: session.clone(), push: self.name.clone(), task };
-        Ok(doors.gate.journal.execute(bind).await?)
+        doors.gate.journal.execute(bind).await?
     }
 
     /// The answer to whoever has made it.
@@ -142,14 +142,6 @@ impl Concern {
             Self::Deleted(name) => Some(name),
             Self::None | Self::Wanted(_) | Self::Answered(_) => None,
         }
-    }
-}
-
-/// A place that the agent has not taken, or does not know any more, is none.
-pub async fn close(doors: &Doors, session: &SessionId, push: &PushName) {
-    let close = ClosePush { session: session.clone(), push: push.clone() };
-    if let Err(fault) = doors.gate.journal.execute(close).await {
-        tracing::error!(%session, %push, %fault, "a place for news could not be closed");
     }
 }
 

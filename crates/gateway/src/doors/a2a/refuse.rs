@@ -39,6 +39,12 @@ pub fn stream(call: &A2aCall<'_>, events: mpsc::Receiver<Bytes>) -> Answer {
     }
 }
 
+/// What says behind the events of [`stream`] that they have ended well, where anything does.
+#[must_use]
+pub fn good_end(call: &A2aCall<'_>) -> Option<Bytes> {
+    (call.dialect.binding == Binding::Grpc).then(|| grpc::Status::OK.frame())
+}
+
 /// Events that are all there.
 #[must_use]
 pub fn events(call: &A2aCall<'_>, events: Bytes) -> Answer {

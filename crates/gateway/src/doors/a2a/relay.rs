@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 use crate::doors::a2a::card::Face;
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
-use crate::doors::a2a::push::{self, Concern};
-use crate::doors::a2a::refuse::{events, failed, said as told, stream};
+use crate::doors::a2a::push::Concern;
+use crate::doors::a2a::refuse::{events, failed, good_end, said as told, stream};
 use crate::doors::answer::{Answer, PIECES_LIMIT};
 use crate::doors::arrived::Doors;
 use crate::life::agent::{Reply, settle};
@@ -142,14 +142,22 @@ impl Relay {
             let event = match next {
                 Next::Said(said) if said.is_last() => {
                     let event = self.finish(said).await.and_then(|said| written::event(&self.call, &said));
-                    let event = event.unwrap_or_else(|failure| self.failure_event(&failure));
-                    let _ = sender.send(event).await;
+                    let (event, end) = match event {
+                        Ok(event) => (event, good_end(&self.call)),
+                        Err(failure) => (self.failure_event(&failure), None),
+                    };
+                    for piece in [Some(event), end].into_iter().flatten() {
+                        let _ = sender.send(piece).await;
+                    }
                     return;
                 }
                 Next::Said(said) => written::event(&self.call, &said),
                 Next::Over(over) => {
-                    if let Some(failure) = self.end(over, true).await {
-                        let _ = sender.send(self.failure_event(&failure)).await;
+                    let failure = self.end(over, true).await;
+                    let end =
+                        failure.map_or_else(|| good_end(&self.call), |failure| Some(self.failure_event(&failure)));
+                    if let Some(end) = end {
+                        let _ = sender.send(end).await;
                     }
                     return;
                 }
@@ -307,13 +315,14 @@ impl Relay {
 
     async fn settle(&self, outcome: Outcome, answer: Option<Bytes>) -> Result<(), Failure> {
         let is_answered = matches!(outcome, Outcome::Completed | Outcome::Failed);
+        // Of an answer that is missing nobody knows whether the agent has taken the place: it stays, for news may come.
         let over = match &self.concern {
-            Concern::Wanted(wanted) if !self.is_bound => Some(&wanted.name),
-            Concern::Deleted(name) if is_answered => Some(name),
+            Concern::Wanted(wanted) if is_answered && !self.is_bound => Some((&wanted.name, true)),
+            Concern::Deleted(name) if is_answered => Some((name, false)),
             Concern::Wanted(_) | Concern::Deleted(_) | Concern::None | Concern::Answered(_) => None,
         };
-        if let Some(name) = over {
-            push::close(&self.doors, &self.claims.session, name).await;
+        if let Some((name, unless_bound)) = over {
+            self.doors.gate.close_push(&self.claims.session, name, unless_bound).await;
         }
         let settled = self.doors.gate.settle(settle(self.reply.call, outcome, answer)).await;
         settled.map(drop).map_err(|refused| {

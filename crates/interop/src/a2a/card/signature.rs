@@ -39,6 +39,9 @@ const SCHEME: [&str; 5] = [
     "mtlsSecurityScheme",
 ];
 
+/// How many signatures of a card are looked at: more nobody needs, and each costs a verification.
+const SIGNATURES_LIMIT: usize = 16;
+
 /// A signature of a card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
@@ -54,10 +57,10 @@ pub struct Signature {
     pub key_set_url: Option<String>,
 }
 
-/// The signatures of a raw card. One whose header can't be read is none.
+/// The first signatures of a raw card. One whose header can't be read is none.
 #[must_use]
 pub fn signatures(raw_card: &str) -> Vec<Signature> {
-    items(raw_card, "signatures").into_iter().filter_map(read).collect()
+    items(raw_card, "signatures").into_iter().take(SIGNATURES_LIMIT).filter_map(read).collect()
 }
 
 /// The payload of a card's signature: its canonical form without its signatures and without what is empty or merely a default.
@@ -143,7 +146,13 @@ fn each(object: &mut Object<'_>, name: &'static str, names: &[&str]) -> Result<(
 /// The bytes that are signed: the protected header and the payload, each in Base64url, with a point between.
 #[must_use]
 pub fn signing_input(protected: &str, payload: &str) -> String {
-    format!("{protected}.{}", URL_SAFE_NO_PAD.encode(payload))
+    format!("{protected}.{}", encoded(payload))
+}
+
+/// The payload as it stands in a [`signing_input`], behind the point.
+#[must_use]
+pub fn encoded(payload: &str) -> String {
+    URL_SAFE_NO_PAD.encode(payload)
 }
 
 fn read(raw: &str) -> Option<Signature> {
@@ -178,6 +187,12 @@ mod tests {
         assert_eq!(essential(card).as_deref(), Ok(expected));
         let signed = with_signatures(r#"{"a":1,"signatures":[1]}"#, &[("p".to_owned(), "s".to_owned())]);
         assert_eq!(signed.as_deref(), Ok(r#"{"a":1,"signatures":[{"protected":"p","signature":"s"}]}"#));
+    }
+
+    #[test]
+    fn of_many_signatures_the_first_are_looked_at() {
+        let many = vec![("e30".to_owned(), "s".to_owned()); SIGNATURES_LIMIT + 1];
+        assert_eq!(signatures(&with_signatures("{}", &many).unwrap()).len(), SIGNATURES_LIMIT);
     }
 
     #[test]
