@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use portcullis_domain::event::Event;
+use portcullis_domain::event::{Event, Outcome};
 use portcullis_domain::session::push::PUSHES_LIMIT;
 use portcullis_domain::session::wait::End;
 use portcullis_testkit::http::{Answer, Client};
@@ -98,7 +98,7 @@ impl Stage {
         let calls = self.agents[0].calls();
         let mut places =
             calls.iter().map(|call| call.json()["params"]["configuration"]["taskPushNotificationConfig"].clone());
-        places.rfind(|place| place.is_object()).unwrap()
+        places.rfind(Value::is_object).unwrap()
     }
 
     async fn post(&self, place: &Value, headers: &[(&str, &str)], body: &Value) -> Answer {
@@ -453,6 +453,15 @@ async fn a_session_waits_as_long_as_a_task_of_it_waits_for_its_client() {
     let place =
         stage.agents[0].calls().first().unwrap().json()["params"]["configuration"]["taskPushNotificationConfig"]
             .clone();
+    // An answer of which it is not known whether the agent has it ends nothing.
+    let (ann, lost, before) =
+        (stage.ann.clone(), message("1.0", "hang", Some("claim-1"), Some(id)), stage.agents[0].calls().len());
+    let asking = tokio::spawn(async move { rpc(&ann, "1.0", "SendMessage", lost).await });
+    wait_until("the agent is asked", LIMIT, || async { stage.agents[0].calls().len() > before }).await.unwrap();
+    asking.abort();
+    let is_left = |event: &Event| matches!(event, Event::CallSettled(settled) if settled.outcome == Outcome::Aborted);
+    wait_until("the call is settled", LIMIT, || async { stage.count(is_left) == 1 }).await.unwrap();
+    assert_eq!(waiting(&stage).await, expected);
     let more = send(&stage.ann, "1.0", "more", Some("claim-1"), Some(id)).await;
     assert_eq!((&more["status"]["state"], waiting(&stage).await), (&json!("TASK_STATE_COMPLETED"), json!([])));
     let ends = stage.gateway.events("ann:claim-1");
