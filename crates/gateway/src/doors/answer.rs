@@ -9,8 +9,8 @@ use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use crate::doors::arrived::CallPlace;
 use crate::doors::framed::Framed;
+use crate::doors::place::CallPlace;
 
 /// An answer on its way out.
 pub type Answer = Response<AnswerBody>;

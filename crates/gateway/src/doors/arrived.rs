@@ -8,10 +8,11 @@ use http::{HeaderMap, Method};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::doors::caller::Caller;
+use crate::doors::place::CallPlace;
 use crate::doors::sealed::Sealer;
 use crate::life::Gate;
 
@@ -28,9 +29,6 @@ pub struct Doors {
     /// One permit for each call under way.
     pub calls: Arc<Semaphore>,
 }
-
-/// A place among the calls under way. Whatever goes on when its caller has left keeps it too.
-pub type CallPlace = Arc<OwnedSemaphorePermit>;
 
 impl Doors {
     /// Whether the gateway was asked to stop: it takes calls, and would rather have them go elsewhere.

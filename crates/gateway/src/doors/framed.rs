@@ -12,7 +12,7 @@ use portcullis_interop::frame::grpc::{Status, read_trailers};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use crate::doors::arrived::CallPlace;
+use crate::doors::place::CallPlace;
 
 /// Messages that come, or one that is there, and the trailers.
 pub struct Framed {

@@ -18,6 +18,7 @@ pub mod once;
 pub mod openai;
 pub mod opening;
 pub mod path;
+pub mod place;
 pub mod router;
 pub mod sealed;
 pub mod serve;

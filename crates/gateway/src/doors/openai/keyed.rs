@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::asking::{Asking, Effect};
 use crate::doors::answer::{self, Answer, PIECES_LIMIT, REPLAYED};
-use crate::doors::arrived::CallPlace;
 use crate::doors::openai::reply::{Reply, of_call};
+use crate::doors::place::CallPlace;
 use crate::life::Gate;
 use crate::life::request::{Answering, Taken};
 
