@@ -1,4 +1,4 @@
-//! A place among the calls under way.
+//! Places among the calls under way.
 
 use std::sync::Arc;
 

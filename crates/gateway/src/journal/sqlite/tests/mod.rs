@@ -1,6 +1,6 @@
 //! The embedded engine passes the suite of all engines ([`conforming`]), and what only it can be asked: that nothing is answered early ([`durability`]), when it
 //! seals ([`sealing`]), what it does with a damaged store ([`damage`]) and with a disk that fails at any moment ([`failures`]), that its log is folded back ([`folding`]),
-//! and what others see of it meanwhile ([`outside`]).
+//! what others see of it meanwhile ([`outside`]), and that ends that it did not take are written later ([`owing`]).
 //!
 //! [`embedded`] opens it for all of these and judges what it leaves behind; [`disks`] are what stands between it and SQLite.
 
@@ -13,4 +13,5 @@ mod durability;
 mod failures;
 mod folding;
 mod outside;
+mod owing;
 mod sealing;
