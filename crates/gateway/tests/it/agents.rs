@@ -7,10 +7,9 @@ use portcullis_domain::event::{Event, Outcome};
 use portcullis_testkit::http::{Answer, Client};
 use portcullis_testkit::process::wait_until;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::gateway::{Gateway, LIMIT};
+use crate::gateway::{Gateway, LIMIT, free_port, listen_at};
 use crate::raw_upstream::{RawUpstream, Received, SILENCE, whole};
 use crate::scene::Setup;
 
@@ -46,9 +45,7 @@ fn held<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Replica {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut replica = Self { port: listener.local_addr().unwrap().port(), memory: Arc::default(), runtime: None };
-        drop(listener);
+        let mut replica = Self { port: free_port(), memory: Arc::default(), runtime: None };
         replica.live().await;
         replica
     }
@@ -59,7 +56,7 @@ impl Replica {
         let (memory, url, port) = (self.memory.clone(), self.url(), self.port);
         let runtime = Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
         let begun = runtime.spawn(async move {
-            let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+            let listener = listen_at(port).await;
             let name = url.clone();
             RawUpstream::start_at(listener, url, move |request| answer(&name, &memory, request));
         });

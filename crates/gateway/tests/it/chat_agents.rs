@@ -7,10 +7,9 @@ use portcullis_domain::event::{Event, Outcome};
 use portcullis_testkit::http::Client;
 use portcullis_testkit::process::wait_until;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::gateway::{Gateway, LIMIT};
+use crate::gateway::{Gateway, LIMIT, free_port, listen_at};
 use crate::raw_upstream::{RawUpstream, Received, SILENCE, whole};
 use crate::scene::Setup;
 use crate::spoken::{COMPLETIONS, with};
@@ -28,14 +27,12 @@ struct Replica {
 
 impl Replica {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = free_port();
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let seen: Arc<Mutex<Vec<Received>>> = Arc::default();
         let (kept, memory) = (seen.clone(), Mutex::new(HashMap::<String, Vec<String>>::new()));
         let begun = runtime.spawn(async move {
-            let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+            let listener = listen_at(port).await;
             RawUpstream::start_at(listener, String::new(), move |request| {
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
                 answer(&mut memory.lock().unwrap_or_else(PoisonError::into_inner), request)

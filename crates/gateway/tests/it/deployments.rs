@@ -6,10 +6,9 @@ use portcullis_domain::event::{CallAdmitted, Event, Outcome};
 use portcullis_testkit::http::Client;
 use portcullis_testkit::model::{self, ModelOptions};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, free_port, listen_at};
 use crate::raw_upstream::{RawUpstream, SILENCE, whole};
 use crate::scene::Setup;
 use crate::spoken::{ask, in_session, listen, saying, streaming};
@@ -25,9 +24,7 @@ struct Place {
 
 impl Place {
     async fn start(number: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = free_port();
         let mut place = Self { port, key: format!("sk-place-{number}-51c0"), runtime: None };
         place.live().await;
         place
@@ -37,7 +34,7 @@ impl Place {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (port, key) = (self.port, self.key.clone());
         let begun = runtime.spawn(async move {
-            let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+            let listener = listen_at(port).await;
             let options = ModelOptions { key: Some(key), models: vec!["m".to_owned()], record: None };
             tokio::spawn(model::serve(listener, options));
         });

@@ -15,6 +15,7 @@ use portcullis_testkit::process::{ChildProcess, wait_until};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 /// How long a condition is waited for before a test fails. Nothing takes that long on a machine that does nothing else.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -309,6 +310,19 @@ pub(crate) fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// Listens at that port, once whoever was there before has let go of it: a runtime that was dropped may take a moment.
+pub(crate) async fn listen_at(port: u16) -> TcpListener {
+    let listener = Mutex::new(None);
+    let is_free = || async {
+        let bound = TcpListener::bind(("127.0.0.1", port)).await.ok();
+        let is_bound = bound.is_some();
+        *listener.lock().unwrap() = bound;
+        is_bound
+    };
+    wait_until("the port is free", LIMIT, is_free).await.unwrap();
+    listener.into_inner().unwrap().unwrap()
 }
 
 /// Starts the gateway whose configuration lies in `folder`.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fake_mcp::{FakeMcp, stdio, tool};
-use crate::gateway::{Gateway, LIMIT, free_port, runs, signal};
+use crate::gateway::{Gateway, LIMIT, free_port, listen_at, runs, signal};
 use crate::raw_upstream::{RawUpstream, SILENCE, whole};
 use crate::scene::{Scene, Setup, TOOLS_TOKEN, Upstream, tools_client};
 
@@ -664,7 +664,7 @@ async fn a_server_that_is_not_there_yet_joins_when_it_is() {
     let client = gateway.client("ann").await;
     assert_eq!(tools_client(&client, "/mcp/late", None).list_tools().await.unwrap().len(), 0);
     let folder = tempfile::tempdir().unwrap();
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let listener = listen_at(port).await;
     let _late = Upstream::tools_at(listener, folder.path().join("effects"));
     let is_there = || async { tools_client(&client, "/mcp/late", None).list_tools().await.unwrap().len() == 6 };
     wait_until("its tools are listed", LIMIT, is_there).await.unwrap();

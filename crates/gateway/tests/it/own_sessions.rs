@@ -11,11 +11,10 @@ use portcullis_testkit::process::wait_until;
 use portcullis_testkit::tool_server::{self, Era, ToolServerOptions};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::fake_mcp::tool;
-use crate::gateway::{Gateway, LIMIT, runs};
+use crate::gateway::{Gateway, LIMIT, free_port, listen_at, runs};
 use crate::raw_upstream::{RawUpstream, Received, whole};
 use crate::scene::{Setup, TOOLS_TOKEN, Upstream, tools_client};
 
@@ -30,9 +29,7 @@ struct Counter {
 
 impl Counter {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = free_port();
         let mut counter = Self { port, runtime: None, folder: tempfile::tempdir().unwrap() };
         counter.live().await;
         counter
@@ -43,7 +40,7 @@ impl Counter {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (port, effects) = (self.port, self.folder.path().join("effects"));
         let begun = runtime.spawn(async move {
-            let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+            let listener = listen_at(port).await;
             let key = Some(TOOLS_TOKEN.to_owned());
             let options = ToolServerOptions { era: Era::Sessions, effects, key, is_events: false, is_counting: true };
             tokio::spawn(tool_server::serve(listener, options));

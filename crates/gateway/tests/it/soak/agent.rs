@@ -16,7 +16,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_testkit::http::Client;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use super::person::Person;
@@ -79,7 +78,7 @@ impl Replica {
     pub(super) async fn live(&mut self, agent: &Arc<Agent>) {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (agent, url, port) = (agent.clone(), self.url(), self.port);
-        let listener = runtime.spawn(async move { TcpListener::bind(("127.0.0.1", port)).await.unwrap() });
+        let listener = runtime.spawn(async move { crate::gateway::listen_at(port).await });
         let listener = listener.await.unwrap();
         let memory = Arc::<Memory>::default();
         runtime.spawn(async move {
