@@ -1,11 +1,15 @@
 // An agent of Agent2Agent 1.0, by the official TypeScript library, over JSON-RPC. The argument is its port.
 //
 // `direct` is answered by a message, `wait` by a task that needs more input, everything else by a task that is done.
+import { webcrypto } from 'node:crypto';
 import { createServer } from 'node:http';
 import { AgentCard } from '@a2a-js/sdk';
 import {
   AgentEvent, DefaultRequestHandler, InMemoryTaskStore, JsonRpcTransportHandler, ServerCallContext,
 } from '@a2a-js/sdk/server';
+
+// The library expects it as a global, which Debian's Node 18 does not have.
+globalThis.crypto ??= webcrypto;
 
 const port = Number(process.argv[2]);
 const CARD = {

@@ -1,5 +1,9 @@
-// Preload (node -r) for sample servers that would listen on every interface: binds bare ports to loopback only.
+// Preload (node -r) for sample servers that would listen on every interface: binds bare ports to loopback only. They also expect Web Crypto as a
+// global, which Debian's Node 18 does not have.
+const { webcrypto } = require('node:crypto');
 const { Server } = require('node:net');
+
+globalThis.crypto ??= webcrypto;
 
 const listen = Server.prototype.listen;
 Server.prototype.listen = function (port, ...rest) {
