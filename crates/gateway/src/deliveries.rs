@@ -32,6 +32,7 @@ use crate::clock::Clock;
 use crate::life::Gate;
 use crate::life::agent::{Replied, Reply, Wish, settle};
 use crate::repetition::Patience;
+use crate::stop::stopped;
 
 /// How often it is looked what is due, if nobody says that something is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -93,11 +94,6 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
             busy.insert(begun.id(), session);
         }
     }
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone can't say anything else any more.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// What has begun is brought to its end: an agent that has accepted would be told again otherwise.

@@ -31,6 +31,7 @@ pub mod reply;
 pub mod scratchpad;
 pub mod server;
 pub mod snapshot;
+pub mod stop;
 pub mod telemetry;
 pub mod timers;
 pub mod turns;

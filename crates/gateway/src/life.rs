@@ -1,8 +1,6 @@
 //! The life of a call: read → know → admit → forward → settle → answer.
 //!
-//! Doors read and answer; everything between is here, the same for every language. Nothing leaves but by [`Gate::call_tool`] and [`Gate::ask_model`], and both admit first.
-
-mod owed;
+//! Doors read and answer; everything between is here, the same for every language. Nothing leaves but by [`Gate::ask_model`], [`Gate::call_tool`] and [`Gate::call_agent`], and all admit first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +35,7 @@ pub mod agent;
 mod chat_agent;
 mod deployment;
 pub mod held;
+mod owed;
 mod own;
 pub mod request;
 pub mod task;
@@ -117,6 +116,20 @@ pub struct Asked {
     pub held: Option<held::Held>,
 }
 
+impl Asked {
+    fn of_model(call: CallId, model: &Model, snapshot: Arc<Snapshot>, answer: ModelAnswer) -> Self {
+        Self {
+            call,
+            name: model.capability.name.clone(),
+            price: model.price,
+            rounds_limit: usize::from(snapshot.config.policy.rounds),
+            snapshot,
+            answer,
+            held: None,
+        }
+    }
+}
+
 /// What the rules are told of a call besides what is known of what it is aimed at.
 #[derive(Debug, Default)]
 struct Terms {
@@ -170,14 +183,8 @@ impl Gate {
                 return Err(Refusal::new(Code::CapabilityNotFound, "there is no such model"));
             };
             let model = choice.chosen(&admitted, model);
-            let endpoint = ModelEndpoint {
-                uri: &model.chat_uri,
-                authorization: model.authorization.as_ref(),
-                timeout: model.timeout,
-                is_stream: request.is_stream(),
-            };
             let answer = tokio::select! {
-                answer = self.egress.call_model(&admitted, endpoint) => answer,
+                answer = self.egress.call_model(&admitted, endpoint(&model, request)) => answer,
                 _ = &mut *gone => return Err(self.left(&admitted).await),
             };
             let goes_on = choice.goes_on(&self.replicas, &admitted, &answer);
@@ -185,17 +192,7 @@ impl Gate {
                 Ok(ModelAnswer::Error { body, .. }) if goes_on => {
                     self.settle(deployment::not_taken(&admitted, body)).await?;
                 }
-                Ok(answer) => {
-                    return Ok(Asked {
-                        call: admitted.call(),
-                        name: model.capability.name.clone(),
-                        price: model.price,
-                        rounds_limit: usize::from(snapshot.config.policy.rounds),
-                        snapshot,
-                        answer,
-                        held: None,
-                    });
-                }
+                Ok(answer) => return Ok(Asked::of_model(admitted.call(), &model, snapshot, answer)),
                 Err(fault) => {
                     self.settle(of_fault(admitted.call(), &fault)).await?;
                     if !goes_on {
@@ -312,6 +309,15 @@ impl Gate {
             Ok(_) => Refusal::new(Code::UpstreamFailed, "the caller has left"),
             Err(refusal) => refusal,
         }
+    }
+}
+
+fn endpoint<'a>(model: &'a Model, request: &ChatRequest) -> ModelEndpoint<'a> {
+    ModelEndpoint {
+        uri: &model.chat_uri,
+        authorization: model.authorization.as_ref(),
+        timeout: model.timeout,
+        is_stream: request.is_stream(),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::deliveries::look_after;
 use crate::identity::signing::SigningKey;
 use crate::life::Gate;
+use crate::stop::stopped;
 
 /// How often it is looked what is due, if nobody says that something is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -103,11 +104,6 @@ pub async fn run(gate: Arc<Gate>, clock: Arc<dyn Clock>, mut stop: watch::Receiv
             busy.insert(begun.id(), name);
         }
     }
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone can't say anything else any more.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// What is to be told in the sessions that this gateway looks after, as deliveries are.

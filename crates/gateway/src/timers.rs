@@ -14,6 +14,7 @@ use crate::config::Problem;
 use crate::deliveries;
 use crate::life::Gate;
 use crate::news;
+use crate::stop::stopped;
 
 /// How long files are left alone after a change, so that an editor can finish.
 const SETTLE: Duration = Duration::from_millis(150);
@@ -101,11 +102,6 @@ enum Due {
     Reload,
     Changed,
     Look,
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone can't say anything else any more.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn look(assembly: &mut Assembly, looks: u32) {

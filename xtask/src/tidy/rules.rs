@@ -93,6 +93,7 @@ const GATEWAY: Border = Border {
                 "reply",
                 "repetition",
                 "turns",
+                "stop",
                 "backoff",
                 "jwk",
             ],

@@ -54,8 +54,8 @@ pub struct Arrived {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
-    /// Its place among the calls under way; it has none while it is read.
-    pub place: Option<CallPlace>,
+    /// Its place among the calls under way, which it keeps until the last byte of the answer is sent.
+    pub place: CallPlace,
 }
 
 impl Arrived {

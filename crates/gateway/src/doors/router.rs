@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, Version};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use portcullis_domain::refusal::{Code, Fault, Refusal};
@@ -15,9 +16,9 @@ use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::place::CallPlace;
 use crate::doors::{a2a, admin, agents, caller, events, mcp, openai, path};
 use crate::identity::signing::KEY_SET_PATH;
+use crate::snapshot::Snapshot;
 
 /// What OpenAI's clients look at before they try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -61,48 +62,60 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         (&Method::GET, "/readyz") => return admin::health::ready(doors).await,
         _ => {}
     }
-    if let Some(token) = path.strip_prefix(events::PATH).filter(|_| head.method == Method::POST) {
-        let taken = async {
-            let ticket = events::open(doors, token)?;
-            let body = read_body(body, EVENT_LIMIT_BYTES).await?;
-            events::take(doors, ticket, &head.headers, body).await
-        };
-        return taken.await.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
+    if head.method == Method::POST && (path.starts_with(events::PATH) || path.starts_with(a2a::push::PATH)) {
+        let taken = take_with_ticket(doors, &path, &head.headers, body).await;
+        return taken.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
-    if let Some(token) = path.strip_prefix(a2a::push::PATH).filter(|_| head.method == Method::POST) {
-        let taken = async {
-            let expected = a2a::news::open(doors, token, &head.headers).await?;
-            let body = read_body(body, NEWS_LIMIT_BYTES).await?;
-            a2a::news::take(doors, expected, &head.headers, &body).await
-        };
-        return taken.await.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
-    }
-    let arrived = async {
-        let caller = caller::authenticate(&head.headers, &doors.gate.journal.keys(), doors.clock.now())?;
-        if !snapshot.has_principal(&caller.principal) {
-            return Err(Refusal::new(Code::Unauthenticated, "the key is not valid")
-                .because("its principal is not configured any more"));
-        }
-        let session = session.as_deref().map(path::decoded).transpose()?;
-        let session = caller::named_session(&caller, session.as_deref(), &head.headers)?;
-        // Before the body: what is read lies in memory.
-        let place = doors.calls.clone().try_acquire_owned();
-        let place = place.map_err(|_| Refusal::new(Code::TooMany, "too many calls are under way"))?;
-        let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
-        let query = head.uri.query().map(str::to_owned);
-        let (method, headers) = (head.method, head.headers);
-        let place = Arc::new(place);
-        let kept = Some(place.clone());
-        Ok((Arrived { caller, session, method, path: path.clone(), query, headers, body, place: kept }, place))
-    };
-    match arrived.await {
-        Ok((arrived, place)) => enter(doors, language, arrived, place).await,
+    match arrive(doors, &snapshot, head, session, path.clone(), body).await {
+        Ok(arrived) => enter(doors, language, arrived).await,
         Err(refusal) => refuse_as(language, &path, &refusal),
     }
 }
 
-async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived, place: CallPlace) -> Answer {
-    let path = arrived.path.clone();
+/// What comes without a key, to a place that was given to its sender alone. The ticket in the path is read before the body.
+async fn take_with_ticket(
+    doors: &Arc<Doors>,
+    path: &str,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Answer, Refusal> {
+    if let Some(token) = path.strip_prefix(events::PATH) {
+        let ticket = events::open(doors, token)?;
+        let body = read_body(body, EVENT_LIMIT_BYTES).await?;
+        return events::take(doors, ticket, headers, body).await;
+    }
+    let expected = a2a::news::open(doors, path.strip_prefix(a2a::push::PATH).unwrap_or_default(), headers).await?;
+    let body = read_body(body, NEWS_LIMIT_BYTES).await?;
+    a2a::news::take(doors, expected, headers, &body).await
+}
+
+/// Who asks, in which session, and what.
+async fn arrive(
+    doors: &Arc<Doors>,
+    snapshot: &Snapshot,
+    head: Parts,
+    session: Option<String>,
+    path: String,
+    body: Incoming,
+) -> Result<Arrived, Refusal> {
+    let caller = caller::authenticate(&head.headers, &doors.gate.journal.keys(), doors.clock.now())?;
+    if !snapshot.has_principal(&caller.principal) {
+        return Err(Refusal::new(Code::Unauthenticated, "the key is not valid")
+            .because("its principal is not configured any more"));
+    }
+    let session = session.as_deref().map(path::decoded).transpose()?;
+    let session = caller::named_session(&caller, session.as_deref(), &head.headers)?;
+    // Before the body: what is read lies in memory.
+    let place = doors.calls.clone().try_acquire_owned();
+    let place = place.map_err(|_| Refusal::new(Code::TooMany, "too many calls are under way"))?;
+    let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
+    let query = head.uri.query().map(str::to_owned);
+    let (method, headers, place) = (head.method, head.headers, Arc::new(place));
+    Ok(Arrived { caller, session, method, path, query, headers, body, place })
+}
+
+async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived) -> Answer {
+    let (path, place) = (arrived.path.clone(), arrived.place.clone());
     let answer = match language {
         Language::Openai => openai::enter(doors, arrived).await,
         Language::Mcp => Ok(mcp::enter(doors, arrived).await),

@@ -20,6 +20,7 @@ use crate::doors::arrived::Doors;
 use crate::doors::opening::{self, Opened};
 use crate::doors::quiet::{Counted, Streams};
 use crate::doors::router::route;
+use crate::stop::stopped;
 
 /// How many connections may be open at a time.
 const CONNECTIONS_LIMIT: usize = 8_192;
@@ -58,7 +59,7 @@ pub struct Patience {
 pub async fn serve(listener: TcpListener, doors: Arc<Doors>, patience: impl Fn() -> Patience) {
     let mut stop = doors.stop.clone();
     let mut is_over = pin!(async {
-        let _ = stop.wait_for(|stop| *stop).await;
+        stopped(&mut stop).await;
         tokio::time::sleep(patience().unready).await;
     });
     let places = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));

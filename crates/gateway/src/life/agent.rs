@@ -86,22 +86,16 @@ impl Gate {
     /// Why there is no answer; the journal says the same.
     pub async fn call_agent(&self, asking: &Asking, agent: &Arc<Agent>, wish: Wish) -> Result<Replied, Refusal> {
         let push = wish.push.as_ref().map(|push| (push.session.clone(), push.push.clone()));
-        let mut may_know_push = false;
-        let replied = self.try_agent(asking, agent, wish, &mut may_know_push).await;
-        if let Some((session, push)) = push.filter(|_| !may_know_push) {
+        let replied = self.try_agent(asking, agent, wish).await;
+        // An agent that may have been asked may have been told of the place for news.
+        if let Some((session, push)) = push.filter(|_| !asking.effect.is_possible()) {
             self.close_push(&session, &push, true).await;
         }
         replied
     }
 
-    /// The same; `may_know_push` says whether the agent may have been told of the place for news.
-    async fn try_agent(
-        &self,
-        asking: &Asking,
-        agent: &Arc<Agent>,
-        wish: Wish,
-        may_know_push: &mut bool,
-    ) -> Result<Replied, Refusal> {
+    /// The same, but that a place for news stays open.
+    async fn try_agent(&self, asking: &Asking, agent: &Arc<Agent>, wish: Wish) -> Result<Replied, Refusal> {
         let Wish { payload, content, trace, mut patience, turn, mut push, answers } = wish;
         let mark = patience.key.as_deref().map(|key| mark(agent, content, key));
         let place = match turn {
@@ -121,7 +115,6 @@ impl Gate {
             }
             let under_way = mark.map(|mark| self.repetitions.begin(admitted.call(), &asking.session, mark, &patience));
             asking.effect.begin();
-            *may_know_push = true;
             match self.forward(&admitted, agent, &trace, &mut patience).await? {
                 Ok((answer, permit)) => {
                     if let Some(prefix) = &answers {
@@ -135,7 +128,6 @@ impl Gate {
                     if fault.outcome() == Outcome::Failed {
                         asking.effect.undo();
                     }
-                    *may_know_push = fault.outcome() != Outcome::Failed;
                     self.settle(of_fault(admitted.call(), &fault)).await?;
                     self.look_after(agent, &admitted, &fault).await;
                     if let UpstreamFault::Unspoken(failure) = fault {

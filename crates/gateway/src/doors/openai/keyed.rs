@@ -36,7 +36,7 @@ pub struct Key {
     /// Whether it may be made again when nobody knows what became of it.
     pub is_harmless: bool,
     /// Its place among the calls under way, which it keeps when its caller has left.
-    pub place: Option<CallPlace>,
+    pub place: CallPlace,
 }
 
 /// Answers the request as it was answered before, or by `reply` and keeps that.
@@ -80,7 +80,7 @@ struct Request {
     is_harmless: bool,
     /// What it may have done.
     effect: Effect,
-    _place: Option<CallPlace>,
+    _place: CallPlace,
 }
 
 impl Request {
