@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::authority::Authority;
 use crate::call::{Capability, Door, Place};
-use crate::ids::{CallId, GatewayId, KeyId, SessionId};
+use crate::ids::{CallId, GatewayId, SessionId};
 use crate::money::{Nanodollars, Tokens};
 use crate::policy::{Effect, Version};
 use crate::refusal::Code;
@@ -25,6 +26,12 @@ pub enum Event {
     /// A key was taken back.
     #[serde(rename = "identity.key_revoked")]
     KeyRevoked(identity::event::KeyRevoked),
+    /// A principal may not act any more.
+    #[serde(rename = "identity.principal_disabled")]
+    PrincipalDisabled(identity::event::PrincipalDisabled),
+    /// A principal may act again.
+    #[serde(rename = "identity.principal_enabled")]
+    PrincipalEnabled(identity::event::PrincipalEnabled),
     /// Other policies are in force.
     #[serde(rename = "policy.activated")]
     PolicyActivated(policy::event::Activated),
@@ -40,6 +47,12 @@ pub enum Event {
     /// A session ends.
     #[serde(rename = "session.closed")]
     SessionClosed(session::event::Closed),
+    /// A session takes no calls until a person lets it go on.
+    #[serde(rename = "session.frozen")]
+    SessionFrozen(session::event::Frozen),
+    /// A session goes on.
+    #[serde(rename = "session.unfrozen")]
+    SessionUnfrozen(session::event::Unfrozen),
     /// A value of a session's scratchpad was written.
     #[serde(rename = "session.state_put")]
     StatePut(session::event::StatePut),
@@ -138,8 +151,9 @@ pub struct CallAdmitted {
     pub capability: Capability,
     /// How it came in.
     pub door: Door,
-    /// The key that was presented.
-    pub key: KeyId,
+    /// On whose authority.
+    #[serde(rename = "key")]
+    pub authority: Authority,
     /// The rules that permit it.
     pub policies: Vec<String>,
     /// The version of the rules.

@@ -79,6 +79,8 @@ names! {
     AgentName, "an agent";
     /// A role in the identity table.
     RoleName, "a role";
+    /// Who vouches for principals that the gateway does not know by itself.
+    IssuerName, "an issuer";
     /// The tenant that an entry belongs to.
     TenantName, "a tenant";
     /// What a session keeps for a client: a response, a conversation, an item of one.
@@ -174,25 +176,64 @@ pub enum Actor {
     Gateway,
     /// A principal, as in `principal/ann`.
     Principal(PrincipalName),
+    /// A principal through agents that act for it, as in `principal/ann>planner>payer`: the last one has done it.
+    Through {
+        /// For whom.
+        subject: PrincipalName,
+        /// Through whom, one through the other.
+        agents: Vec<PrincipalName>,
+    },
+}
+
+impl Actor {
+    /// In whose name it was done; none is the gateway itself.
+    #[must_use]
+    pub fn subject(&self) -> Option<&PrincipalName> {
+        match self {
+            Self::Gateway => None,
+            Self::Principal(subject) | Self::Through { subject, .. } => Some(subject),
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gateway => out.write_str("gateway"),
+            Self::Principal(name) => write!(out, "principal/{name}"),
+            Self::Through { subject, agents } => {
+                write!(out, "principal/{subject}")?;
+                agents.iter().try_for_each(|agent| write!(out, ">{agent}"))
+            }
+        }
+    }
+}
+
+impl FromStr for Actor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "gateway" {
+            return Ok(Self::Gateway);
+        }
+        let names = text.strip_prefix("principal/").ok_or_else(|| format!("`{text}` is no actor"))?;
+        let mut names = names.split('>').map(str::parse);
+        let subject = names.next().ok_or_else(|| format!("`{text}` is no actor"))??;
+        let agents: Vec<PrincipalName> = names.collect::<Result<_, _>>()?;
+        Ok(if agents.is_empty() { Self::Principal(subject) } else { Self::Through { subject, agents } })
+    }
 }
 
 impl Serialize for Actor {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Gateway => out.serialize_str("gateway"),
-            Self::Principal(name) => out.collect_str(&format_args!("principal/{name}")),
-        }
+        out.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for Actor {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(input)?;
-        match text.strip_prefix("principal/") {
-            Some(name) => name.parse().map(Self::Principal).map_err(serde::de::Error::custom),
-            None if text == "gateway" => Ok(Self::Gateway),
-            None => Err(serde::de::Error::custom(format!("`{text}` is no actor"))),
-        }
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -218,5 +259,11 @@ mod tests {
         let call = CallId([7; 16]);
         assert_eq!(call.to_string().parse::<CallId>().unwrap(), call);
         assert!("+0000000000000000000000000000000".parse::<CallId>().is_err());
+        for text in ["gateway", "principal/ann", "principal/ann>planner>payer"] {
+            assert_eq!(text.parse::<Actor>().unwrap().to_string(), text);
+        }
+        for text in ["", "ann", "principal/", "principal/ann>", "principal/ann>>x", "gateway>x"] {
+            assert!(text.parse::<Actor>().is_err(), "{text}");
+        }
     }
 }

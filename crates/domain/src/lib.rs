@@ -8,6 +8,7 @@
 //! the journal says, and [`event`], which is everything that it can say.
 
 // The common words.
+pub mod authority;
 pub mod call;
 pub mod digest;
 pub mod ids;

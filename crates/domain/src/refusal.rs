@@ -20,12 +20,16 @@ pub enum Code {
     Unauthenticated,
     /// Policy says no.
     Denied,
+    /// Policy says that a person must be asked first.
+    ApprovalRequired,
     /// The caller may not do this to the gateway itself.
     Forbidden,
     /// There is no such session for this caller.
     SessionNotFound,
     /// The session is closed.
     SessionClosed,
+    /// The session is frozen until a person lets it go on.
+    SessionFrozen,
     /// The registry has no such model or tool for this caller.
     CapabilityNotFound,
     /// Nothing of that name for this caller.
@@ -104,9 +108,11 @@ impl Code {
             Self::InvalidArguments => ("invalid_arguments", 400, Fault::Caller, false),
             Self::Unauthenticated => ("unauthenticated", 401, Fault::Caller, false),
             Self::Denied => ("denied", 403, Fault::Rules, false),
+            Self::ApprovalRequired => ("approval_required", 403, Fault::Rules, false),
             Self::Forbidden => ("forbidden", 403, Fault::Rules, false),
             Self::SessionNotFound => ("session_not_found", 404, Fault::Caller, false),
             Self::SessionClosed => ("session_closed", 410, Fault::Caller, false),
+            Self::SessionFrozen => ("session_frozen", 423, Fault::Rules, false),
             Self::CapabilityNotFound => ("capability_not_found", 404, Fault::Caller, false),
             Self::NotFound => ("not_found", 404, Fault::Caller, false),
             Self::Conflict => ("conflict", 412, Fault::Caller, false),

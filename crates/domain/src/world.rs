@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::event::{
     CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome, RequestAnswered, RequestTaken,
 };
-use crate::identity::Keys;
+use crate::identity::{Disabled, Keys};
 use crate::ids::{CallId, GatewayId, SessionId};
 use crate::journal::{Entry, StreamId};
 use crate::ledger::Book;
@@ -44,6 +44,9 @@ pub struct OpenCall {
 pub struct World {
     /// The keys that were issued.
     pub identity: Keys,
+    /// Who may not act.
+    #[serde(default)]
+    pub disabled: Disabled,
     /// The sessions.
     pub session: Sessions,
     /// What tool servers declared.
@@ -84,6 +87,8 @@ impl World {
         match &entry.event {
             Event::KeyCreated(event) => self.identity.created(event, entry.at),
             Event::KeyRevoked(event) => self.identity.revoked(event, entry.at),
+            Event::PrincipalDisabled(event) => self.disabled.disabled(&event.principal, entry.at),
+            Event::PrincipalEnabled(event) => self.disabled.enabled(&event.principal),
             Event::PolicyActivated(event) => self.policy.activated(event),
             Event::ToolsObserved(event) => self.registry.tools_observed(event, entry.seq),
             Event::Granted(event) => self.ledger.granted(event),
@@ -92,6 +97,8 @@ impl World {
             Event::CallRefused(_)
             | Event::SessionOpened(_)
             | Event::SessionClosed(_)
+            | Event::SessionFrozen(_)
+            | Event::SessionUnfrozen(_)
             | Event::StatePut(_)
             | Event::StateDeleted(_)
             | Event::CallAdmitted(_)
@@ -125,6 +132,8 @@ impl World {
                 self.pushes.session_closed(session);
                 self.requests.session_closed(session);
             }
+            Event::SessionFrozen(_) => self.session.frozen(session),
+            Event::SessionUnfrozen(_) => self.session.unfrozen(session),
             Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq, entry.at),
             Event::StateDeleted(event) => self.session.state_was_deleted(session, event),
             Event::WaitOpened(event) => self.waits.opened(session, event),
@@ -146,7 +155,12 @@ impl World {
             Event::CallResolved(event) => self.resolved(session, event, entry),
             Event::Granted(event) => self.ledger.granted(event),
             // These are written to the control stream only.
-            Event::KeyCreated(_) | Event::KeyRevoked(_) | Event::PolicyActivated(_) | Event::ToolsObserved(_) => {}
+            Event::KeyCreated(_)
+            | Event::KeyRevoked(_)
+            | Event::PrincipalDisabled(_)
+            | Event::PrincipalEnabled(_)
+            | Event::PolicyActivated(_)
+            | Event::ToolsObserved(_) => {}
         }
         self.session.touched(session, entry.at);
     }

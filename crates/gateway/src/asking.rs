@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use portcullis_domain::authority::{Authority, Chain};
 use portcullis_domain::call::Door;
-use portcullis_domain::ids::{KeyId, SessionId};
+use portcullis_domain::ids::SessionId;
 use portcullis_domain::session::Origin;
 
 /// Who asks.
 #[derive(Debug, Clone)]
 pub struct Asking {
-    /// The key that was presented.
-    pub key: KeyId,
+    /// On whose authority.
+    pub authority: Authority,
     /// The session; its owner is who asks.
     pub session: SessionId,
     /// Whether the caller named the session.
@@ -20,6 +21,14 @@ pub struct Asking {
     pub door: Door,
     /// What the request may have done.
     pub effect: Effect,
+}
+
+impl Asking {
+    /// On whose behalf it is asked: the owner of the session, and the agents that act for them.
+    #[must_use]
+    pub fn chain(&self) -> Chain<'_> {
+        self.authority.chain(&self.session.owner)
+    }
 }
 
 /// Whether a request may have had an effect that lasts, as far as this process has seen. All clones say the same.

@@ -347,10 +347,12 @@ impl Parts<'_> {
             idempotent: tool.hints.idempotent,
         });
         let facts = Facts {
-            principals: identity::facts::principals(&self.config.identity).unwrap_or_else(|problem| {
-                problems.push(of_file(problem));
-                Vec::new()
-            }),
+            principals: identity::facts::principals(&self.config.identity, &self.config.registry).unwrap_or_else(
+                |problem| {
+                    problems.push(of_file(problem));
+                    Vec::new()
+                },
+            ),
             tools: tools.collect(),
             models: self.config.registry.models.keys().cloned().collect(),
             agents: self.config.registry.agents.keys().map(ToString::to_string).collect(),

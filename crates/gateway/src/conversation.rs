@@ -106,31 +106,7 @@ impl History {
                     self.add(request, settled, body);
                 }
             }
-            Event::CallAdmitted(_)
-            | Event::CallRefused(_)
-            | Event::CallResolved(_)
-            | Event::WaitOpened(_)
-            | Event::WaitEnded(_)
-            | Event::WaitDelivered(_)
-            | Event::PushOpened(_)
-            | Event::PushBound(_)
-            | Event::PushClosed(_)
-            | Event::NewsCame(_)
-            | Event::NewsDelivered(_)
-            | Event::SessionOpened(_)
-            | Event::SessionClosed(_)
-            | Event::StatePut(_)
-            | Event::StateDeleted(_)
-            | Event::RecordPut(_)
-            | Event::RecordExtended(_)
-            | Event::RecordDropped(_)
-            | Event::RequestTaken(_)
-            | Event::RequestAnswered(_)
-            | Event::Granted(_)
-            | Event::KeyCreated(_)
-            | Event::KeyRevoked(_)
-            | Event::PolicyActivated(_)
-            | Event::ToolsObserved(_) => {}
+            _ => {}
         }
         Ok(())
     }

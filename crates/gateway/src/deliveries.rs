@@ -206,7 +206,11 @@ fn event(id: &str, content_type: Option<&str>, body: &[u8]) -> Value {
 }
 
 async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<Reply, Refusal> {
-    let agent = gate.snapshot.load().agent_for(&due.session.owner, deliver.agent.as_str(), Door::Http)?;
+    let agent = gate.snapshot.load().agent_for(
+        deliver.authority.chain(&due.session.owner),
+        deliver.agent.as_str(),
+        Door::Http,
+    )?;
     let delivery = format!("{}/{}", due.session, due.name);
     let mut request = Request::post(deliver.path.as_str())
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
@@ -219,7 +223,7 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
             .insert(name, value.map_err(|error| Refusal::new(Code::InvalidRequest, error.to_string()))?);
     }
     let asking = Asking {
-        key: deliver.key.clone(),
+        authority: deliver.authority.clone(),
         session: due.session.clone(),
         origin: Origin::Named,
         door: Door::Http,

@@ -221,7 +221,7 @@ impl Gate {
             let command = Admit {
                 call,
                 parent,
-                key: asking.key.clone(),
+                authority: asking.authority.clone(),
                 session: asking.session.clone(),
                 origin: asking.origin,
                 session_budget: snapshot.session_budget(),

@@ -12,8 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
+use portcullis_domain::admission::open_session::is_held;
 use portcullis_domain::admission::{ClosePush, NoteNews};
-use portcullis_domain::ids::{KeyId, PrincipalName, SessionId};
+use portcullis_domain::authority::Authority;
+use portcullis_domain::ids::{PrincipalName, SessionId};
 use portcullis_domain::session::push::{Push, PushName};
 use portcullis_domain::time::Timestamp;
 use portcullis_interop::a2a::webhook::{Place, TOKEN_HEADER};
@@ -46,7 +48,7 @@ type Name = (SessionId, PushName);
 struct Due {
     session: SessionId,
     name: PushName,
-    key: KeyId,
+    authority: Authority,
     /// The entry that says where.
     opened: u64,
     /// The entry that says what.
@@ -121,7 +123,7 @@ async fn due(gate: &Gate) -> Vec<Due> {
         let of = |(session, name, push, seq): (&SessionId, &PushName, &Push, u64)| Due {
             session: session.clone(),
             name: name.clone(),
-            key: push.key.clone(),
+            authority: push.authority.clone(),
             opened: push.seq,
             seq,
         };
@@ -143,7 +145,9 @@ async fn deliver(gate: &Gate, due: &Due, now: Timestamp) -> bool {
 
 async fn attempt(gate: &Gate, due: &Due, now: Timestamp) -> Result<(), String> {
     let (session, push) = (due.session.clone(), due.name.clone());
-    let is_live = gate.journal.keys().find(&due.key).is_some_and(|key| key.is_live(now));
+    let (asked, authority) = (due.session.clone(), due.authority.clone());
+    let is_live = gate.journal.read(move |world| is_held(world, &authority, &asked, now).is_ok());
+    let is_live = is_live.await.map_err(|fault| fault.to_string())?;
     let status = if is_live {
         let (place, news) = (body(gate, due, due.opened).await?, body(gate, due, due.seq).await?);
         let place = Place::read(std::str::from_utf8(&place).map_err(|error| error.to_string())?)?;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_cedar::Engine;
+use portcullis_domain::authority::Chain;
 use portcullis_domain::call::{Capability, Door, Kind, Place};
 use portcullis_domain::ids::PrincipalName;
 use portcullis_domain::ledger::estimate;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Decision, Effect, Question, arguments};
+use portcullis_domain::policy::{Arguments, Decision, Effect, Question, arguments};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 
@@ -21,6 +22,9 @@ use crate::registry::{Agent, Catalogue, Model, Tool};
 
 /// The most tokens that one call may be asked to produce, over all choices.
 const OUTPUT_LIMIT_TOKENS: u64 = 4_000_000;
+
+/// What an agent reads that comes with its own key alone.
+const ASTRAY: &str = "An agent acts for somebody: send the task token that came with the task as the key. This agent may do nothing by itself.";
 
 /// What is in force.
 pub struct Snapshot {
@@ -57,12 +61,18 @@ impl Snapshot {
     /// Whether the configuration knows the principal.
     #[must_use]
     pub fn has_principal(&self, name: &PrincipalName) -> bool {
-        self.config.identity.principals.contains_key(name) || name.as_str() == crate::identity::ADMINISTRATOR
+        self.config.identity.principals.contains_key(name)
+            || self.catalogue.agent_of(name).is_some()
+            || name.as_str() == crate::identity::ADMINISTRATOR
     }
 
-    /// Whether the principal may manage the gateway.
+    /// Whether the chain may manage the gateway: everybody on it may.
     #[must_use]
-    pub fn is_administrator(&self, name: &PrincipalName) -> bool {
+    pub fn is_administrator(&self, chain: Chain<'_>) -> bool {
+        chain.principals().all(|name| self.may_administrate(name))
+    }
+
+    fn may_administrate(&self, name: &PrincipalName) -> bool {
         let is_role = |role: &portcullis_domain::ids::RoleName| role.as_str() == crate::identity::ADMINISTRATOR_ROLE;
         let listed = self.config.identity.principals.get(name);
         listed.map_or(name.as_str() == crate::identity::ADMINISTRATOR, |table| table.roles.iter().any(is_role))
@@ -75,22 +85,22 @@ impl Snapshot {
     }
 
     /// The tools of a toolset that the principal may be allowed; without a name, of all tools. Others stay hidden.
-    pub fn tools(&self, principal: &PrincipalName, toolset: Option<&str>) -> impl Iterator<Item = &Arc<Tool>> {
+    pub fn tools(&self, chain: Chain<'_>, toolset: Option<&str>) -> impl Iterator<Item = &Arc<Tool>> {
         let selected = toolset.map_or(Some(self.catalogue.all_tools()), |name| self.catalogue.toolset(name));
         let all = selected.into_iter().flat_map(|tools| tools.values());
-        all.filter(move |tool| self.shows_tool(principal, tool))
+        all.filter(move |tool| self.shows_tool(chain, tool))
     }
 
     /// Whether there is a model of that name that the principal may be allowed.
     #[must_use]
-    pub fn has_model(&self, principal: &PrincipalName, name: &str) -> bool {
-        self.catalogue.model(name).is_some_and(|model| self.policy.may_allow(principal, &model.capability))
+    pub fn has_model(&self, chain: Chain<'_>, name: &str) -> bool {
+        self.catalogue.model(name).is_some_and(|model| self.may_allow(chain, &model.capability))
     }
 
     /// Whether the principal may learn that there is such a tool: it may be allowed in some call.
     #[must_use]
-    pub fn shows_tool(&self, principal: &PrincipalName, tool: &Tool) -> bool {
-        self.policy.may_allow(principal, &tool.capability)
+    pub fn shows_tool(&self, chain: Chain<'_>, tool: &Tool) -> bool {
+        self.may_allow(chain, &tool.capability)
     }
 
     /// The tool that a toolset calls by that name; without a toolset, the one of that full name.
@@ -118,17 +128,9 @@ impl Snapshot {
         // Some models write nothing where a tool has no arguments.
         let raw = if raw.is_empty() { "{}" } else { raw };
         let read = arguments::read(raw, &tool.arguments);
-        let question = Question {
-            principal: &asking.session.owner,
-            capability: &tool.capability,
-            arguments: read.as_ref().ok(),
-            session: &asking.session,
-            door: asking.door,
-            place,
-        };
         // Arguments that can't be judged are refused for that reason; policy is not asked about what it can't see.
         let decision = match &read {
-            Ok(_) => self.policy.decide(&question),
+            Ok(read) => self.decide(asking, place, &tool.capability, Some(read)),
             Err(refusal) => self.unjudged(refusal),
         };
         Known { capability: tool.capability.clone(), obstacle: read.err(), decision, estimate: Some(Nanodollars::ZERO) }
@@ -150,14 +152,14 @@ impl Snapshot {
     /// # Errors
     ///
     /// [`Code::CapabilityNotFound`], whether there is none or it is hidden.
-    pub fn agent_for(&self, principal: &PrincipalName, name: &str, door: Door) -> Result<Arc<Agent>, Refusal> {
+    pub fn agent_for(&self, chain: Chain<'_>, name: &str, door: Door) -> Result<Arc<Agent>, Refusal> {
         let is_spoken = |agent: &&Arc<Agent>| match agent.protocol {
             AgentProtocol::Http => door == Door::Http,
             AgentProtocol::A2a => door == Door::A2a,
             AgentProtocol::Openai => door == Door::Openai,
         };
         let spoken = self.catalogue.agent(name).filter(is_spoken);
-        let shown = spoken.filter(|agent| self.policy.may_allow(principal, &agent.capability));
+        let shown = spoken.filter(|agent| self.may_allow(chain, &agent.capability));
         let none = || Refusal::new(Code::CapabilityNotFound, format!("there is no agent `{name}`"));
         shown.cloned().ok_or_else(none)
     }
@@ -185,13 +187,12 @@ impl Snapshot {
             return self.unknown(Capability::new(Kind::Model, request.model()), no_model(request.model()));
         };
         let own = self.ask(asking, place, &model.capability);
-        if !self.policy.may_allow(&asking.session.owner, &model.capability) {
+        if !self.may_allow(asking.chain(), &model.capability) {
             let refusal = no_model(request.model()).because(hidden_from(asking, &model.capability, &own));
             return self.unknown(model.capability.clone(), refusal);
         }
         let inner = request.provider_tools().iter().map(|name| self.ask(asking, place, &Catalogue::function(name)));
-        let decision =
-            std::iter::once(own).chain(inner).reduce(first_denial).unwrap_or_else(|| self.unjudged(&no_question()));
+        let decision = std::iter::once(own).chain(inner).reduce(both).unwrap_or_else(|| self.unjudged(&no_question()));
         let shape = estimate::Shape {
             text_bytes: count(request.text_bytes()),
             messages: count(request.message_count()),
@@ -218,23 +219,49 @@ impl Snapshot {
     }
 
     fn ask(&self, asking: &Asking, place: Place, capability: &Capability) -> Decision {
-        let question = Question {
-            principal: &asking.session.owner,
-            capability,
-            arguments: None,
-            session: &asking.session,
-            door: asking.door,
-            place,
+        self.decide(asking, place, capability, None)
+    }
+
+    /// What policy says of everybody on the chain: all of them must be allowed.
+    fn decide(
+        &self,
+        asking: &Asking,
+        place: Place,
+        capability: &Capability,
+        arguments: Option<&Arguments>,
+    ) -> Decision {
+        let chain = asking.chain();
+        if self.is_astray(chain) {
+            return Decision { message: Some(ASTRAY.to_owned()), ..self.nothing() };
+        }
+        let of = |principal| {
+            let (session, door) = (&asking.session, asking.door);
+            self.policy.decide(&Question { principal, chain, capability, arguments, session, door, place })
         };
-        self.policy.decide(&question)
+        chain.principals().map(of).reduce(both).unwrap_or_else(|| self.nothing())
+    }
+
+    /// Whether everybody on the chain may be allowed this with some arguments, in some session.
+    fn may_allow(&self, chain: Chain<'_>, capability: &Capability) -> bool {
+        !self.is_astray(chain) && chain.principals().all(|principal| self.policy.may_allow(principal, capability))
+    }
+
+    /// Whether an agent asks for nobody, which its entry does not allow.
+    fn is_astray(&self, chain: Chain<'_>) -> bool {
+        chain.depth() == 0 && self.catalogue.agent_of(chain.subject).is_some_and(|agent| !agent.is_alone_allowed)
     }
 
     /// The decision about something that policy was not asked about, because it can't be forwarded anyway.
     fn unjudged(&self, refusal: &Refusal) -> Decision {
+        Decision { message: Some(refusal.message.clone()), ..self.nothing() }
+    }
+
+    /// No, for no reason of policy's.
+    fn nothing(&self) -> Decision {
         Decision {
             effect: Effect::Deny,
             policies: Vec::new(),
-            message: Some(refusal.message.clone()),
+            message: None,
             errors: Vec::new(),
             version: self.policy.version(),
         }
@@ -259,13 +286,20 @@ fn hidden_from(asking: &Asking, capability: &Capability, decision: &Decision) ->
         rules if rules.is_empty() => "no rule permits it".to_owned(),
         rules => format!("forbidden by `{rules}`"),
     };
-    format!("`{capability}` is hidden from `{}`: {rules}", asking.session.owner)
+    format!("`{capability}` is hidden from `{}`: {rules}", asking.authority.actor(&asking.session.owner))
 }
 
-fn first_denial(first: Decision, second: Decision) -> Decision {
-    match first.effect {
-        Effect::Deny => first,
-        Effect::Allow => second,
+/// What two decisions come to together: the first "no", or what allowed both.
+fn both(mut first: Decision, second: Decision) -> Decision {
+    match (first.effect, second.effect) {
+        (Effect::Deny, _) => first,
+        (Effect::Allow, Effect::Deny) => second,
+        (Effect::Allow, Effect::Allow) => {
+            let new = second.policies.into_iter().filter(|policy| !first.policies.contains(policy));
+            let new: Vec<String> = new.collect();
+            first.policies.extend(new);
+            first
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use crate::admission::command::{Command, Verdict};
 use crate::admission::open_session::{is_held, opening};
+use crate::authority::{Authority, Credential};
 use crate::call::{Capability, Door};
 use crate::event::{CallAdmitted, CallRefused, Event};
-use crate::ids::{Actor, CallId, KeyId, SessionId};
+use crate::ids::{Actor, CallId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::money::Nanodollars;
 use crate::policy::{Decision, Effect};
@@ -27,8 +28,8 @@ pub struct Admit {
     pub call: CallId,
     /// The call that led to it.
     pub parent: Option<CallId>,
-    /// The key that was presented, by which the owner of the session was recognised.
-    pub key: KeyId,
+    /// On whose authority it is asked.
+    pub authority: Authority,
     /// The session; its owner is who asks.
     pub session: SessionId,
     /// Whether the caller named the session.
@@ -158,7 +159,7 @@ impl Admit {
 
     /// The door has recognised the key already, from a copy; here is the truth.
     fn is_known(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
-        is_held(world, &self.key, &self.session, at)
+        is_held(world, &self.authority, &self.session, at)
     }
 
     fn is_allowed(&self, world: &World) -> Result<(), Refusal> {
@@ -233,7 +234,7 @@ impl Admit {
             parent: self.parent,
             capability: self.capability.clone(),
             door: self.door,
-            key: self.key.clone(),
+            authority: self.authority.clone(),
             policies: self.decision.policies.clone(),
             policy_version: self.decision.version,
             hold: self.estimate.unwrap_or_default(),
@@ -252,7 +253,7 @@ impl Admit {
             placement,
             knows_session,
         };
-        let mut drafts = opening(world, &self.session, self.session_budget);
+        let mut drafts = opening(world, &self.authority, &self.session, self.session_budget);
         drafts.push(self.draft(
             StreamId::Session(self.session.clone()),
             Event::CallAdmitted(event),
@@ -281,19 +282,23 @@ impl Admit {
             policies: if refusal.code == Code::Denied { self.decision.policies.clone() } else { Vec::new() },
         };
         let bodies = self.payload.iter().filter(|_| is_inside).cloned().collect();
-        let mut drafts = if is_inside { opening(world, &self.session, self.session_budget) } else { Vec::new() };
+        let mut drafts =
+            if is_inside { opening(world, &self.authority, &self.session, self.session_budget) } else { Vec::new() };
         let mut draft = self.draft(stream, Event::CallRefused(event), bodies);
         if refusal.code == Code::Unauthenticated {
             // Naming somebody's session is not yet being that somebody: the entry blames the key.
-            let holder = world.identity.find(&self.key).map(|key| Actor::Principal(key.principal.clone()));
-            draft.actor = holder.unwrap_or(Actor::Gateway);
+            let key = match &self.authority.credential {
+                Credential::Key(key) => world.identity.find(key),
+                Credential::Vouched { .. } => None,
+            };
+            draft.actor = key.map_or(Actor::Gateway, |key| Actor::Principal(key.principal.clone()));
         }
         drafts.push(draft);
         Verdict { answer: Err(refusal), drafts }
     }
 
     fn draft(&self, stream: StreamId, event: Event, bodies: Vec<Body>) -> Draft<Event> {
-        Draft { stream, actor: Actor::Principal(self.session.owner.clone()), event, bodies }
+        Draft { stream, actor: self.authority.actor(&self.session.owner), event, bodies }
     }
 }
 

@@ -26,7 +26,7 @@ impl Command for CloseSession {
         let drafts = match world.session.find(&self.session).map(|session| session.status) {
             None => return Verdict::unchanged(Err(not_found(&self.session.name))),
             Some(Status::Closed) => Vec::new(),
-            Some(Status::Active) => vec![Draft {
+            Some(Status::Active | Status::Frozen) => vec![Draft {
                 stream: StreamId::Session(self.session.clone()),
                 actor: Actor::Principal(self.by.clone()),
                 event: Event::SessionClosed(Closed {}),

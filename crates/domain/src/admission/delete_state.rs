@@ -2,8 +2,9 @@
 
 use crate::admission::command::{Command, Verdict};
 use crate::admission::open_session::is_held;
+use crate::authority::Authority;
 use crate::event::Event;
-use crate::ids::{Actor, KeyId, SessionId};
+use crate::ids::SessionId;
 use crate::journal::{Draft, StreamId};
 use crate::refusal::Refusal;
 use crate::session::event::StateDeleted;
@@ -15,8 +16,8 @@ use crate::world::World;
 /// Deletes a value where what is there is what the writer expects. The record of it stays.
 #[derive(Debug, Clone)]
 pub struct DeleteState {
-    /// The key that was presented, by which the owner of the session was recognised.
-    pub presented: KeyId,
+    /// On whose authority it is asked.
+    pub authority: Authority,
     /// The session; its owner is who deletes.
     pub session: SessionId,
     /// The name of the value.
@@ -35,7 +36,7 @@ impl Command for DeleteState {
         };
         let draft = Draft {
             stream: StreamId::Session(self.session.clone()),
-            actor: Actor::Principal(self.session.owner.clone()),
+            actor: self.authority.actor(&self.session.owner),
             event: Event::StateDeleted(StateDeleted { key: self.key.clone(), version }),
             bodies: Vec::new(),
         };
@@ -46,7 +47,7 @@ impl Command for DeleteState {
 impl DeleteState {
     /// The version that ends.
     fn ask(&self, world: &World, at: Timestamp) -> Result<u64, Refusal> {
-        is_held(world, &self.presented, &self.session, at)?;
+        is_held(world, &self.authority, &self.session, at)?;
         let session = world.session.enter(&self.session, Origin::Named)?;
         let session = session.ok_or_else(|| not_found(&self.session.name))?;
         session.scratchpad.delete(&self.key, self.expected, at)

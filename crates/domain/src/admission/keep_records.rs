@@ -2,8 +2,9 @@
 
 use crate::admission::command::{Command, Verdict};
 use crate::admission::open_session::{is_held, opening};
+use crate::authority::Authority;
 use crate::event::Event;
-use crate::ids::{Actor, KeyId, RecordId, SessionId};
+use crate::ids::{RecordId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::money::Nanodollars;
 use crate::refusal::Refusal;
@@ -15,8 +16,8 @@ use crate::world::World;
 /// Writes and deletes records, all of it or nothing; opens the session if there is none yet.
 #[derive(Debug, Clone)]
 pub struct KeepRecords {
-    /// The key that was presented, by which the owner of the session was recognised.
-    pub presented: KeyId,
+    /// On whose authority it is asked.
+    pub authority: Authority,
     /// The session; its owner is who writes.
     pub session: SessionId,
     /// Whether the owner named it.
@@ -63,7 +64,7 @@ impl Command for KeepRecords {
     fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
         match self.check(world, at) {
             Ok(()) => {
-                let mut drafts = opening(world, &self.session, self.session_budget);
+                let mut drafts = opening(world, &self.authority, &self.session, self.session_budget);
                 drafts.extend(self.writes.iter().map(|write| self.draft(write)));
                 Verdict { answer: Ok(()), drafts }
             }
@@ -74,7 +75,7 @@ impl Command for KeepRecords {
 
 impl KeepRecords {
     fn check(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
-        is_held(world, &self.presented, &self.session, at)?;
+        is_held(world, &self.authority, &self.session, at)?;
         world.session.enter(&self.session, self.origin)?;
         let is_put =
             |id: &RecordId| self.writes.iter().any(|write| matches!(write, Write::Put { id: put, .. } if put == id));
@@ -111,7 +112,7 @@ impl KeepRecords {
         };
         Draft {
             stream: StreamId::Session(self.session.clone()),
-            actor: Actor::Principal(self.session.owner.clone()),
+            actor: self.authority.actor(&self.session.owner),
             event,
             bodies: body.into_iter().cloned().collect(),
         }

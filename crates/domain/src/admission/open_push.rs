@@ -2,10 +2,11 @@
 
 use crate::admission::command::{Command, Verdict};
 use crate::admission::open_session::is_held;
+use crate::authority::Authority;
 use crate::call::Capability;
 use crate::digest::Digest;
 use crate::event::Event;
-use crate::ids::{Actor, KeyId, SessionId};
+use crate::ids::{Actor, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::refusal::{Code, Refusal};
 use crate::session::Origin;
@@ -20,8 +21,8 @@ use crate::world::World;
 pub struct OpenPush {
     /// The session; its owner is who wants news.
     pub session: SessionId,
-    /// The key that was presented.
-    pub key: KeyId,
+    /// On whose authority it is asked.
+    pub authority: Authority,
     /// The place's name.
     pub push: PushName,
     /// The agent.
@@ -56,7 +57,7 @@ impl Command for OpenPush {
 
 impl OpenPush {
     fn check(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
-        is_held(world, &self.key, &self.session, at)?;
+        is_held(world, &self.authority, &self.session, at)?;
         if world.session.enter(&self.session, Origin::Named)?.is_none() {
             return Err(Refusal::new(Code::SessionNotFound, format!("there is no session `{}`", self.session.name)));
         }
@@ -84,11 +85,11 @@ impl OpenPush {
             id: self.id.clone(),
             form: self.form.clone(),
             secret: self.secret,
-            key: self.key.clone(),
+            authority: self.authority.lasting(),
         };
         Draft {
             stream: StreamId::Session(self.session.clone()),
-            actor: Actor::Principal(self.session.owner.clone()),
+            actor: self.authority.actor(&self.session.owner),
             event: Event::PushOpened(opened),
             bodies: vec![self.place.clone()],
         }

@@ -2,8 +2,9 @@
 
 use crate::admission::command::{Command, Verdict};
 use crate::admission::open_session::{is_held, opening};
+use crate::authority::Authority;
 use crate::event::Event;
-use crate::ids::{Actor, AgentName, KeyId, SessionId};
+use crate::ids::{AgentName, SessionId};
 use crate::journal::{Draft, StreamId};
 use crate::money::Nanodollars;
 use crate::refusal::{Code, Refusal};
@@ -18,8 +19,8 @@ use crate::world::World;
 pub struct OpenWait {
     /// The session; its owner is who waits.
     pub session: SessionId,
-    /// The key that was presented.
-    pub key: KeyId,
+    /// On whose authority it is asked.
+    pub authority: Authority,
     /// What may be spent in the session in all, if it is opened by this.
     pub session_budget: Option<Nanodollars>,
     /// The wait's name.
@@ -38,7 +39,7 @@ impl Command for OpenWait {
     fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
         match self.check(world, at) {
             Ok(()) => {
-                let mut drafts = opening(world, &self.session, self.session_budget);
+                let mut drafts = opening(world, &self.authority, &self.session, self.session_budget);
                 drafts.push(self.draft());
                 Verdict { answer: Ok(()), drafts }
             }
@@ -49,7 +50,7 @@ impl Command for OpenWait {
 
 impl OpenWait {
     fn check(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
-        is_held(world, &self.key, &self.session, at)?;
+        is_held(world, &self.authority, &self.session, at)?;
         world.session.enter(&self.session, Origin::Named)?;
         let invalid = |message: String, parameter: &str| Refusal::new(Code::InvalidRequest, message).about(parameter);
         if self.what.is_empty() || self.what.len() > WHAT_LIMIT_BYTES {
@@ -62,10 +63,11 @@ impl OpenWait {
     }
 
     fn draft(&self) -> Draft<Event> {
-        let deliver = self.deliver.clone().map(|(agent, path)| Deliver { agent, path, key: self.key.clone() });
+        let deliver =
+            self.deliver.clone().map(|(agent, path)| Deliver { agent, path, authority: self.authority.lasting() });
         Draft {
             stream: StreamId::Session(self.session.clone()),
-            actor: Actor::Principal(self.session.owner.clone()),
+            actor: self.authority.actor(&self.session.owner),
             event: Event::WaitOpened(WaitOpened {
                 name: self.name.clone(),
                 what: self.what.clone(),

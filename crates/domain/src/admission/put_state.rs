@@ -2,8 +2,9 @@
 
 use crate::admission::command::{Command, Verdict};
 use crate::admission::open_session::{is_held, opening};
+use crate::authority::Authority;
 use crate::event::Event;
-use crate::ids::{Actor, KeyId, SessionId};
+use crate::ids::SessionId;
 use crate::journal::{Body, Draft, StreamId};
 use crate::money::Nanodollars;
 use crate::refusal::Refusal;
@@ -16,8 +17,8 @@ use crate::world::World;
 /// Writes a value where what is there is what the writer expects; opens the session if there is none yet.
 #[derive(Debug, Clone)]
 pub struct PutState {
-    /// The key that was presented, by which the owner of the session was recognised.
-    pub presented: KeyId,
+    /// On whose authority it is asked.
+    pub authority: Authority,
     /// The session; its owner is who writes.
     pub session: SessionId,
     /// What may be spent in the session in all, if it is opened by this.
@@ -51,10 +52,10 @@ impl Command for PutState {
             Err(refusal) => return Verdict::unchanged(Err(refusal)),
         };
         let expires_at = self.ttl_us.map(|ttl| Timestamp(at.0.saturating_add(ttl)));
-        let mut drafts = opening(world, &self.session, self.session_budget);
+        let mut drafts = opening(world, &self.authority, &self.session, self.session_budget);
         drafts.push(Draft {
             stream: StreamId::Session(self.session.clone()),
-            actor: Actor::Principal(self.session.owner.clone()),
+            actor: self.authority.actor(&self.session.owner),
             event: Event::StatePut(StatePut { key: self.key.clone(), version, bytes, expires_at }),
             bodies: vec![self.value.clone()],
         });
@@ -64,7 +65,7 @@ impl Command for PutState {
 
 impl PutState {
     fn ask(&self, world: &World, bytes: u64, at: Timestamp) -> Result<(u64, bool), Refusal> {
-        is_held(world, &self.presented, &self.session, at)?;
+        is_held(world, &self.authority, &self.session, at)?;
         let session = world.session.enter(&self.session, Origin::Named)?;
         let empty = Scratchpad::default();
         let scratchpad = session.map_or(&empty, |session| &session.scratchpad);

@@ -2,8 +2,9 @@
 
 use crate::admission::command::{Command, Verdict};
 use crate::admission::open_session::{is_held, opening};
+use crate::authority::Authority;
 use crate::event::{Event, Outcome, RequestAnswered, RequestTaken};
-use crate::ids::{Actor, CallId, KeyId, SessionId};
+use crate::ids::{Actor, CallId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::money::Nanodollars;
 use crate::refusal::Refusal;
@@ -18,8 +19,8 @@ use crate::world::World;
 pub struct TakeRequest {
     /// The number of the request, made by the shell.
     pub request: CallId,
-    /// The key that was presented, by which the owner of the session was recognised.
-    pub presented: KeyId,
+    /// On whose authority it is asked.
+    pub authority: Authority,
     /// The session; its owner is who asks.
     pub session: SessionId,
     /// Whether the caller named the session.
@@ -39,7 +40,7 @@ impl Command for TakeRequest {
     fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
         match self.ask(world, at) {
             Ok(None) => {
-                let mut drafts = opening(world, &self.session, self.session_budget);
+                let mut drafts = opening(world, &self.authority, &self.session, self.session_budget);
                 drafts.push(self.draft());
                 Verdict { answer: Ok(None), drafts }
             }
@@ -50,7 +51,7 @@ impl Command for TakeRequest {
 
 impl TakeRequest {
     fn ask(&self, world: &World, at: Timestamp) -> Result<Option<Earlier>, Refusal> {
-        is_held(world, &self.presented, &self.session, at)?;
+        is_held(world, &self.authority, &self.session, at)?;
         world.session.enter(&self.session, self.origin)?;
         world.requests.find(&self.requester(), self.mark, self.is_harmless, at)
     }
@@ -64,7 +65,7 @@ impl TakeRequest {
         let taken = RequestTaken { request: self.request, requester, mark: self.mark, gateway: None };
         Draft {
             stream: StreamId::Session(self.session.clone()),
-            actor: Actor::Principal(self.session.owner.clone()),
+            actor: self.authority.actor(&self.session.owner),
             event: Event::RequestTaken(taken),
             bodies: Vec::new(),
         }

@@ -70,7 +70,8 @@ impl TakeNews {
         if push.secret != self.secret {
             return Err(none("the token is another one"));
         }
-        is_held(world, &push.key, &self.session, at).map_err(|_| none("the client's key is not valid any more"))?;
+        is_held(world, &push.authority, &self.session, at)
+            .map_err(|_| none("the client's key is not valid any more"))?;
         let task = match (&push.task, &self.task) {
             (Some(known), Some(named)) if known != named => return Err(none("the news are of another task")),
             (Some(task), _) | (None, Some(task)) => task.clone(),

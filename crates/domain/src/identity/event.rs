@@ -26,3 +26,20 @@ pub struct KeyRevoked {
     /// Its public part.
     pub key: KeyId,
 }
+
+/// A principal may not act any more, by itself or for anybody else: what it has under way is cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrincipalDisabled {
+    /// Who.
+    pub principal: PrincipalName,
+    /// Why, in words for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// A principal may act again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrincipalEnabled {
+    /// Who.
+    pub principal: PrincipalName,
+}

@@ -5,7 +5,9 @@
 //!
 //! Start with [`key`].
 
+pub mod disabled;
 pub mod event;
 pub mod key;
 
+pub use disabled::Disabled;
 pub use key::{Key, Keys, Presented};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::authority::Chain;
 use crate::call::{Capability, Door, Place};
 use crate::digest::Digest;
 use crate::ids::{PrincipalName, SessionId};
@@ -15,8 +16,10 @@ pub type Version = Digest;
 /// Roles and attributes are not part of the question: the engine's snapshot has them, under the same version as the rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    /// Who asks.
+    /// Who is asked about: one of those on the chain. All of them must be allowed.
     pub principal: &'a PrincipalName,
+    /// On whose behalf it is asked.
+    pub chain: Chain<'a>,
     /// For what.
     pub capability: &'a Capability,
     /// With which arguments; none for models and for functions that the registry does not know.

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::authority::Authority;
 use crate::call::Capability;
 use crate::digest::Digest;
-use crate::ids::{AgentName, KeyId, RecordId, SessionName};
+use crate::ids::{AgentName, RecordId, SessionName};
 use crate::money::Nanodollars;
 use crate::time::Timestamp;
 
@@ -22,6 +23,18 @@ pub struct Opened {
 /// The session takes no more calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {}
+
+/// The session takes no calls until a person lets it go on; what is under way in it is cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// Why, in words for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// The session goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfrozen {}
 
 /// A value of the scratchpad was written. The body is the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,8 +99,9 @@ pub struct Deliver {
     pub agent: AgentName,
     /// The path that it is posted to.
     pub path: String,
-    /// The key that the wait was opened with: the delivery is a call in the name of its principal.
-    pub key: KeyId,
+    /// On whose authority the wait was opened: the delivery is a call on the same.
+    #[serde(rename = "key")]
+    pub authority: Authority,
 }
 
 /// How a wait ended.
@@ -155,8 +169,9 @@ pub struct PushOpened {
     pub form: String,
     /// Of the secret that the agent must show with its news.
     pub secret: Digest,
-    /// The key that the client showed: nothing is told once it is not valid any more.
-    pub key: KeyId,
+    /// On whose authority the client asked: nothing is told once it is not valid any more.
+    #[serde(rename = "key")]
+    pub authority: Authority,
 }
 
 /// The agent has taken a place for news of this task. Another one of the client's that has the same id and task is replaced by it, and what was still to be told there

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use crate::authority::Authority;
 use crate::call::Capability;
 use crate::digest::Digest;
-use crate::ids::{KeyId, SessionId};
+use crate::ids::SessionId;
 use crate::refusal::{Code, Refusal};
 pub use crate::session::event::PushName;
 use crate::session::event::{NewsCame, NewsDelivered, PushBound, PushOpened};
@@ -45,8 +46,8 @@ pub struct Push {
     pub form: String,
     /// Of the secret that the agent must show.
     pub secret: Digest,
-    /// The key that the client showed.
-    pub key: KeyId,
+    /// On whose authority the client asked.
+    pub authority: Authority,
     /// The entry that opened it, whose body says where it is.
     pub seq: u64,
     /// When it was opened.
@@ -155,7 +156,7 @@ impl Pushes {
             id: event.id.clone(),
             form: event.form.clone(),
             secret: event.secret,
-            key: event.key.clone(),
+            authority: event.authority.clone(),
             seq,
             opened_at: at,
             is_bound: false,

@@ -42,6 +42,8 @@ pub enum Turn {
 pub enum Status {
     /// It does.
     Active,
+    /// Not until a person lets it go on.
+    Frozen,
     /// It does no more.
     Closed,
 }
@@ -91,7 +93,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`Code::SessionNotFound`] for a minted name that was not minted for this owner; [`Code::SessionClosed`].
+    /// [`Code::SessionNotFound`] for a minted name that was not minted for this owner; [`Code::SessionFrozen`]; [`Code::SessionClosed`].
     pub fn enter(&self, id: &SessionId, origin: Origin) -> Result<Option<&Session>, Refusal> {
         let Some(session) = self.sessions.get(id) else {
             return match origin {
@@ -101,6 +103,7 @@ impl Sessions {
         };
         match session.status {
             Status::Active => Ok(Some(session)),
+            Status::Frozen => Err(Refusal::new(Code::SessionFrozen, format!("session `{}` is frozen", id.name))),
             Status::Closed => Err(Refusal::new(Code::SessionClosed, format!("session `{}` is closed", id.name))),
         }
     }
@@ -124,6 +127,22 @@ impl Sessions {
     pub fn closed(&mut self, id: &SessionId) {
         if let Some(session) = self.sessions.get_mut(id) {
             session.status = Status::Closed;
+        }
+    }
+
+    /// Takes in that a session was frozen.
+    pub fn frozen(&mut self, id: &SessionId) {
+        self.changes(id, Status::Active, Status::Frozen);
+    }
+
+    /// Takes in that a session goes on.
+    pub fn unfrozen(&mut self, id: &SessionId) {
+        self.changes(id, Status::Frozen, Status::Active);
+    }
+
+    fn changes(&mut self, id: &SessionId, from: Status, to: Status) {
+        if let Some(session) = self.sessions.get_mut(id).filter(|session| session.status == from) {
+            session.status = to;
         }
     }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, Uri};
+use portcullis_domain::authority::{Authority, Chain};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::identity::{Keys, Presented};
-use portcullis_domain::ids::{CallId, KeyId, PrincipalName, SessionId, SessionName};
+use portcullis_domain::ids::{CallId, PrincipalName, SessionId, SessionName};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
 use portcullis_domain::session::once::KEY_LIMIT_BYTES;
@@ -19,10 +20,18 @@ use crate::server::ServerTable;
 /// Somebody whose key is valid.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who it is.
+    /// Whose the sessions are: who asks, or for whom an agent asks.
     pub principal: PrincipalName,
-    /// The key that was presented.
-    pub key: KeyId,
+    /// On whose authority.
+    pub authority: Authority,
+}
+
+impl Caller {
+    /// Everybody on whose behalf is asked.
+    #[must_use]
+    pub fn chain(&self) -> Chain<'_> {
+        self.authority.chain(&self.principal)
+    }
 }
 
 /// Refuses requests for another host (DNS rebinding) and from pages that are not allowed (RFC 6454).
@@ -80,7 +89,7 @@ pub fn authenticate(headers: &HeaderMap, keys: &Keys, now: Timestamp) -> Result<
         .and_then(|(_, key)| Presented::read(key.trim()));
     let caller = presented.and_then(|key| {
         let principal = keys.authenticate(&key, now)?.clone();
-        Some(Caller { principal, key: key.id })
+        Some(Caller { principal, authority: Authority::of_key(key.id) })
     });
     caller.ok_or_else(|| unauthenticated("the key is not valid"))
 }

@@ -1,6 +1,6 @@
 //! Principals as policy sees them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_cedar::Principal;
 use portcullis_domain::ids::{PrincipalName, RoleName};
@@ -8,13 +8,14 @@ use portcullis_domain::policy::{Value, arguments};
 
 use crate::identity::table::{Attribute, IdentityTable};
 use crate::identity::{ADMINISTRATOR, ADMINISTRATOR_ROLE};
+use crate::registry::table::RegistryTable;
 
-/// All principals of the configuration, and the administrator that every gateway has.
+/// All principals of the configuration, the agents among them that are listed in the registry alone, and the administrator that every gateway has.
 ///
 /// # Errors
 ///
 /// The attribute that policy can't see exactly.
-pub fn principals(table: &IdentityTable) -> Result<Vec<Principal>, String> {
+pub fn principals(table: &IdentityTable, registry: &RegistryTable) -> Result<Vec<Principal>, String> {
     let mut principals = Vec::new();
     for (name, principal) in &table.principals {
         let mut attributes = BTreeMap::new();
@@ -25,8 +26,14 @@ pub fn principals(table: &IdentityTable) -> Result<Vec<Principal>, String> {
         }
         principals.push(Principal { name: name.clone(), roles: principal.roles.clone(), attributes });
     }
+    let agents = registry.agents.iter().map(|(name, agent)| agent.principal(name));
+    for name in agents.collect::<Result<BTreeSet<_>, _>>()? {
+        if !table.principals.contains_key(&name) {
+            principals.push(Principal { name, roles: Vec::new(), attributes: BTreeMap::new() });
+        }
+    }
     let administrator: PrincipalName = ADMINISTRATOR.parse()?;
-    if !table.principals.contains_key(&administrator) {
+    if principals.iter().all(|principal| principal.name != administrator) {
         let role: RoleName = ADMINISTRATOR_ROLE.parse()?;
         principals.push(Principal { name: administrator, roles: vec![role], attributes: BTreeMap::new() });
     }

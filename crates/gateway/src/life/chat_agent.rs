@@ -38,7 +38,7 @@ const TARGET: &str = "/chat/completions";
 impl Gate {
     /// The agent that is called by that name as if it were a model, as far as the caller may know.
     pub(super) fn chat_agent(&self, snapshot: &Snapshot, asking: &Asking, name: &str) -> Option<Arc<Agent>> {
-        snapshot.agent_for(&asking.session.owner, name, Door::Openai).ok()
+        snapshot.agent_for(asking.chain(), name, Door::Openai).ok()
     }
 
     /// Asks an agent. Whoever gets the answer settles it.

@@ -92,7 +92,7 @@ impl Gate {
     async fn put_state(&self, asking: &Asking, admitted: &Admitted, arguments: &Bytes) -> Result<String, Refusal> {
         let wanted: Addressed = read(arguments)?;
         let command = PutState {
-            presented: asking.key.clone(),
+            authority: asking.authority.clone(),
             session: admitted.session().clone(),
             // The session is open: the call was admitted in it.
             session_budget: None,
@@ -109,7 +109,7 @@ impl Gate {
     async fn delete_state(&self, asking: &Asking, admitted: &Admitted, arguments: &Bytes) -> Result<String, Refusal> {
         let wanted: Addressed = read(arguments)?;
         let command = DeleteState {
-            presented: asking.key.clone(),
+            authority: asking.authority.clone(),
             session: admitted.session().clone(),
             key: wanted.key.clone(),
             expected: wanted.expected()?,

@@ -53,7 +53,7 @@ impl Gate {
         loop {
             let command = TakeRequest {
                 request: new_call()?,
-                presented: asking.key.clone(),
+                authority: asking.authority.clone(),
                 session: asking.session.clone(),
                 origin: asking.origin,
                 session_budget: self.snapshot.load().session_budget(),

@@ -5,9 +5,10 @@
 //! thing that is heard of the task.
 
 use portcullis_domain::admission::{EndWait, NoteTaskOver, OpenWait};
+use portcullis_domain::authority::Authority;
 use portcullis_domain::call::Capability;
 use portcullis_domain::digest::Digest;
-use portcullis_domain::ids::{Actor, CallId, KeyId, SessionId};
+use portcullis_domain::ids::{Actor, CallId, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::wait::{End, WaitName};
@@ -42,9 +43,9 @@ impl Task<'_> {
 
 impl Gate {
     /// Takes in what was heard of a task. That nobody can be told that it waits is no reason to keep back what it says.
-    pub async fn heard_of(&self, task: Task<'_>, key: &KeyId, state: TaskState, now: Timestamp) {
+    pub async fn heard_of(&self, task: Task<'_>, authority: &Authority, state: TaskState, now: Timestamp) {
         let noted = if state.is_interrupted() {
-            self.task_waits(task, key, state, now).await
+            self.task_waits(task, authority, state, now).await
         } else {
             self.task_goes_on(task.session, &task.prefix(), None).await
         };
@@ -72,7 +73,13 @@ impl Gate {
         Ok(())
     }
 
-    async fn task_waits(&self, task: Task<'_>, key: &KeyId, state: TaskState, now: Timestamp) -> Result<(), Refusal> {
+    async fn task_waits(
+        &self,
+        task: Task<'_>,
+        authority: &Authority,
+        state: TaskState,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let prefix = task.prefix();
         if !self.open_waits(task.session, &prefix).await?.is_empty() {
             return Ok(());
@@ -81,7 +88,7 @@ impl Gate {
         let unnamed = |problem: String| Refusal::new(Code::StoreUnavailable, problem);
         let open = OpenWait {
             session: task.session.clone(),
-            key: key.clone(),
+            authority: authority.clone(),
             session_budget: None,
             name: format!("{prefix}{}", new_call()?).parse().map_err(unnamed)?,
             what: format!("{what} for a task of `{}`", task.agent.name),

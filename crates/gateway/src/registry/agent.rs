@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Uri};
 use portcullis_domain::call::{Capability, Kind};
-use portcullis_domain::ids::AgentName;
+use portcullis_domain::ids::{AgentName, PrincipalName};
 use portcullis_domain::registry::Replica;
 
 use crate::credential::bearer;
@@ -23,6 +23,10 @@ const CALLS_LIMIT: usize = 256;
 pub struct Agent {
     /// Its name for callers and policies.
     pub capability: Capability,
+    /// Who it is when it calls.
+    pub principal: PrincipalName,
+    /// Whether it may call for nobody but itself.
+    pub is_alone_allowed: bool,
     /// What it speaks.
     pub protocol: AgentProtocol,
     /// Its replicas, without a slash at the end of their addresses.
@@ -87,6 +91,8 @@ impl Agent {
         }
         Ok(Self {
             capability: Capability::new(Kind::Agent, name.as_str()),
+            principal: table.principal(name)?,
+            is_alone_allowed: table.alone,
             protocol: table.protocol,
             open: replicas.iter().filter(|replica| !draining.contains(replica)).cloned().collect(),
             replicas,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_domain::call::{Capability, Kind};
-use portcullis_domain::ids::ServerName;
+use portcullis_domain::ids::{PrincipalName, ServerName};
 
 use crate::registry::agent::Agent;
 use crate::registry::deployment;
@@ -22,6 +22,7 @@ pub type Toolset = BTreeMap<String, Arc<Tool>>;
 pub struct Catalogue {
     models: BTreeMap<String, Arc<Model>>,
     agents: BTreeMap<String, Arc<Agent>>,
+    by_principal: BTreeMap<PrincipalName, Arc<Agent>>,
     /// All tools as `server__tool`.
     all: Toolset,
     /// By the name that the server gave, for models that leave the server out.
@@ -53,7 +54,14 @@ impl Catalogue {
                 problems.push(format!("registry.agents.{name}: there is a model of that name"));
             }
             match Agent::of_table(name, agent, base) {
-                Ok(agent) => drop(catalogue.agents.insert(name.to_string(), Arc::new(agent))),
+                Ok(agent) => {
+                    let agent = Arc::new(agent);
+                    let other = catalogue.by_principal.insert(agent.principal.clone(), agent.clone());
+                    if let Some(other) = other {
+                        problems.push(format!("registry.agents.{name}: its principal is that of {}", other.capability));
+                    }
+                    catalogue.agents.insert(name.to_string(), agent);
+                }
                 Err(problem) => problems.push(format!("registry.agents.{name}: {problem}")),
             }
         }
@@ -123,6 +131,12 @@ impl Catalogue {
     #[must_use]
     pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
         self.models.get(name)
+    }
+
+    /// The agent that this principal is, if it is one.
+    #[must_use]
+    pub fn agent_of(&self, principal: &PrincipalName) -> Option<&Arc<Agent>> {
+        self.by_principal.get(principal)
     }
 
     /// The agents by name.

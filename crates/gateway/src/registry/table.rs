@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use portcullis_domain::ids::{AgentName, ServerName};
+use portcullis_domain::ids::{AgentName, PrincipalName, ServerName};
 use portcullis_domain::registry::Replica;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -121,6 +121,11 @@ pub enum AgentHistory {
 pub struct AgentTable {
     /// What it speaks.
     pub protocol: AgentProtocol,
+    /// Who it is when it calls: a principal that policies judge beside the one that it acts for. Without one, it is the principal of its own name.
+    #[schemars(with = "Option<String>")]
+    pub principal: Option<PrincipalName>,
+    /// Whether it may call with a key of its own for nobody but itself, besides acting for others by the task tokens that come with its tasks.
+    pub alone: bool,
     /// Where its replicas are: what stands behind `/agents/<agent>`, or `/chat/completions`, is put behind one of these. One that speaks Agent2Agent shows its card there, and of the interfaces in it the paths are taken. A session stays with the replica that it was given.
     pub replicas: Vec<String>,
     /// Those of the replicas that take no new turns: their sessions move to others with their next turn.
@@ -141,6 +146,17 @@ pub struct AgentTable {
     pub timeout_s: Option<u64>,
     /// How many calls a replica takes at a time.
     pub calls_limit: Option<usize>,
+}
+
+impl AgentTable {
+    /// Who the agent of that name is when it calls.
+    ///
+    /// # Errors
+    ///
+    /// A sentence; none in practice, since both kinds of names are of one alphabet.
+    pub fn principal(&self, name: &AgentName) -> Result<PrincipalName, String> {
+        self.principal.clone().map_or_else(|| name.as_str().parse(), Ok)
+    }
 }
 
 /// Whose upstream session a tool call is made in.

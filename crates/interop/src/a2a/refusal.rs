@@ -84,6 +84,8 @@ fn kind(code: Code) -> Option<Kind> {
         | Code::Forbidden
         | Code::SessionNotFound
         | Code::SessionClosed
+        | Code::SessionFrozen
+        | Code::ApprovalRequired
         | Code::CapabilityNotFound
         | Code::Conflict
         | Code::IdempotencyKeyReused

@@ -5,6 +5,7 @@ mod keyed;
 
 use std::collections::{BTreeMap, HashMap};
 
+use portcullis_domain::authority::Credential;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
 use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
@@ -103,8 +104,11 @@ impl Laws {
                 self.must(event.session.is_some(), || "a refusal outside any session names none".to_owned());
                 self.call_refused(event);
             }
+            Event::PrincipalDisabled(_) | Event::PrincipalEnabled(_) => {}
             Event::SessionOpened(_)
             | Event::SessionClosed(_)
+            | Event::SessionFrozen(_)
+            | Event::SessionUnfrozen(_)
             | Event::StatePut(_)
             | Event::StateDeleted(_)
             | Event::RecordPut(_)
@@ -134,10 +138,12 @@ impl Laws {
         );
         self.must(is_opening || status.is_some(), || "the session was never opened".to_owned());
         self.must(is_aftermath || status != Some(Status::Closed), || "the session was closed before".to_owned());
-        let is_owner = entry.actor == Actor::Principal(session.owner.clone());
+        let is_owner = entry.actor.subject() == Some(&session.owner);
         let may_be_another = matches!(
             entry.event,
             Event::SessionClosed(_)
+                | Event::SessionFrozen(_)
+                | Event::SessionUnfrozen(_)
                 | Event::CallResolved(_)
                 | Event::WaitEnded(_)
                 | Event::WaitDelivered(_)
@@ -145,15 +151,15 @@ impl Laws {
         ) || (is_of_news(&entry.event) && entry.actor == Actor::Gateway)
             || (matches!(entry.event, Event::CallSettled(_) | Event::Granted(_)) && entry.actor == Actor::Gateway);
         self.must(is_owner || may_be_another, || {
-            let actor = match &entry.actor {
-                Actor::Gateway => "the gateway".to_owned(),
-                Actor::Principal(name) => format!("`{name}`"),
+            let actor = match entry.actor.subject() {
+                None => "the gateway".to_owned(),
+                Some(name) => format!("`{name}`"),
             };
             format!("{actor} acts in a session of `{}`", session.owner)
         });
         match &entry.event {
             Event::SessionOpened(_) => self.must(status.is_none(), || "the session was opened before".to_owned()),
-            Event::SessionClosed(_) => {}
+            Event::SessionClosed(_) | Event::SessionFrozen(_) | Event::SessionUnfrozen(_) => {}
             Event::StatePut(event) => self.state_put(session, event, entry),
             Event::WaitOpened(event) => self.wait_opened(session, event, entry),
             Event::WaitEnded(event) => self.wait_ended(session, event, entry),
@@ -201,7 +207,12 @@ impl Laws {
                 let is_here = event.account == Account::Session(session.clone());
                 self.must(is_here, || format!("`{}` is granted in a session", event.account));
             }
-            Event::KeyCreated(_) | Event::KeyRevoked(_) | Event::PolicyActivated(_) | Event::ToolsObserved(_) => {
+            Event::KeyCreated(_)
+            | Event::KeyRevoked(_)
+            | Event::PrincipalDisabled(_)
+            | Event::PrincipalEnabled(_)
+            | Event::PolicyActivated(_)
+            | Event::ToolsObserved(_) => {
                 self.problems.push("it belongs to no session and stands in one".to_owned());
             }
         }
@@ -262,15 +273,23 @@ impl Laws {
 
     fn call_admitted(&mut self, session: &SessionId, event: &CallAdmitted, entry: &Entry<Event>) {
         let call = event.call;
-        let key = self.world.identity.find(&event.key).cloned();
+        let Credential::Key(name) = &event.authority.credential else {
+            return self.problems.push(format!("call {call} was admitted on the word of an issuer that there is not"));
+        };
+        let key = self.world.identity.find(name).cloned();
         let holder = key.as_ref().map(|key| &key.principal);
-        let (name, owner) = (&event.key, &session.owner);
+        let owner = &session.owner;
         match &key {
             None => self.problems.push(format!("call {call} was admitted with key `{name}`, which was never issued")),
             Some(key) => self.must(key.is_live(entry.at), || {
                 format!("call {call} was admitted with key `{name}`, which was taken back or had run out")
             }),
         }
+        let chain = event.authority.chain(owner);
+        self.must(self.world.disabled.check(chain).is_ok(), || {
+            format!("call {call} was admitted for a chain with somebody on it who is disabled")
+        });
+        self.must(entry.actor == event.authority.actor(owner), || format!("call {call} is blamed on another one"));
         self.must(holder.is_none_or(|holder| holder == owner), || {
             format!("call {call} was admitted with a key of another principal than `{owner}`")
         });
@@ -499,6 +518,10 @@ fn accounts(entry: &Entry<Event>) -> Vec<Account> {
             | Event::KeyRevoked(_)
             | Event::PolicyActivated(_)
             | Event::ToolsObserved(_)
+            | Event::PrincipalDisabled(_)
+            | Event::PrincipalEnabled(_)
+            | Event::SessionFrozen(_)
+            | Event::SessionUnfrozen(_)
             | Event::SessionOpened(_)
             | Event::SessionClosed(_)
             | Event::StatePut(_)

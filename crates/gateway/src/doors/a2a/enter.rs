@@ -38,7 +38,7 @@ const TRACE: [HeaderName; 2] = [HeaderName::from_static("traceparent"), HeaderNa
 /// Why it can't be answered, where it is no call yet.
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
     let (name, rest) = split(&arrived.path);
-    let agent = doors.gate.snapshot.load().agent_for(&arrived.caller.principal, name, Door::A2a)?;
+    let agent = doors.gate.snapshot.load().agent_for(arrived.caller.chain(), name, Door::A2a)?;
     if matches!(rest, WELL_KNOWN | FORMER_WELL_KNOWN) && arrived.method.is_safe() {
         let shown = doors.gate.card(&agent).await?;
         return card::show(doors, &arrived, name, &shown.card, shown.changed_at);
@@ -63,7 +63,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
 ///
 /// When there is no such agent for the caller.
 pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCall<'static>) -> Result<Answer, Refusal> {
-    let agent = doors.gate.snapshot.load().agent_for(&arrived.caller.principal, name, Door::A2a)?;
+    let agent = doors.gate.snapshot.load().agent_for(arrived.caller.chain(), name, Door::A2a)?;
     let prepared = match Prepared::of(doors, &arrived, &agent.capability, &call).await {
         Ok(prepared) => prepared,
         Err(failure) => return Ok(failed(&call, &failure)),
@@ -74,10 +74,11 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
     }
     let Terms { key, turn, payload, content, trace } = terms;
     let (session, origin) = (claims.session.clone(), claims.origin);
-    let push = concern.wanted().map(|wanted| wanted.opening(&call, &claims, &agent.capability, &arrived.caller.key));
-    let key_of_caller = arrived.caller.key.clone();
+    let push =
+        concern.wanted().map(|wanted| wanted.opening(&call, &claims, &agent.capability, &arrived.caller.authority));
+    let authority = arrived.caller.authority.clone();
     let asking = Asking {
-        key: key_of_caller.clone(),
+        authority: authority.clone(),
         session: session.clone(),
         origin,
         door: Door::A2a,
@@ -96,7 +97,7 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
         call: call.clone(),
         claims,
         concern,
-        key: key_of_caller,
+        authority,
         face,
     };
     // In a task of its own, so that it is settled even when the caller leaves. Whether the agent goes on with its task is the agent's affair.

@@ -82,7 +82,7 @@ fn agent(doors: &Doors, arrived: &Arrived, call: &A2aCall<'_>) -> Result<String,
         (Some(name), _) => Ok(name.to_owned()),
         (None, Some(tenant)) => Ok(tenant),
         (None, None) => {
-            let caller = &arrived.caller.principal;
+            let caller = arrived.caller.chain();
             let all = snapshot.catalogue.agents().map(|(name, _)| name);
             let mut own = all.filter(|name| snapshot.agent_for(caller, name, Door::A2a).is_ok());
             match (own.next(), own.next()) {

@@ -48,7 +48,7 @@ pub async fn open(doors: &Doors, token: &str, headers: &HeaderMap) -> Result<Exp
         return Err(none().because("the token is another one"));
     }
     // What the client may not call any more has no news for it.
-    doors.gate.snapshot.load().agent_for(&session.owner, &known.agent.name, Door::A2a)?;
+    doors.gate.snapshot.load().agent_for(known.authority.chain(&session.owner), &known.agent.name, Door::A2a)?;
     Ok(Expected { session, push, known, secret })
 }
 
@@ -81,7 +81,7 @@ pub async fn take(doors: &Doors, expected: Expected, headers: &HeaderMap, body: 
     // What comes again says how the task was, not how it is.
     if let (Taken::Now, (session, Some(id), Some(state))) = (taken, &heard) {
         let task = Task { session, agent: &known.agent, id };
-        doors.gate.heard_of(task, &known.key, *state, doors.clock.now()).await;
+        doors.gate.heard_of(task, &known.authority, *state, doors.clock.now()).await;
     }
     doors.gate.news.notify_one();
     Ok(answer::empty(if taken == Taken::Now { 202 } else { 200 }))

@@ -4,9 +4,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_domain::admission::{BindPush, OpenPush};
+use portcullis_domain::authority::Authority;
 use portcullis_domain::call::Capability;
 use portcullis_domain::digest::Digest;
-use portcullis_domain::ids::{KeyId, SessionId};
+use portcullis_domain::ids::SessionId;
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::push::PushName;
@@ -70,10 +71,10 @@ impl Wanted {
 
     /// What is written down of it.
     #[must_use]
-    pub fn opening(&self, call: &A2aCall<'_>, claims: &Claims, agent: &Capability, key: &KeyId) -> OpenPush {
+    pub fn opening(&self, call: &A2aCall<'_>, claims: &Claims, agent: &Capability, authority: &Authority) -> OpenPush {
         OpenPush {
             session: claims.session.clone(),
-            key: key.clone(),
+            authority: authority.clone(),
             push: self.name.clone(),
             agent: agent.clone(),
             task: claims.task.as_ref().map(|(_, behind)| behind.clone()),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use portcullis_domain::authority::Authority;
 use portcullis_domain::call::Capability;
 use portcullis_domain::event::Outcome;
-use portcullis_domain::ids::KeyId;
 use portcullis_domain::json;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::egress::{AnswerReader, Inbound};
@@ -43,8 +43,8 @@ pub struct Asked {
     pub claims: Claims,
     /// What it has to do with places for news.
     pub concern: Concern,
-    /// The key that the caller showed.
-    pub key: KeyId,
+    /// On whose authority the caller asks.
+    pub authority: Authority,
     /// Where the caller sees the agent.
     pub face: Face,
 }
@@ -57,7 +57,7 @@ pub struct Relay {
     call: A2aCall<'static>,
     claims: Claims,
     concern: Concern,
-    key: KeyId,
+    authority: Authority,
     face: Face,
     /// Whether the agent has taken the place for news that is asked for.
     is_bound: bool,
@@ -91,7 +91,7 @@ impl Relay {
     /// The relay of this answer.
     #[must_use]
     pub fn new(asked: Asked, reply: Reply) -> Self {
-        let Asked { doors, agent, call, claims, concern, key, face } = asked;
+        let Asked { doors, agent, call, claims, concern, authority, face } = asked;
         let content_type = reply.answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let dialect: Dialect = reply.answer.dialect.unwrap_or(call.dialect);
         let status = reply.answer.status.as_u16();
@@ -103,7 +103,7 @@ impl Relay {
             call,
             claims,
             concern,
-            key,
+            authority,
             face,
             is_bound: false,
             reader,
@@ -212,7 +212,7 @@ impl Relay {
         }
         if let (Some(id), Some(state)) = (said.task_id(), said.state()) {
             let task = Task { session: &self.claims.session, agent: &self.agent, id: &id };
-            self.doors.gate.heard_of(task, &self.key, state, self.doors.clock.now()).await;
+            self.doors.gate.heard_of(task, &self.authority, state, self.doors.clock.now()).await;
         }
         let is_card = self.call.method == Method::GetExtendedCard;
         let said = if is_card { self.shown_card(said) } else { self.named(said) };

@@ -34,7 +34,7 @@ pub fn metrics(gate: &Gate, caller: &Caller) -> Result<Answer, Refusal> {
 ///
 /// [`Code::Forbidden`].
 pub fn administrator(gate: &Gate, caller: &Caller) -> Result<(), Refusal> {
-    if gate.snapshot.load().is_administrator(&caller.principal) {
+    if gate.snapshot.load().is_administrator(caller.chain()) {
         return Ok(());
     }
     Err(Refusal::new(Code::Forbidden, "this needs the role `administrator`"))

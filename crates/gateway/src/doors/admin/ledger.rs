@@ -34,7 +34,7 @@ impl Shown {
 
 /// `GET /api/v1/ledger/accounts`.
 pub(super) async fn accounts(gate: &Gate, caller: &Caller) -> Result<Answer, Refusal> {
-    let all = gate.snapshot.load().is_administrator(&caller.principal);
+    let all = gate.snapshot.load().is_administrator(caller.chain());
     let own = caller.principal.clone();
     let accounts = gate.journal.read(move |world| {
         let visible = world.ledger.balances().filter(|(account, _)| all || *owner(account) == own);

@@ -54,7 +54,7 @@ pub(super) fn resolve(gate: &Gate, caller: &Caller, id: &str) -> Result<SessionI
         return Ok(SessionId { owner: caller.principal.clone(), name: id.parse().map_err(invalid)? });
     };
     let session: SessionId = id.parse().map_err(invalid)?;
-    if session.owner == caller.principal || gate.snapshot.load().is_administrator(&caller.principal) {
+    if session.owner == caller.principal || gate.snapshot.load().is_administrator(caller.chain()) {
         return Ok(session);
     }
     Err(not_found(&name.parse().map_err(invalid)?))
@@ -84,7 +84,7 @@ fn shown(world: &World, id: &SessionId, session: &Session) -> Shown {
 
 /// `GET /api/v1/sessions?after=owner:name`.
 pub(super) async fn list(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
-    let all = gate.snapshot.load().is_administrator(&arrived.caller.principal);
+    let all = gate.snapshot.load().is_administrator(arrived.caller.chain());
     let own = arrived.caller.principal.clone();
     let after: Option<SessionId> = parameter(arrived, "after")?.and_then(|id| id.parse().ok());
     let page = gate.journal.read(move |world| {
@@ -103,7 +103,7 @@ pub(super) async fn open(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refus
     let named = wanted.name.map(|name| SessionId { owner: arrived.caller.principal.clone(), name });
     let (session, origin) = session_or_minted(&arrived.caller, named)?;
     let budget = gate.snapshot.load().session_budget();
-    let command = OpenSession { presented: arrived.caller.key.clone(), session: session.clone(), origin, budget };
+    let command = OpenSession { authority: arrived.caller.authority.clone(), session: session.clone(), origin, budget };
     let body = serde_json::json!({"id": session, "name": session.name, "owner": session.owner}).to_string();
     let location = http::HeaderValue::from_str(&format!("/api/v1/sessions/{}", session.name)).ok();
     once::answered(gate, arrived, None, command, move |is_new| {
@@ -143,7 +143,7 @@ pub(super) async fn entries(gate: &Gate, arrived: &Arrived, id: &str) -> Result<
     let id = existing(gate, &arrived.caller, id).await?;
     let after = parameter(arrived, "after")?.and_then(|number| number.parse().ok()).unwrap_or(0);
     let entries = gate.journal.entries(&StreamId::Session(id), after, PAGE_LIMIT).await?;
-    let is_operator = gate.snapshot.load().is_administrator(&arrived.caller.principal);
+    let is_operator = gate.snapshot.load().is_administrator(arrived.caller.chain());
     let shown = |mut entry: Entry<Event>| {
         if let Event::CallRefused(refused) = &mut entry.event
             && refused.code == Code::CapabilityNotFound

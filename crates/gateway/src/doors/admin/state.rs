@@ -55,7 +55,7 @@ pub(super) async fn put(gate: &Gate, arrived: &Arrived, id: &str, key: &str) -> 
     let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&arrived.body);
     is_json.map_err(|error| Refusal::new(Code::InvalidRequest, format!("the value is no JSON: {error}")))?;
     let command = PutState {
-        presented: arrived.caller.key.clone(),
+        authority: arrived.caller.authority.clone(),
         session: session.clone(),
         session_budget: gate.snapshot.load().session_budget(),
         key: read_key(key)?,
@@ -76,7 +76,7 @@ pub(super) async fn put(gate: &Gate, arrived: &Arrived, id: &str, key: &str) -> 
 pub(super) async fn delete(gate: &Gate, arrived: &Arrived, id: &str, key: &str) -> Result<Answer, Refusal> {
     let session = own(gate, &arrived.caller, id)?;
     let command = DeleteState {
-        presented: arrived.caller.key.clone(),
+        authority: arrived.caller.authority.clone(),
         session: session.clone(),
         key: read_key(key)?,
         expected: read_condition(&arrived.headers)?,

@@ -71,7 +71,7 @@ pub(super) async fn open(doors: &Doors, arrived: &Arrived, id: &str) -> Result<A
         return Err(invalid("a wait lasts from one second to 400 days", "timeout_s"));
     }
     if let Some(deliver) = &wanted.deliver {
-        gate.snapshot.load().agent_for(&arrived.caller.principal, deliver.agent.as_str(), Door::Http)?;
+        gate.snapshot.load().agent_for(arrived.caller.chain(), deliver.agent.as_str(), Door::Http)?;
         if !deliver.path.starts_with('/') || deliver.path.parse::<http::uri::PathAndQuery>().is_err() {
             return Err(invalid("the path of a delivery begins with `/`", "deliver.path"));
         }
@@ -80,7 +80,7 @@ pub(super) async fn open(doors: &Doors, arrived: &Arrived, id: &str) -> Result<A
     let until = Timestamp(doors.clock.now().0.saturating_add(wanted.timeout_s * 1_000_000));
     let command = OpenWait {
         session: session.clone(),
-        key: arrived.caller.key.clone(),
+        authority: arrived.caller.authority.clone(),
         session_budget: gate.snapshot.load().session_budget(),
         name: name.clone(),
         what: wanted.what,

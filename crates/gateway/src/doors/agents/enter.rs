@@ -30,7 +30,7 @@ use crate::reply::UpstreamFault;
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
     let gate = doors.gate.clone();
     let (name, target) = split(&arrived.path);
-    let agent = gate.snapshot.load().agent_for(&arrived.caller.principal, name, Door::Http)?;
+    let agent = gate.snapshot.load().agent_for(arrived.caller.chain(), name, Door::Http)?;
     let key = header_idempotency_key(&arrived.headers)?;
     // What only reads (RFC 9110, section 9.2.1) is no turn.
     let turn = if arrived.method.is_safe() { None } else { Some(turn_wait(&arrived.headers)?) };
@@ -38,7 +38,8 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     let shown = session.name.clone();
     let request = forwarded(&arrived, target)?;
     let (content, payload) = (content(&request), Body::new(write_request(&request)));
-    let asking = Asking { key: arrived.caller.key, session, origin, door: Door::Http, effect: Effect::default() };
+    let asking =
+        Asking { authority: arrived.caller.authority, session, origin, door: Door::Http, effect: Effect::default() };
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
     let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };

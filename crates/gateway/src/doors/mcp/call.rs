@@ -27,7 +27,7 @@ pub async fn answer(
     let raw = call.arguments.map_or("{}", |raw| raw.get());
     let snapshot = gate.snapshot.load_full();
     let found = snapshot.tool(toolset, &call.name);
-    let Some(tool) = found.clone().filter(|tool| snapshot.shows_tool(&asking.session.owner, tool)) else {
+    let Some(tool) = found.clone().filter(|tool| snapshot.shows_tool(asking.chain(), tool)) else {
         // Whether there is such a tool that others may call, nobody learns.
         let hidden = found.as_deref().map(|tool| (tool, raw));
         return write(&call.id, era, Err(gate.refuse_tool(&asking, &call.name, hidden).await));

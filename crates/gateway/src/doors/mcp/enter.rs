@@ -119,7 +119,13 @@ fn asking(arrived: &Arrived, transport: Option<Transport>, received: &Received<'
         (None, Some(transport)) => transport.session(&arrived.caller.principal),
         (named, _) => session_or_minted(&arrived.caller, named)?,
     };
-    Ok(Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Mcp, effect: Effect::default() })
+    Ok(Asking {
+        authority: arrived.caller.authority.clone(),
+        session,
+        origin,
+        door: Door::Mcp,
+        effect: Effect::default(),
+    })
 }
 
 /// The idempotency key that the caller gave in the header or in `_meta`.

@@ -11,6 +11,6 @@ use crate::snapshot::Snapshot;
 #[must_use]
 pub fn tools(snapshot: &Snapshot, caller: &Caller, id: &Id<'_>, era: Era, toolset: Option<&str>) -> String {
     let is_full = toolset.is_none();
-    let entries = snapshot.tools(&caller.principal, toolset).map(|tool| tool.entry(era, is_full));
+    let entries = snapshot.tools(caller.chain(), toolset).map(|tool| tool.entry(era, is_full));
     answer::tools(id, era, entries, None, &SERVER)
 }

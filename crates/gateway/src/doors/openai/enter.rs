@@ -40,8 +40,13 @@ async fn chat(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
     let key = header_idempotency_key(&arrived.headers)?;
     let (session, origin) = session_of_key(&arrived.caller, arrived.session.clone(), key.as_deref())?;
     let name = session.name.clone();
-    let asking =
-        Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai, effect: Effect::default() };
+    let asking = Asking {
+        authority: arrived.caller.authority.clone(),
+        session,
+        origin,
+        door: Door::Openai,
+        effect: Effect::default(),
+    };
     let request = ChatRequest::read(arrived.body.clone())?;
     let gate = doors.gate.clone();
     let is_harmless = is_harmless(&gate, request.model());

@@ -35,7 +35,7 @@ pub fn one(gate: &Gate, caller: &Caller, path: &str) -> Result<Answer, Refusal> 
 }
 
 fn is_shown(snapshot: &Snapshot, caller: &Caller, name: &str) -> bool {
-    snapshot.has_model(&caller.principal, name) || snapshot.agent_for(&caller.principal, name, Door::Openai).is_ok()
+    snapshot.has_model(caller.chain(), name) || snapshot.agent_for(caller.chain(), name, Door::Openai).is_ok()
 }
 
 fn object(name: &str) -> serde_json::Value {

@@ -42,7 +42,7 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
     if !items.is_empty() {
         writes.push(extend(&id, &items)?);
     }
-    let command = keep(gate, &arrived.caller.key, &session, origin, writes);
+    let command = keep(gate, &arrived.caller.authority, &session, origin, writes);
     let text = conversation.to_string();
     let answer =
         once::answered(gate, arrived, Some(&session), command, move |()| whole_json(200, text.clone())).await?;
@@ -154,7 +154,7 @@ pub(super) async fn delete_item(gate: &Gate, arrived: &Arrived, id: &str, item: 
 }
 
 async fn changed(gate: &Gate, arrived: &Arrived, found: &Found, write: Write, said: Value) -> Result<Answer, Refusal> {
-    let command = keep(gate, &arrived.caller.key, &found.session, Origin::Named, vec![write]);
+    let command = keep(gate, &arrived.caller.authority, &found.session, Origin::Named, vec![write]);
     let text = said.to_string();
     // Under a key of the caller, not of the session: which one it was is not known any more when the conversation is gone and the key comes again.
     once::answered(gate, arrived, None, command, move |()| whole_json(200, text.clone())).await

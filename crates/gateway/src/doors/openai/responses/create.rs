@@ -33,8 +33,13 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
     let named = one_session(arrived.session.clone(), before.session.clone())?;
     let (session, origin) = session_of_key(&arrived.caller, named, key.as_deref())?;
     let name = session.name.clone();
-    let asking =
-        Asking { key: arrived.caller.key.clone(), session, origin, door: Door::Openai, effect: Effect::default() };
+    let asking = Asking {
+        authority: arrived.caller.authority.clone(),
+        session,
+        origin,
+        door: Door::Openai,
+        effect: Effect::default(),
+    };
     let chat = chat(&gate, &request, &before)?;
     // What is said in a conversation would be in it twice.
     let is_harmless = before.conversation.is_none() && is_harmless(&gate, request.model());

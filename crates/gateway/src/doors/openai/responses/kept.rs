@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use portcullis_domain::admission::KeepRecords;
 use portcullis_domain::admission::keep_records::Write;
-use portcullis_domain::ids::{KeyId, PrincipalName, RecordId, SessionId};
+use portcullis_domain::authority::Authority;
+use portcullis_domain::ids::{PrincipalName, RecordId, SessionId};
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
@@ -61,9 +62,15 @@ impl Found {
 }
 
 /// The command that writes these.
-pub(super) fn keep(gate: &Gate, key: &KeyId, session: &SessionId, origin: Origin, writes: Vec<Write>) -> KeepRecords {
+pub(super) fn keep(
+    gate: &Gate,
+    authority: &Authority,
+    session: &SessionId,
+    origin: Origin,
+    writes: Vec<Write>,
+) -> KeepRecords {
     let session_budget = gate.snapshot.load().session_budget();
-    KeepRecords { presented: key.clone(), session: session.clone(), origin, session_budget, writes }
+    KeepRecords { authority: authority.clone(), session: session.clone(), origin, session_budget, writes }
 }
 
 /// A new id of that kind.

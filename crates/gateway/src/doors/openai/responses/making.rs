@@ -40,7 +40,7 @@ impl Making {
         if writes.is_empty() {
             return Ok(());
         }
-        let command = kept::keep(&self.gate, &self.asking.key, &self.asking.session, self.asking.origin, writes);
+        let command = kept::keep(&self.gate, &self.asking.authority, &self.asking.session, self.asking.origin, writes);
         let kept = self.gate.journal.execute(command).await;
         if self.conversation.is_some() && !matches!(kept, Ok(Err(_))) {
             self.asking.effect.begin();

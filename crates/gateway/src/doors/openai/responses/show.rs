@@ -46,7 +46,7 @@ pub(super) async fn delete(gate: &Gate, arrived: &Arrived, id: &str) -> Result<A
     };
     let body = json!({"id": found.id, "object": "response", "deleted": true}).to_string();
     let drop = Write::Drop { id: found.id, item: None };
-    let command = keep(gate, &arrived.caller.key, &found.session, Origin::Named, vec![drop]);
+    let command = keep(gate, &arrived.caller.authority, &found.session, Origin::Named, vec![drop]);
     // Under a key of the caller, not of the session: which one it was is not known any more when the key comes again.
     once::answered(gate, arrived, None, command, move |()| whole_json(200, body.clone())).await
 }

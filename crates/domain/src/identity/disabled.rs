@@ -1,0 +1,54 @@
+//! Principals that may not act: users, services and agents alike, by themselves or for anybody else.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::authority::Chain;
+use crate::ids::PrincipalName;
+use crate::refusal::{Code, Refusal};
+use crate::time::Timestamp;
+
+/// All that are disabled, and since when.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disabled {
+    principals: BTreeMap<PrincipalName, Timestamp>,
+}
+
+impl Disabled {
+    /// Whether everybody on the chain may act.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Unauthenticated`], with the first who may not.
+    pub fn check(&self, chain: Chain<'_>) -> Result<(), Refusal> {
+        if self.principals.is_empty() {
+            return Ok(());
+        }
+        match chain.principals().find(|principal| self.principals.contains_key(*principal)) {
+            None => Ok(()),
+            Some(principal) => Err(Refusal::new(Code::Unauthenticated, format!("`{principal}` is disabled"))),
+        }
+    }
+
+    /// Since when the principal is disabled.
+    #[must_use]
+    pub fn since(&self, principal: &PrincipalName) -> Option<Timestamp> {
+        self.principals.get(principal).copied()
+    }
+
+    /// All that are disabled, in order of their names.
+    pub fn all(&self) -> impl Iterator<Item = (&PrincipalName, Timestamp)> {
+        self.principals.iter().map(|(principal, since)| (principal, *since))
+    }
+
+    /// Takes in that a principal was disabled.
+    pub fn disabled(&mut self, principal: &PrincipalName, at: Timestamp) {
+        self.principals.entry(principal.clone()).or_insert(at);
+    }
+
+    /// Takes in that a principal may act again.
+    pub fn enabled(&mut self, principal: &PrincipalName) {
+        self.principals.remove(principal);
+    }
+}
