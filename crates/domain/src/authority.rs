@@ -166,7 +166,7 @@ impl<'a> Chain<'a> {
 mod tests {
     use super::*;
 
-    fn check(text: &str, through: &[&str], expires_at: Option<i64>) {
+    fn check(text: &str, through: &[&str], expires_at: Option<u64>) {
         let authority: Authority = serde_json::from_str(text).unwrap();
         let named: Vec<&str> = authority.through.iter().map(PrincipalName::as_str).collect();
         assert_eq!((named.as_slice(), authority.expires_at), (through, expires_at.map(Timestamp)), "{text}");

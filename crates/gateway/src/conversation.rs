@@ -91,22 +91,20 @@ impl History {
         position: u64,
         event: &Event,
     ) -> Result<(), StoreFault> {
-        match event {
-            Event::CallAdmitted(CallAdmitted { call, parent, capability, .. }) if self.takes(capability) => {
-                let body = journal.body(stream, position, 0).await?;
-                let request = Request {
-                    messages: body.map(|body| messages_of(&body)).unwrap_or_default(),
-                    is_round: parent.is_some(),
-                };
-                self.open.insert(*call, request);
-            }
-            Event::CallSettled(settled) => {
-                if let Some(request) = self.open.remove(&settled.call) {
-                    let body = journal.body(stream, position, 0).await?;
-                    self.add(request, settled, body);
-                }
-            }
-            _ => {}
+        if let Event::CallAdmitted(CallAdmitted { call, parent, capability, .. }) = event
+            && self.takes(capability)
+        {
+            let body = journal.body(stream, position, 0).await?;
+            let request = Request {
+                messages: body.map(|body| messages_of(&body)).unwrap_or_default(),
+                is_round: parent.is_some(),
+            };
+            self.open.insert(*call, request);
+        } else if let Event::CallSettled(settled) = event
+            && let Some(request) = self.open.remove(&settled.call)
+        {
+            let body = journal.body(stream, position, 0).await?;
+            self.add(request, settled, body);
         }
         Ok(())
     }

@@ -6,11 +6,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use http::{HeaderMap, HeaderValue, Method as Verb};
-use portcullis_interop::a2a::card::signature::payload;
+use portcullis_interop::a2a::card::{Serving, signature::payload};
 use portcullis_interop::a2a::egress::{AnswerReader, Inbound, Outgoing, ask};
 use portcullis_interop::a2a::translate::{params::params, result::result};
 use portcullis_interop::a2a::{
-    A2aCall, Binding, Change, Dialect, Edits, Interface, Method, News, Reply, Version, Webhook, answer, ingress,
+    A2aCall, Binding, Card, Change, Dialect, Edits, Interface, Method, News, Reply, Version, Webhook, answer, ingress,
 };
 use portcullis_interop::frame::jsonrpc::Id;
 use proptest::prelude::*;
@@ -182,66 +182,66 @@ fn any_json() -> impl Strategy<Value = Value> {
 /// Feeds JSON to everything that reads.
 fn read_everywhere(raw: &str) {
     for version in Version::ALL {
-        let _ = ingress::read_jsonrpc(&headers(version), None, raw.as_bytes());
+        let headers = headers(version);
+        let _ = ingress::read_jsonrpc(&headers, None, raw.as_bytes());
         for method in Method::ALL {
             let name = method.name(version).unwrap_or_default();
             let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{name}","params":{raw}}}"#);
-            if let Ok(call) = ingress::read_jsonrpc(&headers(version), None, body.as_bytes()) {
-                let news = News::To(Webhook { url: "https://gate", token: None, id: None });
-                let metadata = [("a", "{}")];
-                let edits = Edits {
-                    news,
-                    task_id: Change::Put("t"),
-                    context_id: Change::Remove,
-                    metadata: &metadata,
-                    ..Edits::default()
-                };
-                let Ok(edited) = call.edited(&edits) else { continue };
-                for (version, binding) in [
-                    (Version::V0_3, Binding::JsonRpc),
-                    (Version::V0_3, Binding::HttpJson),
-                    (Version::V1_0, Binding::HttpJson),
-                    (Version::V0_3, Binding::Grpc),
-                    (Version::V1_0, Binding::Grpc),
-                ] {
-                    let _ = ask(&interface(version, binding), &call, &edited, 1);
-                }
-                let _ = (call.text(), call.message_id(), call.push_url(), call.reference_task_ids());
-            }
-            for binding in [Binding::JsonRpc, Binding::HttpJson] {
-                let dialect = Dialect::new(version, binding);
-                for status in [200, 400] {
-                    let mut reader = AnswerReader::new(dialect, method, status, None, LIMIT_BYTES);
-                    let _ = reader.feed(raw.as_bytes()).and_then(|()| reader.feed_end());
-                    while let Some(inbound) = reader.next_inbound() {
-                        let Inbound::Reply(reply) = inbound else { continue };
-                        let _ = (reply.text(), reply.is_last(), reply.renamed(&mut |_, _| Some("x".into())));
-                        let _ = reply.with_tasks_where(|_| true);
-                        for form in Version::ALL {
-                            let _ = reply.in_form(form);
-                        }
-                    }
-                }
-            }
+            let _ = ingress::read_jsonrpc(&headers, None, body.as_bytes()).map(|call| forward_everywhere(&call));
+            read_as_answers(version, method, raw);
         }
         for path in ["message:send", "tasks/t:cancel", "tasks/t/pushNotificationConfigs"] {
             for path in [format!("/{path}"), format!("/v1/{path}")] {
-                let _ = ingress::read_http(&Verb::POST, &path, Some("a=%ff"), &headers(version), raw.as_bytes());
+                let _ = ingress::read_http(&Verb::POST, &path, Some("a=%ff"), &headers, raw.as_bytes());
             }
         }
     }
-    if let Ok(card) = portcullis_interop::a2a::Card::read(raw.as_bytes()) {
-        let _ = card.skills();
-        let serving = portcullis_interop::a2a::card::Serving {
-            url: "https://g",
-            grpc: None,
-            version: None,
-            pushes: true,
-            has_extended: true,
-        };
-        let _ = card.serve(&serving);
-    }
+    read_as_card(raw);
     let _ = payload(raw);
+}
+
+fn forward_everywhere(call: &A2aCall<'_>) {
+    let _ = (call.text(), call.message_id(), call.push_url(), call.reference_task_ids());
+    let edits = Edits {
+        news: News::To(Webhook { url: "https://gate", token: None, id: None }),
+        task_id: Change::Put("t"),
+        context_id: Change::Remove,
+        metadata: &[("a", "{}")],
+        ..Edits::default()
+    };
+    let Ok(edited) = call.edited(&edits) else { return };
+    for (version, binding) in [
+        (Version::V0_3, Binding::JsonRpc),
+        (Version::V0_3, Binding::HttpJson),
+        (Version::V1_0, Binding::HttpJson),
+        (Version::V0_3, Binding::Grpc),
+        (Version::V1_0, Binding::Grpc),
+    ] {
+        let _ = ask(&interface(version, binding), call, &edited, 1);
+    }
+}
+
+fn read_as_answers(version: Version, method: Method, raw: &str) {
+    for (binding, status) in
+        [Binding::JsonRpc, Binding::HttpJson].into_iter().flat_map(|binding| [(binding, 200), (binding, 400)])
+    {
+        let mut reader = AnswerReader::new(Dialect::new(version, binding), method, status, None, LIMIT_BYTES);
+        let _ = reader.feed(raw.as_bytes()).and_then(|()| reader.feed_end());
+        while let Some(inbound) = reader.next_inbound() {
+            let Inbound::Reply(reply) = inbound else { continue };
+            let _ = (reply.text(), reply.is_last(), reply.renamed(&mut |_, _| Some("x".into())));
+            let _ = reply.with_tasks_where(|_| true);
+            for form in Version::ALL {
+                let _ = reply.in_form(form);
+            }
+        }
+    }
+}
+
+fn read_as_card(raw: &str) {
+    let Ok(card) = Card::read(raw.as_bytes()) else { return };
+    let _ = card.skills();
+    let _ = card.serve(&Serving { url: "https://g", grpc: None, version: None, pushes: true, has_extended: true });
 }
 
 proptest! {

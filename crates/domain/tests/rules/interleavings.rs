@@ -427,47 +427,22 @@ fn a_wait_ends_once_in_time_and_is_told_in_order_until_it_was_accepted() {
         let mut waits: BTreeMap<(&StreamId, &WaitName), Told> = BTreeMap::new();
         let mut closed = Vec::new();
         for Written { entry, .. } in &moment.engine.written {
-            match &entry.event {
-                Event::WaitOpened(event) => {
-                    assert!(entry.at < event.until, "it was over before it began");
-                    let told = Told { until: event.until.0, is_told: event.deliver.is_some(), ..Told::default() };
-                    assert!(waits.insert((&entry.stream, &event.name), told).is_none(), "{} twice", event.name);
-                }
-                Event::WaitEnded(event) => {
-                    let wait = waits.get_mut(&(&entry.stream, &event.name)).unwrap();
-                    assert_eq!(wait.ended, None, "{} ended twice", event.name);
-                    assert_eq!(event.end != End::Expired, entry.at.0 < wait.until || event.end == End::Cancelled);
-                    wait.ended = Some(entry.seq);
-                    wait.is_told &= event.end != End::Cancelled;
-                }
-                Event::WaitDelivered(event) => {
-                    let wait = waits.get_mut(&(&entry.stream, &event.name)).unwrap();
-                    assert!(wait.ended.is_some() && wait.is_told && !wait.is_accepted, "{:?}", event.name);
-                    wait.is_accepted = true;
-                }
-                Event::SessionClosed(_) => closed.push(&entry.stream),
-                Event::KeyCreated(_)
-                | Event::KeyRevoked(_)
-                | Event::PolicyActivated(_)
-                | Event::ToolsObserved(_)
-                | Event::Granted(_)
-                | Event::SessionOpened(_)
-                | Event::StatePut(_)
-                | Event::StateDeleted(_)
-                | Event::PushOpened(_)
-                | Event::PushBound(_)
-                | Event::PushClosed(_)
-                | Event::NewsCame(_)
-                | Event::NewsDelivered(_)
-                | Event::RecordPut(_)
-                | Event::RecordExtended(_)
-                | Event::RecordDropped(_)
-                | Event::RequestTaken(_)
-                | Event::RequestAnswered(_)
-                | Event::CallAdmitted(_)
-                | Event::CallRefused(_)
-                | Event::CallSettled(_)
-                | Event::CallResolved(_) => {}
+            if let Event::WaitOpened(event) = &entry.event {
+                assert!(entry.at < event.until, "it was over before it began");
+                let told = Told { until: event.until.0, is_told: event.deliver.is_some(), ..Told::default() };
+                assert!(waits.insert((&entry.stream, &event.name), told).is_none(), "{} twice", event.name);
+            } else if let Event::WaitEnded(event) = &entry.event {
+                let wait = waits.get_mut(&(&entry.stream, &event.name)).unwrap();
+                assert_eq!(wait.ended, None, "{} ended twice", event.name);
+                assert_eq!(event.end != End::Expired, entry.at.0 < wait.until || event.end == End::Cancelled);
+                wait.ended = Some(entry.seq);
+                wait.is_told &= event.end != End::Cancelled;
+            } else if let Event::WaitDelivered(event) = &entry.event {
+                let wait = waits.get_mut(&(&entry.stream, &event.name)).unwrap();
+                assert!(wait.ended.is_some() && wait.is_told && !wait.is_accepted, "{:?}", event.name);
+                wait.is_accepted = true;
+            } else if let Event::SessionClosed(_) = &entry.event {
+                closed.push(&entry.stream);
             }
         }
         let mut expected: BTreeMap<&StreamId, (u64, &WaitName)> = BTreeMap::new();
@@ -601,39 +576,12 @@ fn a_session_stays_with_its_replica_as_long_as_that_can_serve_it() {
         for Written { entry, .. } in
             moment.engine.written.iter().take(known).filter(|written| written.entry.stream == id)
         {
-            match &entry.event {
-                Event::CallAdmitted(event) => {
-                    // A call's number may be given again once it is settled: its last admission counts.
-                    sent.remove(&event.call);
-                    sent.extend((event.placement.as_ref() == Some(placement)).then_some(event.call));
-                }
-                Event::CallSettled(event) => {
-                    knows_session |= sent.remove(&event.call) && event.outcome == Outcome::Completed;
-                }
-                Event::KeyCreated(_)
-                | Event::KeyRevoked(_)
-                | Event::PolicyActivated(_)
-                | Event::ToolsObserved(_)
-                | Event::Granted(_)
-                | Event::SessionOpened(_)
-                | Event::SessionClosed(_)
-                | Event::StatePut(_)
-                | Event::StateDeleted(_)
-                | Event::WaitOpened(_)
-                | Event::WaitEnded(_)
-                | Event::WaitDelivered(_)
-                | Event::PushOpened(_)
-                | Event::PushBound(_)
-                | Event::PushClosed(_)
-                | Event::NewsCame(_)
-                | Event::NewsDelivered(_)
-                | Event::RecordPut(_)
-                | Event::RecordExtended(_)
-                | Event::RecordDropped(_)
-                | Event::RequestTaken(_)
-                | Event::RequestAnswered(_)
-                | Event::CallRefused(_)
-                | Event::CallResolved(_) => {}
+            if let Event::CallAdmitted(event) = &entry.event {
+                // A call's number may be given again once it is settled: its last admission counts.
+                sent.remove(&event.call);
+                sent.extend((event.placement.as_ref() == Some(placement)).then_some(event.call));
+            } else if let Event::CallSettled(event) = &entry.event {
+                knows_session |= sent.remove(&event.call) && event.outcome == Outcome::Completed;
             }
         }
         assert_eq!(answer.knows_session(), knows_session, "{placement:?}");

@@ -2,6 +2,8 @@
 //! here once more, so that a fault in deciding does not hide itself.
 
 mod keyed;
+mod push;
+mod wait;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,10 +16,8 @@ use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::Code;
-use portcullis_domain::session::event::{NewsCame, PushBound, StateDeleted, StatePut, WaitEnded, WaitOpened};
+use portcullis_domain::session::event::{StateDeleted, StatePut};
 use portcullis_domain::session::once::Done;
-use portcullis_domain::session::push::PushName;
-use portcullis_domain::session::wait::End;
 use portcullis_domain::session::{Earlier, StateKey, Status};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
@@ -89,47 +89,43 @@ impl Laws {
         }
     }
 
+    /// What is not named here has no place outside a session.
     fn judge_control(&mut self, entry: &Entry<Event>) {
-        match &entry.event {
-            Event::KeyCreated(event) => self.key_created(event),
-            Event::KeyRevoked(event) => self.key_revoked(event),
-            Event::PolicyActivated(_) => self.has_body(entry, None),
-            Event::ToolsObserved(event) => self.has_body(entry, Some(event.digest)),
-            Event::Granted(event) => {
-                let is_here = matches!(event.account, Account::Principal(_));
-                self.must(is_here, || format!("`{}` is granted outside its session", event.account));
-            }
-            Event::RequestAnswered(event) => self.request_answered(None, event, entry),
-            Event::CallRefused(event) => {
-                self.must(event.session.is_some(), || "a refusal outside any session names none".to_owned());
-                self.call_refused(event);
-            }
-            Event::PrincipalDisabled(_) | Event::PrincipalEnabled(_) => {}
-            Event::SessionOpened(_)
-            | Event::SessionClosed(_)
-            | Event::SessionFrozen(_)
-            | Event::SessionUnfrozen(_)
-            | Event::StatePut(_)
-            | Event::StateDeleted(_)
-            | Event::RecordPut(_)
-            | Event::RecordExtended(_)
-            | Event::RecordDropped(_)
-            | Event::RequestTaken(_)
-            | Event::CallAdmitted(_)
-            | Event::WaitOpened(_)
-            | Event::WaitEnded(_)
-            | Event::WaitDelivered(_)
-            | Event::PushOpened(_)
-            | Event::PushBound(_)
-            | Event::PushClosed(_)
-            | Event::NewsCame(_)
-            | Event::NewsDelivered(_)
-            | Event::CallSettled(_)
-            | Event::CallResolved(_) => self.problems.push("it belongs to a session and stands outside".to_owned()),
+        if let Event::KeyCreated(event) = &entry.event {
+            self.key_created(event);
+        } else if let Event::KeyRevoked(event) = &entry.event {
+            self.key_revoked(event);
+        } else if let Event::PrincipalDisabled(event) = &entry.event {
+            let is_new = self.world.disabled.since(&event.principal).is_none();
+            self.must(is_new, || format!("`{}` was disabled before", event.principal));
+        } else if let Event::PrincipalEnabled(event) = &entry.event {
+            let is_there = self.world.disabled.since(&event.principal).is_some();
+            self.must(is_there, || format!("`{}` was not disabled", event.principal));
+        } else if let Event::PolicyActivated(_) = &entry.event {
+            self.has_body(entry, None);
+        } else if let Event::ToolsObserved(event) = &entry.event {
+            self.has_body(entry, Some(event.digest));
+        } else if let Event::Granted(event) = &entry.event {
+            let is_here = matches!(event.account, Account::Principal(_));
+            self.must(is_here, || format!("`{}` is granted outside its session", event.account));
+        } else if let Event::RequestAnswered(event) = &entry.event {
+            self.request_answered(None, event, entry);
+        } else if let Event::CallRefused(event) = &entry.event {
+            self.must(event.session.is_some(), || "a refusal outside any session names none".to_owned());
+            self.call_refused(event);
+        } else {
+            self.problems.push("it belongs to a session and stands outside".to_owned());
         }
     }
 
     fn judge_session(&mut self, session: &SessionId, entry: &Entry<Event>) {
+        self.is_while_open(session, entry);
+        self.is_by_whom_it_may(session, entry);
+        self.keeps_its_law(session, entry);
+    }
+
+    /// A session is opened once, before anything else, and takes only what was still to come once it is closed.
+    fn is_while_open(&mut self, session: &SessionId, entry: &Entry<Event>) {
         let status = self.world.session.find(session).map(|session| session.status);
         let is_opening = matches!(entry.event, Event::SessionOpened(_));
         let is_aftermath = matches!(
@@ -138,57 +134,39 @@ impl Laws {
         );
         self.must(is_opening || status.is_some(), || "the session was never opened".to_owned());
         self.must(is_aftermath || status != Some(Status::Closed), || "the session was closed before".to_owned());
-        let is_owner = entry.actor.subject() == Some(&session.owner);
-        let may_be_another = matches!(
-            entry.event,
-            Event::SessionClosed(_)
-                | Event::SessionFrozen(_)
-                | Event::SessionUnfrozen(_)
-                | Event::CallResolved(_)
-                | Event::WaitEnded(_)
-                | Event::WaitDelivered(_)
-                | Event::RequestAnswered(_)
-        ) || (is_of_news(&entry.event) && entry.actor == Actor::Gateway)
-            || (matches!(entry.event, Event::CallSettled(_) | Event::Granted(_)) && entry.actor == Actor::Gateway);
-        self.must(is_owner || may_be_another, || {
-            let actor = match entry.actor.subject() {
-                None => "the gateway".to_owned(),
-                Some(name) => format!("`{name}`"),
-            };
+        self.must(!is_opening || status.is_none(), || "the session was opened before".to_owned());
+    }
+
+    /// It is the owner who acts, but for what the gateway itself sees to and what is anybody's.
+    fn is_by_whom_it_may(&mut self, session: &SessionId, entry: &Entry<Event>) {
+        let is_lawful = match &entry.actor {
+            Actor::Principal(subject) | Actor::Through { subject, .. } if *subject == session.owner => true,
+            Actor::Principal(_) | Actor::Through { .. } => is_anybodys(&entry.event),
+            Actor::Gateway => is_anybodys(&entry.event) || is_the_gateways(&entry.event),
+        };
+        self.must(is_lawful, || {
+            let actor = entry.actor.subject().map_or("the gateway".to_owned(), |name| format!("`{name}`"));
             format!("{actor} acts in a session of `{}`", session.owner)
         });
+    }
+
+    /// In full, so that nothing new goes without a law.
+    fn keeps_its_law(&mut self, session: &SessionId, entry: &Entry<Event>) {
         match &entry.event {
-            Event::SessionOpened(_) => self.must(status.is_none(), || "the session was opened before".to_owned()),
-            Event::SessionClosed(_) | Event::SessionFrozen(_) | Event::SessionUnfrozen(_) => {}
+            Event::SessionOpened(_) | Event::SessionClosed(_) => {}
+            Event::SessionFrozen(_) => self.is_now(session, Status::Active),
+            Event::SessionUnfrozen(_) => self.is_now(session, Status::Frozen),
             Event::StatePut(event) => self.state_put(session, event, entry),
+            Event::StateDeleted(event) => self.state_deleted(session, event, entry),
             Event::WaitOpened(event) => self.wait_opened(session, event, entry),
             Event::WaitEnded(event) => self.wait_ended(session, event, entry),
-            Event::WaitDelivered(event) => {
-                let wait = self.world.waits.find(session, &event.name);
-                let is_due = wait.is_some_and(|wait| wait.end.is_some() && !wait.is_done);
-                self.must(is_due, || format!("wait `{}` was not to be delivered", event.name));
-            }
-            Event::PushOpened(event) => {
-                let is_new = self.world.pushes.find(session, &event.push).is_none();
-                self.must(is_new, || format!("the place for news `{}` was opened before", event.push));
-                self.must(entry.bodies.len() == 1, || "it does not say where the place is".to_owned());
-            }
+            Event::WaitDelivered(event) => self.wait_delivered(session, event),
+            Event::PushOpened(event) => self.push_opened(session, event, entry),
             Event::PushBound(event) => self.push_bound(session, event),
             Event::PushClosed(event) => self.has_push(session, &event.push),
             Event::NewsCame(event) => self.news_came(session, event, entry),
-            Event::NewsDelivered(event) => {
-                let push = self.world.pushes.find(session, &event.push);
-                // In the order in which they came.
-                let is_next = push.is_some_and(|push| push.waiting.first() == Some(&event.seq));
-                self.must(is_next, || format!("news {} of `{}` were not the next", event.seq, event.push));
-            }
-            Event::StateDeleted(event) => self.state_deleted(session, event, entry),
-            Event::RecordPut(event) => {
-                self.has_body(entry, None);
-                let found = self.world.records.find(&session.owner, &event.id);
-                let is_here = found.is_none_or(|record| record.session == session.name);
-                self.must(is_here, || format!("record `{}` lies in another session", event.id));
-            }
+            Event::NewsDelivered(event) => self.news_delivered(session, event),
+            Event::RecordPut(event) => self.record_put(session, event, entry),
             Event::RecordExtended(event) => {
                 self.has_body(entry, None);
                 self.is_record(session, &event.id);
@@ -218,6 +196,11 @@ impl Laws {
         }
     }
 
+    fn is_now(&mut self, session: &SessionId, expected: Status) {
+        let status = self.world.session.find(session).map(|session| session.status);
+        self.must(status == Some(expected), || format!("the session was {status:?} before"));
+    }
+
     fn key_created(&mut self, event: &KeyCreated) {
         let is_new = self.world.identity.find(&event.key).is_none();
         self.must(is_new, || format!("key `{}` was issued before", event.key));
@@ -226,26 +209,6 @@ impl Laws {
     fn key_revoked(&mut self, event: &KeyRevoked) {
         let is_held = self.world.identity.find(&event.key).is_some_and(|key| key.revoked_at.is_none());
         self.must(is_held, || format!("key `{}` was not issued, or was taken back before", event.key));
-    }
-
-    fn wait_opened(&mut self, session: &SessionId, event: &WaitOpened, entry: &Entry<Event>) {
-        let is_new = self.world.waits.find(session, &event.name).is_none();
-        self.must(is_new && entry.at < event.until, || format!("wait `{}` is there, or was over at once", event.name));
-    }
-
-    fn wait_ended(&mut self, session: &SessionId, event: &WaitEnded, entry: &Entry<Event>) {
-        let wait = self.world.waits.find(session, &event.name).cloned();
-        let is_lawful = wait.is_some_and(|wait| {
-            wait.end.is_none()
-                && match event.end {
-                    End::Event(_) => entry.at < wait.until && entry.bodies.len() == 1,
-                    End::Expired => entry.at >= wait.until && entry.bodies.is_empty(),
-                    End::Cancelled => entry.bodies.is_empty(),
-                }
-        });
-        self.must(is_lawful, || {
-            format!("wait `{}` had ended, was never opened, or ends at the wrong time", event.name)
-        });
     }
 
     fn state_put(&mut self, session: &SessionId, event: &StatePut, entry: &Entry<Event>) {
@@ -273,6 +236,7 @@ impl Laws {
 
     fn call_admitted(&mut self, session: &SessionId, event: &CallAdmitted, entry: &Entry<Event>) {
         let call = event.call;
+        self.is_now(session, Status::Active);
         let Credential::Key(name) = &event.authority.credential else {
             return self.problems.push(format!("call {call} was admitted on the word of an issuer that there is not"));
         };
@@ -332,29 +296,6 @@ impl Laws {
             }
             Err(refusal) => self.problems.push(format!("call {}: {}", event.call, refusal.message)),
         }
-    }
-
-    fn has_push(&mut self, session: &SessionId, push: &PushName) {
-        let is_there = self.world.pushes.find(session, push).is_some();
-        self.must(is_there, || format!("there is no place for news `{push}`"));
-    }
-
-    fn push_bound(&mut self, session: &SessionId, event: &PushBound) {
-        self.has_push(session, &event.push);
-        let Some(push) = self.world.pushes.find(session, &event.push) else { return };
-        let is_of_task = push.task.as_ref().is_none_or(|task| *task == event.task);
-        self.must(push.is_bound || !event.is_over, || format!("`{}` is over and was not taken", event.push));
-        self.must(is_of_task, || format!("`{}` is for another task", event.push));
-    }
-
-    fn news_came(&mut self, session: &SessionId, event: &NewsCame, entry: &Entry<Event>) {
-        self.has_push(session, &event.push);
-        let Some(push) = self.world.pushes.find(session, &event.push) else { return };
-        let is_of_task = push.task.as_ref().is_none_or(|task| *task == event.task);
-        let is_first = event.id.as_ref().is_none_or(|id| !push.knows(id));
-        self.must(is_of_task, || format!("news of `{}` are at the place of another task", event.task));
-        self.must(is_first, || format!("news {:?} came before", event.id));
-        self.must(entry.bodies.len() == 1, || "they say nothing".to_owned());
     }
 
     fn call_resolved(&mut self, session: &SessionId, event: &CallResolved, entry: &Entry<Event>) {
@@ -491,48 +432,42 @@ impl std::fmt::Display for Fate {
     }
 }
 
-/// Whether the entry is about news of a task, which the gateway itself sees to.
-fn is_of_news(event: &Event) -> bool {
-    matches!(event, Event::PushBound(_) | Event::PushClosed(_) | Event::NewsCame(_) | Event::NewsDelivered(_))
+/// Whether others than the owner may act: administrators, and the gateway.
+fn is_anybodys(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::SessionClosed(_)
+            | Event::SessionFrozen(_)
+            | Event::SessionUnfrozen(_)
+            | Event::CallResolved(_)
+            | Event::WaitEnded(_)
+            | Event::WaitDelivered(_)
+            | Event::RequestAnswered(_)
+    )
+}
+
+/// Whether the gateway itself sees to it: news of a task, what a lost call has cost, and what a session is granted.
+fn is_the_gateways(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::PushBound(_)
+            | Event::PushClosed(_)
+            | Event::NewsCame(_)
+            | Event::NewsDelivered(_)
+            | Event::CallSettled(_)
+            | Event::Granted(_)
+    )
 }
 
 /// The accounts whose balances the entry changes.
 fn accounts(entry: &Entry<Event>) -> Vec<Account> {
-    match (&entry.event, &entry.stream) {
-        (Event::Granted(event), _) => vec![event.account.clone()],
-        (Event::CallAdmitted(_) | Event::CallSettled(_), StreamId::Session(session)) => Account::path(session).into(),
-        (
-            Event::CallAdmitted(_)
-            | Event::CallSettled(_)
-            | Event::CallRefused(_)
-            | Event::CallResolved(_)
-            | Event::WaitOpened(_)
-            | Event::WaitEnded(_)
-            | Event::WaitDelivered(_)
-            | Event::PushOpened(_)
-            | Event::PushBound(_)
-            | Event::PushClosed(_)
-            | Event::NewsCame(_)
-            | Event::NewsDelivered(_)
-            | Event::KeyCreated(_)
-            | Event::KeyRevoked(_)
-            | Event::PolicyActivated(_)
-            | Event::ToolsObserved(_)
-            | Event::PrincipalDisabled(_)
-            | Event::PrincipalEnabled(_)
-            | Event::SessionFrozen(_)
-            | Event::SessionUnfrozen(_)
-            | Event::SessionOpened(_)
-            | Event::SessionClosed(_)
-            | Event::StatePut(_)
-            | Event::StateDeleted(_)
-            | Event::RecordPut(_)
-            | Event::RecordExtended(_)
-            | Event::RecordDropped(_)
-            | Event::RequestTaken(_)
-            | Event::RequestAnswered(_),
-            _,
-        ) => Vec::new(),
+    if let Event::Granted(event) = &entry.event {
+        return vec![event.account.clone()];
+    }
+    let is_paid = matches!(entry.event, Event::CallAdmitted(_) | Event::CallSettled(_));
+    match &entry.stream {
+        StreamId::Session(session) if is_paid => Account::path(session).into(),
+        StreamId::Session(_) | StreamId::Control => Vec::new(),
     }
 }
 

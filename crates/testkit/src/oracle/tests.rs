@@ -1,5 +1,7 @@
 //! The oracle accepts what the rules write, and finds every fault that is planted behind their back.
 
+mod told;
+
 use bytes::Bytes;
 use portcullis_domain::admission::{Admit, Command, Configure, CreateKey, PutState, Recover, Settle};
 use portcullis_domain::call::{Capability, Door, Kind};

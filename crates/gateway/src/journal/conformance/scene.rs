@@ -8,6 +8,7 @@ use bytes::Bytes;
 use portcullis_domain::admission::{
     Admit, CloseSession, Command, Configure, CreateKey, Put, PutState, Recover, RevokeKey, Settle, Verdict,
 };
+use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{Event, Outcome};
@@ -224,7 +225,7 @@ pub(crate) fn put(name: &str, at: &str, expected: Expected, value: &str) -> Writ
 
 fn put_state(name: &str, at: &str, expected: Expected, value: &str) -> PutState {
     PutState {
-        presented: key(1),
+        authority: Authority::of_key(key(1)),
         session: session(name),
         session_budget: None,
         key: at.parse().unwrap(),
@@ -245,7 +246,7 @@ pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
     Admit {
         call: CallId([call; 16]),
         parent: None,
-        key: key(1),
+        authority: Authority::of_key(key(1)),
         session: session(name),
         origin: Origin::Named,
         session_budget: None,

@@ -4,6 +4,7 @@ use portcullis_domain::event::{Event, Outcome, RequestAnswered, RequestTaken};
 use portcullis_domain::ids::{RecordId, SessionId};
 use portcullis_domain::journal::Entry;
 use portcullis_domain::session::Earlier;
+use portcullis_domain::session::event::RecordPut;
 
 use super::Laws;
 
@@ -15,6 +16,13 @@ impl Laws {
         self.must(!is_known && is_here && found == Ok(None), || {
             format!("request {} was taken before, or elsewhere", event.request)
         });
+    }
+
+    pub(super) fn record_put(&mut self, session: &SessionId, event: &RecordPut, entry: &Entry<Event>) {
+        self.has_body(entry, None);
+        let found = self.world.records.find(&session.owner, &event.id);
+        let is_here = found.is_none_or(|record| record.session == session.name);
+        self.must(is_here, || format!("record `{}` lies in another session", event.id));
     }
 
     pub(super) fn is_record(&mut self, session: &SessionId, id: &RecordId) {

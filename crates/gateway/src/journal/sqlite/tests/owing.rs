@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use portcullis_domain::admission::{AnswerRequest, RequestEnd, TakeRequest};
+use portcullis_domain::authority::Authority;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::Body;
@@ -17,7 +18,7 @@ fn take(number: u8) -> TakeRequest {
     let mark = requests::mark(&session.owner, "k", Digest::of(b"content"));
     TakeRequest {
         request: CallId([number; 16]),
-        presented: "key-1".parse().unwrap(),
+        authority: Authority::of_key("key-1".parse().unwrap()),
         session,
         origin: Origin::Named,
         session_budget: None,
