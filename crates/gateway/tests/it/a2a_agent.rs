@@ -34,6 +34,22 @@ pub(crate) struct State {
 
 type Sealed = Box<dyn Fn(&str) -> String + Send>;
 
+/// What the call of a method comes to.
+enum Called {
+    Result(Value),
+    /// The stream stays open unless it is over.
+    Events {
+        events: Vec<Value>,
+        is_over: bool,
+    },
+}
+
+/// The code and the message of an error of JSON-RPC.
+type Failure = (i32, String);
+
+/// What HTTP+JSON says of a task that is not there.
+const NO_TASK: &str = r#"{"error":{"code":404,"status":"NOT_FOUND","message":"no task","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"TASK_NOT_FOUND","domain":"a2a-protocol.org"}]}}"#;
+
 impl Agent {
     pub(crate) async fn start(speaks: Speaks) -> Self {
         let (listener, url) = listen().await.unwrap();
@@ -81,83 +97,90 @@ impl State {
         let path = target.split('?').next().unwrap();
         if path.starts_with("/.well-known/") {
             let has_card = *self.has_card.lock().unwrap_or_else(PoisonError::into_inner);
-            let card = self.card(url).to_string();
-            let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-            let card = sealed.as_ref().map_or(card.clone(), |sealed| sealed(&card));
-            return vec![if has_card { whole(200, "", &card) } else { whole(404, "", "{}") }];
+            return vec![if has_card { whole(200, "", &self.shown(&self.card(url))) } else { whole(404, "", "{}") }];
         }
         let body = request.json();
-        if self.speaks == Speaks::Rest {
-            return match (verb, path.strip_prefix("/rest").unwrap_or_default()) {
-                ("post", "/message:send") => vec![whole(200, "", &self.send(&body["message"], false).to_string())],
-                ("get", path) => {
-                    let task = self.task(path.trim_start_matches("/tasks/"));
-                    vec![task.map_or_else(|| whole(404, "", r#"{"error":{"code":404,"status":"NOT_FOUND","message":"no task","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"TASK_NOT_FOUND","domain":"a2a-protocol.org"}]}}"#), |task| whole(200, "", &task.to_string()))]
-                }
-                _ => vec![whole(405, "", "{}")],
-            };
+        match self.speaks {
+            Speaks::Rest => vec![self.answer_rest(verb, path.strip_prefix("/rest").unwrap_or_default(), &body)],
+            Speaks::Old | Speaks::New => self.answer_jsonrpc(&body),
         }
-        let (id, params) = (&body["id"], &body["params"]);
-        let result = |result: Value| json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string();
-        let named = params["id"].as_str().unwrap_or_default();
-        let missing = || {
-            let message = format!("Task {named} not found");
-            let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32001, "message": message}});
-            vec![whole(200, "", &error.to_string())]
-        };
+    }
+
+    fn answer_rest(&self, verb: &str, path: &str, body: &Value) -> Vec<u8> {
+        match (verb, path) {
+            ("post", "/message:send") => whole(200, "", &self.send(&body["message"], false).to_string()),
+            ("get", path) => {
+                let task = self.task(path.trim_start_matches("/tasks/"));
+                task.map_or_else(|| whole(404, "", NO_TASK), |task| whole(200, "", &task.to_string()))
+            }
+            _ => whole(405, "", "{}"),
+        }
+    }
+
+    fn answer_jsonrpc(&self, body: &Value) -> Vec<Vec<u8>> {
+        let params = &body["params"];
         if params["message"]["parts"][0]["text"].as_str().is_some_and(|text| text.starts_with("hang")) {
             return vec![SILENCE.to_vec()];
         }
-        match body["method"].as_str().unwrap_or_default() {
-            "SendMessage" | "message/send" => vec![whole(200, "", &result(self.send(&params["message"], false)))],
-            "SendStreamingMessage" | "message/stream" => {
-                let events = self.stream(&params["message"]);
-                let is_over = self.is_last(events.last().unwrap());
+        let framed = |name: &str, value: Value| json!({"jsonrpc": "2.0", "id": body["id"], (name): value}).to_string();
+        match self.called(body["method"].as_str().unwrap_or_default(), params) {
+            Ok(Called::Result(result)) => vec![whole(200, "", &framed("result", result))],
+            Ok(Called::Events { events, is_over }) => {
+                let event = |event| format!("data: {}\n\n", framed("result", event)).into_bytes();
                 let mut pieces = vec![event_head()];
-                pieces.extend(events.into_iter().map(|event| format!("data: {}\n\n", result(event)).into_bytes()));
+                pieces.extend(events.into_iter().map(event));
                 pieces.extend((!is_over).then(|| SILENCE.to_vec()));
                 pieces
             }
-            "GetTask" | "tasks/get" => {
-                self.task(named).map_or_else(missing, |task| vec![whole(200, "", &result(task))])
+            Err((code, message)) => {
+                vec![whole(200, "", &framed("error", json!({"code": code, "message": message})))]
             }
+        }
+    }
+
+    fn called(&self, method: &str, params: &Value) -> Result<Called, Failure> {
+        let named = params["id"].as_str().unwrap_or_default();
+        let task = || self.task(named).ok_or_else(|| (-32001, format!("Task {named} not found")));
+        let result = match method {
+            "SendMessage" | "message/send" => self.send(&params["message"], false),
+            "SendStreamingMessage" | "message/stream" => {
+                let events = self.stream(&params["message"]);
+                let is_over = self.is_last(events.last().unwrap());
+                return Ok(Called::Events { events, is_over });
+            }
+            "GetTask" | "tasks/get" => task()?,
             "CancelTask" | "tasks/cancel" => {
-                if self.task(named).is_none() {
-                    return missing();
-                }
+                task()?;
                 self.change(named, self.state("canceled"));
-                vec![whole(200, "", &result(self.task(named).unwrap()))]
+                task()?
             }
-            "SubscribeToTask" | "tasks/resubscribe" => self.task(named).map_or_else(missing, |task| {
+            "SubscribeToTask" | "tasks/resubscribe" => {
+                let task = task()?;
                 let event = if self.speaks == Speaks::Old { task } else { json!({"task": task}) };
-                vec![event_head(), format!("data: {}\n\n", result(event)).into_bytes(), SILENCE.to_vec()]
-            }),
+                return Ok(Called::Events { events: vec![event], is_over: false });
+            }
             // It does not mind the filter.
             "ListTasks" => {
                 let tasks: Vec<Value> = self.tasks().values().cloned().collect();
-                let page = json!({"totalSize": tasks.len(), "pageSize": 50, "nextPageToken": "", "tasks": tasks});
-                vec![whole(200, "", &result(page))]
+                json!({"totalSize": tasks.len(), "pageSize": 50, "nextPageToken": "", "tasks": tasks})
             }
-            "CreateTaskPushNotificationConfig" | "tasks/pushNotificationConfig/set" => {
-                vec![whole(200, "", &result(params.clone()))]
-            }
+            "CreateTaskPushNotificationConfig" | "tasks/pushNotificationConfig/set" => params.clone(),
+            "DeleteTaskPushNotificationConfig" | "tasks/pushNotificationConfig/delete" => Value::Null,
             "GetExtendedAgentCard" | "agent/getAuthenticatedExtendedCard" => {
                 let mut card = self.card("http://192.0.2.1");
                 card["description"] = json!("Adjusts large claims.");
-                let card = card.to_string();
-                let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-                let card = sealed.as_ref().map_or(card.clone(), |sealed| sealed(&card));
-                vec![whole(200, "", &result(serde_json::from_str(&card).unwrap()))]
+                serde_json::from_str(&self.shown(&card)).unwrap()
             }
-            "DeleteTaskPushNotificationConfig" | "tasks/pushNotificationConfig/delete" => {
-                vec![whole(200, "", &result(Value::Null))]
-            }
-            _ => vec![whole(
-                200,
-                "",
-                &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no"}}).to_string(),
-            )],
-        }
+            _ => return Err((-32601, "no".to_owned())),
+        };
+        Ok(Called::Result(result))
+    }
+
+    /// The card as it is given out.
+    fn shown(&self, card: &Value) -> String {
+        let card = card.to_string();
+        let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+        sealed.as_ref().map_or(card.clone(), |sealed| sealed(&card))
     }
 
     fn card(&self, url: &str) -> Value {
