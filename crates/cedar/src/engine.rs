@@ -99,7 +99,7 @@ mod tests {
             let policies: Vec<&str> = decision.policies.iter().map(String::as_str).collect();
             let found = match decision.effect {
                 Effect::Allow => Ok(policies.as_slice()),
-                Effect::Deny => Err((policies.as_slice(), decision.message.as_deref())),
+                Effect::Ask | Effect::Deny => Err((policies.as_slice(), decision.message.as_deref())),
             };
             assert_eq!(found, expected, "{asked:?}");
             assert_eq!(decision.errors, Vec::<String>::new(), "{asked:?}");

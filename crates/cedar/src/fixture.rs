@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portcullis_domain::authority::Chain;
 use portcullis_domain::call::{Capability, Door, Kind, Place};
 use portcullis_domain::ids::{PrincipalName, SessionId};
 use portcullis_domain::policy::{Arguments, Decision, Question, RecordType, Value};
@@ -115,6 +116,7 @@ impl Asked {
 
     pub(crate) fn question(&self) -> Question<'_> {
         Question {
+            chain: Chain { subject: &self.principal, through: &[] },
             principal: &self.principal,
             capability: &self.capability,
             arguments: self.arguments.as_ref(),

@@ -91,6 +91,7 @@ impl Verdict {
             effect: if is_allowed { Answer::Allow } else { Answer::Deny },
             policies: deciding.map(|rule| rule.name().to_owned()).collect(),
             message,
+            asks: Vec::new(),
             errors: self.errors,
             version: rules.version,
         }

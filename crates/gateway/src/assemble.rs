@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use portcullis_cedar::{Engine, Facts, compile};
+use portcullis_cedar::{Engine, Facts, Principal, compile};
 use portcullis_domain::admission::Configure;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
@@ -324,6 +324,12 @@ pub struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// Everybody whom policies can know.
+    fn principals(&self) -> Result<Vec<Principal>, String> {
+        let agents = self.config.registry.agents.iter().map(|(name, agent)| agent.principal(name));
+        identity::facts::principals(&self.config.identity, &agents.collect::<Result<_, _>>()?)
+    }
+
     /// Checks all of it and makes the snapshot.
     ///
     /// # Errors
@@ -347,12 +353,10 @@ impl Parts<'_> {
             idempotent: tool.hints.idempotent,
         });
         let facts = Facts {
-            principals: identity::facts::principals(&self.config.identity, &self.config.registry).unwrap_or_else(
-                |problem| {
-                    problems.push(of_file(problem));
-                    Vec::new()
-                },
-            ),
+            principals: self.principals().unwrap_or_else(|problem| {
+                problems.push(of_file(problem));
+                Vec::new()
+            }),
             tools: tools.collect(),
             models: self.config.registry.models.keys().cloned().collect(),
             agents: self.config.registry.agents.keys().map(ToString::to_string).collect(),

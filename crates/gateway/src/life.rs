@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use portcullis_domain::admission::admit::denied;
+use portcullis_domain::admission::admit::{denied, unanswered};
 use portcullis_domain::admission::{Admit, Admitted, Passed, Receipt, Settle};
 use portcullis_domain::call::Place;
 use portcullis_domain::event::{Judged, Outcome};
@@ -273,6 +273,7 @@ impl Gate {
         }
         let refusal = match (known.obstacle, known.decision.effect) {
             (Some(obstacle), _) => Some(obstacle),
+            (None, Effect::Ask) => Some(unanswered(&known.decision)),
             (None, Effect::Deny) => Some(denied(&known.decision)),
             (None, Effect::Allow) => None,
         };

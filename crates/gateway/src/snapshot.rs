@@ -262,6 +262,7 @@ impl Snapshot {
             effect: Effect::Deny,
             policies: Vec::new(),
             message: None,
+            asks: Vec::new(),
             errors: Vec::new(),
             version: self.policy.version(),
         }
@@ -289,15 +290,17 @@ fn hidden_from(asking: &Asking, capability: &Capability, decision: &Decision) ->
     format!("`{capability}` is hidden from `{}`: {rules}", asking.authority.actor(&asking.session.owner))
 }
 
-/// What two decisions come to together: the first "no", or what allowed both.
+/// What two decisions come to together: the first "no"; otherwise everybody who is to be asked; otherwise what allowed both.
 fn both(mut first: Decision, second: Decision) -> Decision {
     match (first.effect, second.effect) {
-        (Effect::Deny, _) => first,
-        (Effect::Allow, Effect::Deny) => second,
-        (Effect::Allow, Effect::Allow) => {
-            let new = second.policies.into_iter().filter(|policy| !first.policies.contains(policy));
-            let new: Vec<String> = new.collect();
-            first.policies.extend(new);
+        (Effect::Deny, _) | (Effect::Ask, Effect::Allow) => first,
+        (_, Effect::Deny) | (Effect::Allow, Effect::Ask) => second,
+        (Effect::Allow, Effect::Allow) | (Effect::Ask, Effect::Ask) => {
+            let (policies, asks) = (second.policies, second.asks);
+            first
+                .policies
+                .extend(policies.into_iter().filter(|policy| !first.policies.contains(policy)).collect::<Vec<_>>());
+            first.asks.extend(asks.into_iter().filter(|ask| !first.asks.contains(ask)).collect::<Vec<_>>());
             first
         }
     }

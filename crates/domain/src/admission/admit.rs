@@ -168,6 +168,7 @@ impl Admit {
         }
         match self.decision.effect {
             Effect::Allow => Ok(()),
+            Effect::Ask => Err(unanswered(&self.decision)),
             Effect::Deny => Err(denied(&self.decision)),
         }
     }
@@ -300,6 +301,14 @@ impl Admit {
     fn draft(&self, stream: StreamId, event: Event, bodies: Vec<Body>) -> Draft<Event> {
         Draft { stream, actor: self.authority.actor(&self.session.owner), event, bodies }
     }
+}
+
+/// The refusal that a decision stands for when a person must be asked and none was.
+#[must_use]
+pub fn unanswered(decision: &Decision) -> Refusal {
+    let roles: Vec<&str> = decision.asks.iter().map(|ask| ask.role.as_str()).collect();
+    let message = format!("This call needs the approval of a person with the role `{}`.", roles.join("`, `"));
+    Refusal::new(Code::ApprovalRequired, message)
 }
 
 /// The refusal that a decision stands for when its answer is no.

@@ -14,6 +14,6 @@ pub mod schema;
 pub mod state;
 
 pub use arguments::{Arguments, Value};
-pub use question::{Decision, Effect, Question, Version};
+pub use question::{Ask, Decision, Effect, Question, Version};
 pub use schema::{Field, RecordType, Type};
 pub use state::Active;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::Chain;
 use crate::call::{Capability, Door, Place};
 use crate::digest::Digest;
-use crate::ids::{PrincipalName, SessionId};
+use crate::ids::{PrincipalName, RoleName, SessionId};
 use crate::policy::arguments::Arguments;
 
 /// Which policies, schema and principals made a decision: the digest of all of them.
@@ -38,8 +38,19 @@ pub struct Question<'a> {
 pub enum Effect {
     /// The call may be made.
     Allow,
+    /// The call may be made once a person has said so.
+    Ask,
     /// The call must not be made.
     Deny,
+}
+
+/// Who must be asked: the `@ask` of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ask {
+    /// The role that whoever answers must have.
+    pub role: RoleName,
+    /// How many of them must say yes.
+    pub approvals: u8,
 }
 
 /// An answer with what led to it.
@@ -51,6 +62,8 @@ pub struct Decision {
     pub policies: Vec<String>,
     /// What the model will read when the answer is no: the `@message` of the deciding rule.
     pub message: Option<String>,
+    /// Who must be asked, all of them, when that is the answer.
+    pub asks: Vec<Ask>,
     /// Rules that could not be evaluated. There is never one without the answer being no.
     pub errors: Vec<String>,
     /// What decided.

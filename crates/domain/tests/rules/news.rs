@@ -15,7 +15,7 @@ use portcullis_domain::session::push::{
 use proptest::prelude::*;
 
 use super::engine::{Engine, replay};
-use super::steps::{key_id, principal, session, started};
+use super::steps::{authority, key_id, principal, session, started};
 
 fn agent() -> Capability {
     Capability::new(Kind::Agent, "adjuster")
@@ -28,7 +28,7 @@ fn name(number: usize) -> PushName {
 fn open(engine: &mut Engine, number: usize, task: Option<&str>) -> Result<(), Code> {
     let open = OpenPush {
         session: session(0, 0),
-        key: key_id(0),
+        authority: authority(0),
         push: name(number),
         agent: agent(),
         task: task.map(str::to_owned),
@@ -63,7 +63,7 @@ fn to_tell(engine: &Engine) -> Vec<(PushName, u64)> {
 
 fn begun() -> Engine {
     let mut engine = started();
-    let open = OpenSession { presented: key_id(0), session: session(0, 0), origin: Origin::Named, budget: None };
+    let open = OpenSession { authority: authority(0), session: session(0, 0), origin: Origin::Named, budget: None };
     engine.run(&open).unwrap();
     engine
 }

@@ -16,7 +16,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::engine::{Engine, replay};
-use super::steps::{config, key_id, principal, session, started};
+use super::steps::{authority, config, principal, session, started};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -103,7 +103,7 @@ impl Story {
         let request = self.request();
         let command = TakeRequest {
             request,
-            presented: key_id(0),
+            authority: authority(0),
             session: session(0, 0),
             origin: Origin::Named,
             session_budget: None,
@@ -186,7 +186,7 @@ impl Story {
 fn keep(name: u8, id: &RecordId) -> KeepRecords {
     let head = Body::new(Bytes::from_static(b"{}"));
     KeepRecords {
-        presented: key_id(0),
+        authority: authority(0),
         session: session(0, name),
         origin: Origin::Named,
         session_budget: None,

@@ -7,6 +7,7 @@ use portcullis_domain::admission::{
     Admit, Admitted, CloseSession, Configure, CreateKey, DeleteState, EndWait, NoteDelivery, ObserveTools, OpenSession,
     OpenWait, Passed, Put, PutState, Receipt, ResolveCall, RevokeKey, Settle,
 };
+use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Outcome;
@@ -281,7 +282,7 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
             let deliver = is_told.then(|| ("adjuster".parse().unwrap(), "/resume".to_owned()));
             let open = OpenWait {
                 session: session(*owner, *name),
-                key: key_id(*owner),
+                authority: authority(*owner),
                 session_budget: None,
                 name: wait_name(*wait),
                 what: "a letter".to_owned(),
@@ -315,12 +316,12 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
         }
         Step::Open { key, owner, name, origin, budget } => {
             let (session, budget) = (session(*owner, *name), budget.map(Nanodollars::new));
-            let open = OpenSession { presented: key_id(*key), session, origin: *origin, budget };
+            let open = OpenSession { authority: authority(*key), session, origin: *origin, budget };
             done(engine.run(&open), |_| Done::Else)
         }
         Step::Put { at, expected, ttl } => {
             let put = PutState {
-                presented: key_id(at.key),
+                authority: authority(at.key),
                 session: at.session(),
                 session_budget: None,
                 key: at.key(),
@@ -331,8 +332,8 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
             done(engine.run(&put), Done::Put)
         }
         Step::Delete { at, expected } => {
-            let (presented, key) = (key_id(at.key), at.key());
-            let delete = DeleteState { presented, session: at.session(), key, expected: *expected };
+            let (authority, key) = (authority(at.key), at.key());
+            let delete = DeleteState { authority, session: at.session(), key, expected: *expected };
             done(engine.run(&delete), |()| Done::Deleted)
         }
         Step::Close { owner, name } => {
@@ -380,14 +381,21 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
     Admit {
         call: call(ask.call),
         parent: ask.parent.map(call),
-        key: key_id(ask.key),
+        authority: authority(ask.key),
         session: session(ask.owner, ask.name),
         origin: ask.origin,
         session_budget: ask.budget.map(Nanodollars::new),
         door: Door::Openai,
         capability: capability(ask),
         payload: if ask.has_payload { Ok(payload(ask.call)) } else { Err(unread) },
-        decision: Decision { effect: ask.effect, policies: vec![], message: None, errors: vec![], version },
+        decision: Decision {
+            effect: ask.effect,
+            policies: vec![],
+            message: None,
+            asks: vec![],
+            errors: vec![],
+            version,
+        },
         estimate: ask.estimate.map(Nanodollars::new),
         repetition: Repetition {
             mark: ask.marked.map(Marked::mark),
@@ -454,6 +462,10 @@ pub(super) fn session(owner: u8, name: u8) -> SessionId {
 
 pub(super) fn state_key(number: u8) -> StateKey {
     ["step", "note"][usize::from(number)].parse().unwrap()
+}
+
+pub(super) fn authority(number: u8) -> Authority {
+    Authority::of_key(key_id(number))
 }
 
 pub(super) fn key_id(number: u8) -> KeyId {

@@ -9,6 +9,7 @@ use portcullis::clock::SystemClock;
 use portcullis::journal::fault::StoreFault;
 use portcullis::journal::sqlite::SqliteEngine;
 use portcullis_domain::admission::{Admit, Configure, CreateKey, PutState, Settle};
+use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Outcome;
@@ -61,7 +62,7 @@ pub(crate) fn issue(number: u64) -> CreateKey {
 pub(crate) fn put(number: u64, within: u64, length: usize) -> PutState {
     let (expected, value) = (Expected::Anything, body(number, length));
     PutState {
-        presented: key(0),
+        authority: Authority::of_key(key(0)),
         session: session(within),
         session_budget: None,
         key: "step".parse().unwrap(),
@@ -76,7 +77,7 @@ pub(crate) fn admit(number: u64, within: u64, length: usize) -> Admit {
     Admit {
         call: call(number),
         parent: None,
-        key: key(0),
+        authority: Authority::of_key(key(0)),
         session: session(within),
         origin: Origin::Named,
         session_budget: None,
@@ -87,6 +88,7 @@ pub(crate) fn admit(number: u64, within: u64, length: usize) -> Admit {
             effect: Effect::Allow,
             policies: policies_that_permit,
             message: None,
+            asks: Vec::new(),
             errors: Vec::new(),
             version: policies(),
         },

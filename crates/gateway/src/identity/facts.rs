@@ -8,14 +8,13 @@ use portcullis_domain::policy::{Value, arguments};
 
 use crate::identity::table::{Attribute, IdentityTable};
 use crate::identity::{ADMINISTRATOR, ADMINISTRATOR_ROLE};
-use crate::registry::table::RegistryTable;
 
 /// All principals of the configuration, the agents among them that are listed in the registry alone, and the administrator that every gateway has.
 ///
 /// # Errors
 ///
 /// The attribute that policy can't see exactly.
-pub fn principals(table: &IdentityTable, registry: &RegistryTable) -> Result<Vec<Principal>, String> {
+pub fn principals(table: &IdentityTable, agents: &BTreeSet<PrincipalName>) -> Result<Vec<Principal>, String> {
     let mut principals = Vec::new();
     for (name, principal) in &table.principals {
         let mut attributes = BTreeMap::new();
@@ -26,11 +25,8 @@ pub fn principals(table: &IdentityTable, registry: &RegistryTable) -> Result<Vec
         }
         principals.push(Principal { name: name.clone(), roles: principal.roles.clone(), attributes });
     }
-    let agents = registry.agents.iter().map(|(name, agent)| agent.principal(name));
-    for name in agents.collect::<Result<BTreeSet<_>, _>>()? {
-        if !table.principals.contains_key(&name) {
-            principals.push(Principal { name, roles: Vec::new(), attributes: BTreeMap::new() });
-        }
+    for name in agents.iter().filter(|name| !table.principals.contains_key(*name)) {
+        principals.push(Principal { name: name.clone(), roles: Vec::new(), attributes: BTreeMap::new() });
     }
     let administrator: PrincipalName = ADMINISTRATOR.parse()?;
     if principals.iter().all(|principal| principal.name != administrator) {

@@ -4,6 +4,7 @@ mod told;
 
 use bytes::Bytes;
 use portcullis_domain::admission::{Admit, Command, Configure, CreateKey, PutState, Recover, Settle};
+use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
 use portcullis_domain::ids::{Actor, KeyId, SessionId};
@@ -138,12 +139,18 @@ fn create_key(key: &str, principal: &str) -> CreateKey {
 
 fn admit(number: u8, session: &str, estimate: u64) -> Admit {
     let session: SessionId = session.parse().unwrap();
-    let decision =
-        Decision { effect: Effect::Allow, policies: vec![], message: None, errors: vec![], version: version() };
+    let decision = Decision {
+        effect: Effect::Allow,
+        policies: vec![],
+        message: None,
+        asks: vec![],
+        errors: vec![],
+        version: version(),
+    };
     Admit {
         call: call(number),
         parent: None,
-        key: format!("key-{}", session.owner).parse().unwrap(),
+        authority: authority(&format!("key-{}", session.owner)),
         session,
         origin: Origin::Named,
         session_budget: None,
@@ -170,7 +177,7 @@ fn admitted(number: u8) -> CallAdmitted {
         parent: None,
         capability: model(),
         door: Door::Openai,
-        key: "key-ann".parse().unwrap(),
+        authority: authority("key-ann"),
         policies: vec![],
         policy_version: version(),
         hold: Nanodollars::new(10),
@@ -204,6 +211,10 @@ fn refused(number: u8, session: Option<&str>) -> Event {
         reasons: vec![],
         policies: vec![],
     })
+}
+
+fn authority(name: &str) -> Authority {
+    Authority::of_key(key(name))
 }
 
 fn key(name: &str) -> KeyId {
@@ -268,7 +279,7 @@ fn money_that_is_not_there_is_found() {
     let sessions_own = |journal: &mut Journal| {
         let opened = Opened { budget: Some(Nanodollars::new(5)) };
         journal.plant("bob:small", Event::SessionOpened(opened));
-        let event = CallAdmitted { key: key("key-bob"), hold: Nanodollars::new(6), ..admitted(2) };
+        let event = CallAdmitted { authority: authority("key-bob"), hold: Nanodollars::new(6), ..admitted(2) };
         journal.plant("bob:small", Event::CallAdmitted(event));
     };
     check(sessions_own, "`session/bob:small` has $0.000000005 left");
@@ -302,12 +313,12 @@ fn an_admission_that_no_rule_would_make_is_found() {
         let created = create_key("key-2", "ann").key;
         let expires_at = Some(Timestamp(journal.now + 2));
         journal.plant("control", Event::KeyCreated(KeyCreated { expires_at, ..created }));
-        journal.plant(CLAIM, Event::CallAdmitted(CallAdmitted { key: key("key-2"), ..admitted(2) }));
+        journal.plant(CLAIM, Event::CallAdmitted(CallAdmitted { authority: authority("key-2"), ..admitted(2) }));
     };
     check(run_out, "with key `key-2`, which was taken back or had run out");
     for (event, expected) in [
-        (CallAdmitted { key: key("key-3"), ..admitted(2) }, "with key `key-3`, which was never issued"),
-        (CallAdmitted { key: key("key-bob"), ..admitted(2) }, "with a key of another principal than `ann`"),
+        (CallAdmitted { authority: authority("key-3"), ..admitted(2) }, "with key `key-3`, which was never issued"),
+        (CallAdmitted { authority: authority("key-bob"), ..admitted(2) }, "with a key of another principal than `ann`"),
         (CallAdmitted { policy_version: Digest::ZERO, ..admitted(2) }, "policies that were not in force"),
         (CallAdmitted { parent: Some(call(9)), ..admitted(2) }, "which was not admitted in this session"),
         (admitted(1), "was admitted, and it was admitted before in `ann:claim-99`, at position 6"),
@@ -518,7 +529,7 @@ fn busy(calls: u32, seed: u64) -> Journal {
                 let (key, value) = ("step".parse().unwrap(), body("value"));
                 let session = admit.session.clone();
                 let put = PutState {
-                    presented: admit.key.clone(),
+                    authority: admit.authority.clone(),
                     session,
                     session_budget: None,
                     key,

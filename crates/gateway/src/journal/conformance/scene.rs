@@ -240,6 +240,7 @@ pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
         effect: Effect::Allow,
         policies: vec!["policy0".to_owned()],
         message: None,
+        asks: Vec::new(),
         errors: Vec::new(),
         version: policies(),
     };

@@ -29,7 +29,8 @@ fn check_bare(before: &[Event], event: Event, expected: &str) {
 fn a_wait_that_ends_otherwise_than_once_and_in_time_is_found() {
     let name = || "letter".parse().unwrap();
     let opened = |until| {
-        let deliver = Deliver { agent: "adjuster".parse().unwrap(), path: "/".to_owned(), key: key("key-ann") };
+        let deliver =
+            Deliver { agent: "adjuster".parse().unwrap(), path: "/".to_owned(), authority: authority("key-ann") };
         Event::WaitOpened(WaitOpened {
             name: name(),
             what: "a letter".to_owned(),
@@ -69,7 +70,7 @@ fn news_that_nobody_wanted_or_that_come_twice_are_found() {
             id: None,
             form: "1.0".to_owned(),
             secret: Digest::ZERO,
-            key: key("key-ann"),
+            authority: authority("key-ann"),
         })
     };
     let bound = |task: &str, is_over| Event::PushBound(PushBound { push: push(), task: task.to_owned(), is_over });
