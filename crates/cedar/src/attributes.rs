@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_domain::ids::PrincipalName;
 use portcullis_domain::policy::{Field, RecordType, Type, Value};
 
 use crate::facts::Facts;
@@ -11,8 +10,8 @@ use crate::problem::Problem;
 /// What is known of one attribute.
 struct Attribute<'a> {
     ty: Type,
-    /// The first principal that has it.
-    first: &'a PrincipalName,
+    /// The first who has it: a principal, or all of an issuer.
+    first: &'a str,
     /// How many have it.
     count: usize,
 }
@@ -27,23 +26,35 @@ pub(crate) fn types(facts: &Facts, problems: &mut Vec<Problem>) -> RecordType {
                 problems.push(Problem::in_table("principals", message));
                 continue;
             };
-            let unknown = Attribute { ty: Type::Opaque, first: &principal.name, count: 0 };
-            let attribute = attributes.entry(name).or_insert(unknown);
-            attribute.count += 1;
-            match unify(&attribute.ty, &ty) {
-                Some(unified) => attribute.ty = unified,
-                None => problems.push(conflict(name, attribute, &principal.name, &ty)),
-            }
+            let unknown = Attribute { ty: Type::Opaque, first: principal.name.as_str(), count: 0 };
+            attributes.entry(name).or_insert(unknown).add(name, principal.name.as_str(), &ty, true, problems);
         }
     }
+    for issuer in &facts.issuers {
+        for (name, Field { ty, required, .. }) in &issuer.attributes {
+            let unknown = Attribute { ty: Type::Opaque, first: &issuer.prefix, count: 0 };
+            attributes.entry(name).or_insert(unknown).add(name, &issuer.prefix, ty, *required, problems);
+        }
+    }
+    let all = facts.principals.len() + facts.issuers.len();
     let field = |(name, attribute): (&str, Attribute<'_>)| {
-        let required = attribute.count == facts.principals.len();
+        let required = attribute.count == all;
         (name.to_owned(), Field { ty: settled(attribute.ty), required, nullable: false })
     };
     RecordType { fields: attributes.into_iter().map(field).collect(), open: false }
 }
 
-fn conflict(name: &str, attribute: &Attribute<'_>, other: &PrincipalName, ty: &Type) -> Problem {
+impl Attribute<'_> {
+    fn add(&mut self, name: &str, whose: &str, ty: &Type, is_always_there: bool, problems: &mut Vec<Problem>) {
+        self.count += usize::from(is_always_there);
+        match unify(&self.ty, ty) {
+            Some(unified) => self.ty = unified,
+            None => problems.push(conflict(name, self, whose, ty)),
+        }
+    }
+}
+
+fn conflict(name: &str, attribute: &Attribute<'_>, other: &str, ty: &Type) -> Problem {
     let (known, found, first) = (noun(&attribute.ty), noun(ty), attribute.first);
     let mut message = format!("the attribute `{name}` is {known} for `{first}` and {found} for `{other}`");
     if matches!((&attribute.ty, ty), (Type::Long, Type::Decimal) | (Type::Decimal, Type::Long)) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use portcullis_domain::call::Capability;
 use portcullis_domain::ids::PrincipalName;
 use portcullis_domain::policy::{Decision, Question, Version};
+use portcullis_domain::profile::Profile;
 
 use crate::population::{Population, Target};
 use crate::problem::Problem;
@@ -33,12 +34,23 @@ impl Engine {
 
     /// Whether this principal may be allowed this capability with some arguments, in some session. What may not is hidden from them.
     #[must_use]
-    pub fn may_allow(&self, principal: &PrincipalName, capability: &Capability) -> bool {
-        self.slice(principal, capability).is_ok_and(|(_, slice)| slice.may_allow())
+    pub fn may_allow(&self, principal: &PrincipalName, profile: Option<&Profile>, capability: &Capability) -> bool {
+        self.slice(principal, profile, capability).is_ok_and(|(_, slice)| slice.may_allow())
     }
 
-    fn slice(&self, principal: &PrincipalName, capability: &Capability) -> Result<(&Arc<Target>, Arc<Slice>), String> {
-        let actor = self.population.actor(principal).ok_or_else(|| format!("there is no principal `{principal}`"))?;
+    fn slice(
+        &self,
+        principal: &PrincipalName,
+        profile: Option<&Profile>,
+        capability: &Capability,
+    ) -> Result<(&Arc<Target>, Arc<Slice>), String> {
+        let guest = match (self.population.actor(principal), profile) {
+            (Some(_), _) => None,
+            (None, Some(profile)) => Some(self.population.guest(principal, profile)?),
+            (None, None) => return Err(format!("there is no principal `{principal}`")),
+        };
+        let actor = self.population.actor(principal).or(guest.as_ref());
+        let actor = actor.ok_or_else(|| format!("there is no principal `{principal}`"))?;
         let target = self.population.target(capability).ok_or_else(|| format!("there is no `{capability}`"))?;
         let make = || Slice::of(actor, target, &self.rules, &self.population);
         Ok((target, self.slices.get((actor.number, target.number), make)?))
@@ -46,7 +58,7 @@ impl Engine {
 
     fn answer(&self, question: &Question<'_>) -> Result<Decision, String> {
         let capability = question.capability;
-        let (target, slice) = self.slice(question.principal, capability)?;
+        let (target, slice) = self.slice(question.principal, question.profile, capability)?;
         if let Some(types) = &target.arguments {
             let arguments = question.arguments.ok_or_else(|| format!("the arguments of `{capability}` are missing"))?;
             crate::argument::check(arguments, types)?;
@@ -166,7 +178,7 @@ mod tests {
         let engine = claims(rules);
         let check = |principal: &str, kind: Kind, name: &str, expected: bool| {
             let asked = Asked::new(principal, kind, name);
-            let found = engine.may_allow(&asked.principal, &asked.capability);
+            let found = engine.may_allow(&asked.principal, asked.profile.as_ref(), &asked.capability);
             assert_eq!(found, expected, "{principal} {}", asked.capability);
         };
         // Permitted, with a condition on the arguments that some questions meet.
@@ -316,6 +328,103 @@ mod tests {
         check_error(&engine, &none, "the arguments of `tool/claims__list` are missing");
         check_error(&engine, &none.clone().with(&[]), "argument `count` is missing");
         check_error(&engine, &none.with(&[("count", Value::Bool(true))]), "argument `count` is of another type");
+    }
+
+    /// Somebody whom the issuer `corp.` describes.
+    fn guest(mut asked: Asked, roles: &[&str], attributes: &[(&str, Value)]) -> Asked {
+        asked.profile = Some(Profile {
+            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+            attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        });
+        asked
+    }
+
+    fn with_issuer() -> crate::Facts {
+        let field = |ty, required| portcullis_domain::policy::Field { ty, required, nullable: false };
+        let attributes = [
+            ("approval_limit".to_owned(), field(portcullis_domain::policy::Type::Decimal, true)),
+            ("grade".to_owned(), field(portcullis_domain::policy::Type::Long, false)),
+        ];
+        let issuer = crate::Issuer {
+            prefix: "corp.".to_owned(),
+            roles: vec!["junior".parse().unwrap(), "clerk".parse().unwrap()],
+            attributes: attributes.into(),
+        };
+        crate::Facts { issuers: vec![issuer], ..fixture::claims() }
+    }
+
+    #[test]
+    fn who_is_vouched_for_is_judged_by_what_the_issuer_says_now() {
+        let engine = fixture::engine(
+            r#"permit(principal in Role::"junior", action, resource);
+               @id("limit") forbid(principal, action == Action::"claims__approve_payment", resource)
+               when { context.arguments.amount.greaterThan(principal.approval_limit) };
+               @id("grade") forbid(principal, action, resource == Model::"small")
+               unless { principal has grade && principal.grade > 3 };
+               @id("eve") forbid(principal == Principal::"corp.eve", action, resource);"#,
+            &with_issuer(),
+        );
+        let limit = |limit| ("approval_limit", Value::Decimal(limit));
+        let pays = |amount: i64, roles: &[&str], own: i64| guest(payment("corp.ann", amount), roles, &[limit(own)]);
+        check(&engine, &pays(5, &["junior"], 5), Ok(&["claims.cedar:1"]));
+        check(&engine, &pays(6, &["junior"], 5), Err((&["limit"], None)));
+        check(&engine, &pays(6, &["junior"], 6), Ok(&["claims.cedar:1"]));
+        check(&engine, &pays(5, &["clerk"], 5), Err((&[], None)));
+        check(&engine, &pays(5, &[], 5), Err((&[], None)));
+        let small = |name: &str, grade| {
+            guest(Asked::new(name, Kind::Model, "small"), &["junior"], &[limit(1), ("grade", Value::Long(grade))])
+        };
+        check(&engine, &small("corp.ann", 3), Err((&["grade"], None)));
+        check(&engine, &small("corp.ann", 4), Ok(&["claims.cedar:1"]));
+        check(&engine, &small("corp.eve", 4), Err((&["eve"], None)));
+        // Who is in the configuration is judged by that alone.
+        check(&engine, &guest(payment("mia", 5), &["junior"], &[limit(5)]), Err((&[], None)));
+        check_error(&engine, &payment("corp.ann", 5), "there is no principal `corp.ann`");
+    }
+
+    #[test]
+    fn a_guest_can_share_the_class_of_somebody_else_and_never_of_a_different_one() {
+        let engine = fixture::engine(r#"permit(principal in Role::"junior", action, resource);"#, &with_issuer());
+        let of = |roles: &[&str]| guest(Asked::new("corp.ann", Kind::Model, "small"), roles, &[]);
+        let number =
+            |asked: &Asked| engine.population.guest(&asked.principal, asked.profile.as_ref().unwrap()).unwrap().number;
+        let ann = engine.population.actor(&"ann".parse().unwrap()).unwrap().number;
+        assert_eq!(number(&of(&["adjuster", "junior"])), ann);
+        assert_ne!(number(&of(&["junior"])), ann);
+        assert_eq!(number(&of(&["junior"])), number(&of(&["junior"])));
+    }
+
+    #[test]
+    fn what_an_issuer_can_say_is_what_rules_may_read() {
+        let check = |rule: &str, expected: &[&str]| {
+            assert_eq!(fixture::problems(rule, &with_issuer()), expected, "{rule}");
+        };
+        let when = |condition: &str| format!("permit(principal, action, resource) when {{ {condition} }};");
+        check(&when("principal.approval_limit.lessThan(decimal(\"1.0\"))"), &[]);
+        check(&when("principal has grade && principal.grade > 1"), &[]);
+        check(&when("principal == Principal::\"corp.anybody\" && principal in Role::\"clerk\""), &[]);
+        for (condition, expected) in [
+            ("principal.grade > 1", "optional attribute `grade`"),
+            ("principal has grade && principal.grade == \"x\"", "not compatible"),
+            ("principal == Principal::\"crop.ann\"", "there is no `Principal::\"crop.ann\"`"),
+            ("principal in Role::\"clark\"", "did you mean `Role::\"clerk\"`"),
+        ] {
+            let found = fixture::problems(&when(condition), &with_issuer());
+            assert!(found.len() == 1 && found[0].contains(expected), "{condition}: {found:?}");
+        }
+        let mut facts = with_issuer();
+        let field = portcullis_domain::policy::Field {
+            ty: portcullis_domain::policy::Type::Text,
+            required: true,
+            nullable: false,
+        };
+        facts.issuers[0].attributes.insert("region".to_owned(), field.clone());
+        assert_eq!(fixture::problems("", &facts), Vec::<String>::new());
+        facts.issuers[0].attributes.insert("approval_limit".to_owned(), field);
+        assert_eq!(
+            fixture::problems("", &facts),
+            ["principals: the attribute `approval_limit` is a decimal for `ann` and text for `corp.`"]
+        );
     }
 
     #[test]

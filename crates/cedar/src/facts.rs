@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use portcullis_domain::ids::{PrincipalName, RoleName, ServerName};
-use portcullis_domain::policy::{Arguments, RecordType};
+use portcullis_domain::policy::{Arguments, Field, RecordType};
 
 /// A file of rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Source {
 pub struct Facts {
     /// Everybody who may act.
     pub principals: Vec<Principal>,
+    /// Who vouches for principals that are none of these.
+    pub issuers: Vec<Issuer>,
     /// The tools of all servers in the registry.
     pub tools: Vec<Tool>,
     /// The names of all models in the registry.
@@ -27,6 +29,17 @@ pub struct Facts {
     pub agents: Vec<String>,
     /// Servers that could not be asked for all of their tools: a rule about a tool that they were never seen to have is no error.
     pub unreachable_servers: Vec<ServerName>,
+}
+
+/// Who vouches for principals that nobody has listed. What it says of one comes with the question; what it can say is declared here, so that rules are checked by it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Issuer {
+    /// What the names of its principals begin with, and no others.
+    pub prefix: String,
+    /// The roles that it can give.
+    pub roles: Vec<RoleName>,
+    /// The attributes that it can give; those that are required all of its principals have.
+    pub attributes: BTreeMap<String, Field>,
 }
 
 /// Somebody who may act.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use portcullis_domain::authority::Chain;
+use portcullis_domain::authority::{Chain, Credential};
 use portcullis_domain::call::{Capability, Door, Kind, Place};
 use portcullis_domain::ids::{PrincipalName, SessionId};
 use portcullis_domain::policy::{Arguments, Decision, Question, RecordType, Value};
+use portcullis_domain::profile::Profile;
 use serde_json::json;
 
 use crate::{Engine, Facts, Principal, Problem, Source, Tool, compile};
@@ -38,6 +39,7 @@ pub(crate) fn claims() -> Facts {
     let count = json!({"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]});
     Facts {
         principals: vec![ann, mia],
+        issuers: Vec::new(),
         tools: vec![
             tool("claims", "approve_payment", &payment),
             tool("claims", "list", &count),
@@ -90,6 +92,8 @@ fn shown(problems: &[Problem]) -> Vec<String> {
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) principal: PrincipalName,
+    pub(crate) credential: Credential,
+    pub(crate) profile: Option<Profile>,
     pub(crate) capability: Capability,
     pub(crate) arguments: Option<Arguments>,
     pub(crate) session: SessionId,
@@ -101,6 +105,8 @@ impl Asked {
     pub(crate) fn new(principal: &str, kind: Kind, name: &str) -> Self {
         Self {
             principal: principal.parse().unwrap(),
+            credential: "0123".parse().unwrap(),
+            profile: None,
             capability: Capability { kind, name: Arc::from(name) },
             arguments: None,
             session: "ann:claim-99".parse().unwrap(),
@@ -116,8 +122,9 @@ impl Asked {
 
     pub(crate) fn question(&self) -> Question<'_> {
         Question {
-            chain: Chain { subject: &self.principal, through: &[] },
+            chain: Chain { subject: &self.principal, through: &[], credential: &self.credential },
             principal: &self.principal,
+            profile: self.profile.as_ref(),
             capability: &self.capability,
             arguments: self.arguments.as_ref(),
             session: &self.session,

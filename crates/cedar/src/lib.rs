@@ -7,7 +7,8 @@
 //! # The model
 //!
 //! ```text
-//! Principal in Role        the attributes of the identity table, typed by all principals together
+//! Principal in Role        the attributes of the identity table, typed by all principals together; of principals that an issuer
+//!                          vouches for, what it says, which comes with the question
 //! Tool in Server           read_only, destructive, idempotent: where the server says so
 //! Model, Function          a function is what the registry does not know: the client's own, or the provider's
 //!
@@ -71,5 +72,5 @@ mod speed;
 
 pub use compile::compile;
 pub use engine::Engine;
-pub use facts::{Facts, Principal, Source, Tool};
+pub use facts::{Facts, Issuer, Principal, Source, Tool};
 pub use problem::{Problem, Severity};

@@ -49,7 +49,9 @@ struct Known {
 impl Known {
     fn of(facts: &Facts) -> Self {
         let principals = facts.principals.iter().map(|principal| principal.name.to_string()).collect();
-        let roles = facts.principals.iter().flat_map(|principal| &principal.roles).map(ToString::to_string).collect();
+        let roles = facts.principals.iter().flat_map(|principal| &principal.roles);
+        let roles =
+            roles.chain(facts.issuers.iter().flat_map(|issuer| &issuer.roles)).map(ToString::to_string).collect();
         let tools: HashSet<String> = facts.tools.iter().map(Tool::capability_name).collect();
         let servers = facts.tools.iter().map(|tool| &tool.server).chain(&facts.unreachable_servers);
         let servers = servers.map(ToString::to_string).collect();
@@ -70,6 +72,9 @@ impl Known {
     fn problem(&self, statement: &Statement<'_>, uid: &EntityUid, facts: &Facts) -> Option<Problem> {
         let (ty, name) = (uid.type_name().to_string(), uid.id().unescaped());
         let (_, names) = self.names.iter().find(|(known, names)| *known == ty && !names.contains(name))?;
+        if ty == "Principal" && facts.issuers.iter().any(|issuer| name.starts_with(&issuer.prefix)) {
+            return None;
+        }
         let shown = format!("{ty}::\"{name}\"");
         if matches!(ty.as_str(), "Action" | "Tool")
             && let Some(server) = unreachable_server(name, facts)

@@ -4,13 +4,15 @@
 //! apart by any rule: they are one *class* and one of them stands for all. In the same way one function stands for all that no
 //! rule names, so that names which a model invents need no room.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use cedar_policy::{Entity, EntityUid};
 use portcullis_domain::call::{Capability, Kind};
 use portcullis_domain::ids::{PrincipalName, RoleName};
 use portcullis_domain::policy::{Arguments, RecordType};
+use portcullis_domain::profile::Profile;
 
 use crate::entity::{Types, entity, uid};
 use crate::facts::{Facts, Principal};
@@ -23,6 +25,8 @@ use crate::scope::Member;
 pub(crate) struct Actor {
     pub(crate) number: u32,
     pub(crate) principal: Member,
+    /// What rules see of it.
+    pub(crate) entity: Entity,
 }
 
 /// A capability, or all functions that no rule names.
@@ -41,6 +45,11 @@ pub(crate) struct Target {
 #[derive(Debug, Default)]
 pub(crate) struct Population {
     actors: HashMap<PrincipalName, Arc<Actor>>,
+    classes: HashMap<Class, Arc<Actor>>,
+    guests: Guests,
+    /// The principals that rules name, and the attributes that rules read.
+    named: HashSet<EntityUid>,
+    read: BTreeSet<String>,
     models: HashMap<String, Arc<Target>>,
     agents: HashMap<String, Arc<Target>>,
     tools: HashMap<String, Arc<Target>>,
@@ -71,6 +80,22 @@ impl Population {
         self.actors.get(name)
     }
 
+    /// The class of somebody who is not in the facts, by what an issuer says of them. It may be one of the facts' own, whom no rule can tell from them.
+    ///
+    /// # Errors
+    ///
+    /// Cedar's sentence; none in practice.
+    pub(crate) fn guest(&self, name: &PrincipalName, profile: &Profile) -> Result<Arc<Actor>, String> {
+        let types = Types::new()?;
+        let uid = uid(&types.principal, name.as_str());
+        let read = |attribute: &str| self.read.contains(attribute);
+        let class = Class::of(name, profile.roles.iter(), &profile.attributes, read, self.named.contains(&uid));
+        match self.classes.get(&class) {
+            Some(actor) => Ok(Arc::clone(actor)),
+            None => self.guests.get(class, |number, class| actor(number, uid, class, &types)),
+        }
+    }
+
     /// What rules see of the capability.
     pub(crate) fn target(&self, capability: &Capability) -> Option<&Arc<Target>> {
         let name: &str = &capability.name;
@@ -88,27 +113,28 @@ impl Population {
     }
 
     fn add_principals(&mut self, facts: &Facts, rules: &[Rule], types: &Types) -> Result<(), String> {
-        let named: HashSet<&EntityUid> = rules.iter().flat_map(|rule| &rule.literals).collect();
-        let read: BTreeSet<&str> = rules.iter().flat_map(|rule| &rule.attributes).map(String::as_str).collect();
+        self.named = rules.iter().flat_map(|rule| &rule.literals).cloned().collect();
+        self.read = rules.iter().flat_map(|rule| &rule.attributes).cloned().collect();
         let mut principals: Vec<&Principal> = facts.principals.iter().collect();
         principals.sort_by(|one, other| one.name.cmp(&other.name));
-        let mut classes = BTreeMap::new();
         for principal in principals {
-            let uid = uid(&types.principal, principal.name.as_str());
-            let class = Class::of(principal, &read, named.contains(&uid));
-            let number = u32::try_from(classes.len()).map_err(|_| "there are too many principals".to_owned())?;
-            let actor = match classes.get(&class) {
+            let Principal { name, roles, attributes } = principal;
+            let uid = uid(&types.principal, name.as_str());
+            let read = |attribute: &str| self.read.contains(attribute);
+            let class = Class::of(name, roles.iter(), attributes, read, self.named.contains(&uid));
+            let number = u32::try_from(self.classes.len()).ok().filter(|number| *number < FIRST_GUEST);
+            let number = number.ok_or("there are too many principals")?;
+            let actor = match self.classes.get(&class) {
                 Some(actor) => Arc::clone(actor),
                 None => {
-                    let parents: Vec<_> =
-                        class.roles.iter().map(|role| self::uid(&types.role, role.as_str())).collect();
-                    self.entities.insert(uid.clone(), entity(uid.clone(), &class.attributes, &parents)?);
-                    let actor = Arc::new(Actor { number, principal: Member { uid, parents } });
-                    classes.insert(class, Arc::clone(&actor));
+                    let actor = actor(number, uid.clone(), &class, types)?;
+                    self.entities.insert(uid, actor.entity.clone());
+                    let actor = Arc::new(actor);
+                    self.classes.insert(class, Arc::clone(&actor));
                     actor
                 }
             };
-            self.actors.insert(principal.name.clone(), actor);
+            self.actors.insert(name.clone(), actor);
         }
         Ok(())
     }
@@ -180,7 +206,7 @@ impl Population {
 }
 
 /// What rules can see of a principal.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Class {
     roles: BTreeSet<RoleName>,
     attributes: Arguments,
@@ -189,12 +215,85 @@ struct Class {
 }
 
 impl Class {
-    fn of(principal: &Principal, read: &BTreeSet<&str>, is_named: bool) -> Self {
-        let attributes = principal.attributes.iter().filter(|(name, _)| read.contains(name.as_str()));
+    fn of<'a>(
+        name: &PrincipalName,
+        roles: impl Iterator<Item = &'a RoleName>,
+        attributes: &Arguments,
+        is_read: impl Fn(&str) -> bool,
+        is_named: bool,
+    ) -> Self {
+        let attributes = attributes.iter().filter(|(name, _)| is_read(name));
         Self {
-            roles: principal.roles.iter().cloned().collect(),
+            roles: roles.cloned().collect(),
             attributes: attributes.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            name: is_named.then(|| principal.name.clone()),
+            name: is_named.then(|| name.clone()),
         }
+    }
+}
+
+fn actor(number: u32, uid: EntityUid, class: &Class, types: &Types) -> Result<Actor, String> {
+    let parents: Vec<_> = class.roles.iter().map(|role| self::uid(&types.role, role.as_str())).collect();
+    let entity = entity(uid.clone(), &class.attributes, &parents)?;
+    Ok(Actor { number, principal: Member { uid, parents }, entity })
+}
+
+/// The number of the first class that is not one of the facts'.
+const FIRST_GUEST: u32 = 1 << 24;
+/// How many classes are kept that are not the facts'.
+const GUESTS_LIMIT: usize = 8 << 10;
+
+/// The classes of those who are not in the facts, as they come. When there are too many, all are forgotten: they are made again when they come again, under new numbers, so
+/// that no slice is ever taken for one of another class.
+#[derive(Debug)]
+struct Guests {
+    /// Locked for a look-up or an insertion.
+    classes: RwLock<HashMap<Class, Arc<Actor>>>,
+    next: AtomicU32,
+}
+
+impl Default for Guests {
+    fn default() -> Self {
+        Self { classes: RwLock::default(), next: AtomicU32::new(FIRST_GUEST) }
+    }
+}
+
+impl Guests {
+    fn get(&self, class: Class, make: impl FnOnce(u32, &Class) -> Result<Actor, String>) -> Result<Arc<Actor>, String> {
+        if let Some(actor) = self.classes.read().unwrap_or_else(PoisonError::into_inner).get(&class) {
+            return Ok(Arc::clone(actor));
+        }
+        let mut classes = self.classes.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(actor) = classes.get(&class) {
+            return Ok(Arc::clone(actor));
+        }
+        // Numbers that are used up are not used again: nothing is decided any more until the rules are compiled anew.
+        let next = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| number.checked_add(1));
+        let actor = Arc::new(make(next.map_err(|_| "there were too many classes of principals".to_owned())?, &class)?);
+        if classes.len() >= GUESTS_LIMIT {
+            classes.clear();
+        }
+        classes.insert(class, Arc::clone(&actor));
+        Ok(actor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn classes_of_guests_are_bounded_and_never_share_a_number() {
+        let engine = fixture::engine("permit(principal in Role::\"junior\", action, resource);", &fixture::claims());
+        let guest = |role: &str| {
+            let profile = Profile { roles: [role.parse().unwrap()].into(), ..Profile::default() };
+            engine.population.guest(&"corp.x".parse().unwrap(), &profile).unwrap().number
+        };
+        let first = guest("r0");
+        assert_eq!(guest("r0"), first);
+        let numbers: HashSet<u32> = (0..=GUESTS_LIMIT).map(|number| guest(&format!("r{number}"))).collect();
+        assert_eq!(numbers.len(), GUESTS_LIMIT + 1);
+        assert!(engine.population.guests.classes.read().unwrap().len() <= GUESTS_LIMIT);
+        assert!(!numbers.contains(&guest("r0")) || guest("r0") == first);
     }
 }

@@ -191,7 +191,8 @@ impl Subject {
     fn of(actor: &Arc<Actor>, target: &Arc<Target>, rules: &Rules, population: &Population) -> Result<Self, String> {
         let literals = rules.for_both(actor, target).flat_map(|(_, rule)| &rule.literals);
         let all = [&actor.principal.uid, &target.action.uid, &target.resource.uid].into_iter().chain(literals);
-        let known: HashMap<_, _> = all.filter_map(|uid| Some((uid, population.entity(uid)?))).collect();
+        let mut known: HashMap<_, _> = all.filter_map(|uid| Some((uid, population.entity(uid)?))).collect();
+        known.insert(&actor.principal.uid, &actor.entity);
         let entities =
             Entities::from_entities(known.into_values().cloned(), None).map_err(|error| error.to_string())?;
         Ok(Self { actor: Arc::clone(actor), target: Arc::clone(target), entities })

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::policy::{Arguments, Value};
 
-use crate::facts::{Facts, Principal, Source, Tool};
+use crate::facts::{Facts, Issuer, Principal, Source, Tool};
 
 /// Changes whenever the same rules and facts may be decided in another way.
-const FORM: &str = "portcullis-policy-1";
+const FORM: &str = "portcullis-policy-2";
 
-/// The digest of sources, schema, tools, models and principals, whatever their order.
+/// The digest of sources, schema, tools, models, principals and issuers, whatever their order.
 ///
 /// Servers that can't be reached are left out: they change what [`crate::compile`] complains of, and no decision.
 pub(crate) fn version(sources: &[&Source], facts: &Facts) -> Digest {
@@ -23,6 +23,7 @@ pub(crate) fn version(sources: &[&Source], facts: &Facts) -> Digest {
         one
     });
     canonical.set(&facts.principals, principal);
+    canonical.set(&facts.issuers, issuer);
     canonical.set(&facts.tools, tool);
     for names in [&facts.models, &facts.agents] {
         canonical.set(names, |name| {
@@ -43,6 +44,19 @@ fn principal(principal: &Principal) -> Canonical {
         one
     });
     one.record(&principal.attributes);
+    one
+}
+
+fn issuer(issuer: &Issuer) -> Canonical {
+    let mut one = Canonical::default();
+    one.text(&issuer.prefix);
+    one.set(&issuer.roles, |role| {
+        let mut one = Canonical::default();
+        one.text(role.as_str());
+        one
+    });
+    // A map of types has one JSON form: it is sorted by name.
+    one.text(&serde_json::to_string(&issuer.attributes).unwrap_or_default());
     one
 }
 

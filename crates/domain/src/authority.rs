@@ -97,7 +97,7 @@ impl Authority {
     /// The chain of principals that asks in a session of this owner.
     #[must_use]
     pub fn chain<'a>(&'a self, owner: &'a PrincipalName) -> Chain<'a> {
-        Chain { subject: owner, through: &self.through }
+        Chain { subject: owner, through: &self.through, credential: &self.credential }
     }
 }
 
@@ -141,6 +141,8 @@ pub struct Chain<'a> {
     pub subject: &'a PrincipalName,
     /// The agents that act for them, one through the other.
     pub through: &'a [PrincipalName],
+    /// What the one who asked first was recognised by.
+    pub credential: &'a Credential,
 }
 
 impl<'a> Chain<'a> {

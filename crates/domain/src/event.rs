@@ -26,6 +26,9 @@ pub enum Event {
     /// A key was taken back.
     #[serde(rename = "identity.key_revoked")]
     KeyRevoked(identity::event::KeyRevoked),
+    /// An issuer describes a principal as it was not described before.
+    #[serde(rename = "identity.principal_seen")]
+    PrincipalSeen(identity::event::PrincipalSeen),
     /// A principal may not act any more.
     #[serde(rename = "identity.principal_disabled")]
     PrincipalDisabled(identity::event::PrincipalDisabled),

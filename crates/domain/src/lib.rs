@@ -14,8 +14,10 @@ pub mod digest;
 pub mod ids;
 pub mod json;
 pub mod money;
+pub mod profile;
 pub mod refusal;
 pub mod time;
+pub mod value;
 
 // The pillars. They never import one another.
 pub mod identity;

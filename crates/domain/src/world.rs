@@ -87,6 +87,7 @@ impl World {
         match &entry.event {
             Event::KeyCreated(event) => self.identity.created(event, entry.at),
             Event::KeyRevoked(event) => self.identity.revoked(event, entry.at),
+            Event::PrincipalSeen(event) => self.identity.seen(event, entry.at),
             Event::PrincipalDisabled(event) => self.disabled.disabled(&event.principal, entry.at),
             Event::PrincipalEnabled(event) => self.disabled.enabled(&event.principal),
             Event::PolicyActivated(event) => self.policy.activated(event),
@@ -157,6 +158,7 @@ impl World {
             // These are written to the control stream only.
             Event::KeyCreated(_)
             | Event::KeyRevoked(_)
+            | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)
             | Event::PrincipalEnabled(_)
             | Event::PolicyActivated(_)

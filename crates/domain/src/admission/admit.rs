@@ -288,11 +288,11 @@ impl Admit {
         let mut draft = self.draft(stream, Event::CallRefused(event), bodies);
         if refusal.code == Code::Unauthenticated {
             // Naming somebody's session is not yet being that somebody: the entry blames the key.
-            let key = match &self.authority.credential {
-                Credential::Key(key) => world.identity.find(key),
-                Credential::Vouched { .. } => None,
+            let holder = match &self.authority.credential {
+                Credential::Key(key) => world.identity.find(key).map(|key| &key.principal),
+                vouched @ Credential::Vouched { .. } => world.identity.vouched(vouched).map(|seen| &seen.principal),
             };
-            draft.actor = key.map_or(Actor::Gateway, |key| Actor::Principal(key.principal.clone()));
+            draft.actor = holder.map_or(Actor::Gateway, |holder| Actor::Principal(holder.clone()));
         }
         drafts.push(draft);
         Verdict { answer: Err(refusal), drafts }

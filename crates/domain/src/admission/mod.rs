@@ -28,6 +28,7 @@ pub mod put_state;
 pub mod recover;
 pub mod request;
 pub mod resolve_call;
+pub mod see_principal;
 pub mod settle;
 pub mod take_news;
 
@@ -54,5 +55,6 @@ pub use put_state::{Put, PutState};
 pub use recover::{Recover, RecoverGateway};
 pub use request::{AnswerRequest, Keyed, Performed, RequestEnd, TakeRequest};
 pub use resolve_call::ResolveCall;
+pub use see_principal::SeePrincipal;
 pub use settle::{Receipt, Settle};
 pub use take_news::{TakeNews, Taken};

@@ -48,8 +48,10 @@ pub fn is_held(world: &World, authority: &Authority, session: &SessionId, at: Ti
         Credential::Key(key) => {
             world.identity.find(key).is_some_and(|key| key.is_live(at) && key.principal == session.owner)
         }
-        // Whose it is, the door has found out: only the issuer knows.
-        Credential::Vouched { .. } => true,
+        // That its issuer has said so, the door has found out, and has noted it before it asked for anything.
+        vouched @ Credential::Vouched { .. } => {
+            world.identity.vouched(vouched).is_some_and(|seen| seen.principal == session.owner)
+        }
     };
     if !is_live || authority.expires_at.is_some_and(|expiry| at >= expiry) {
         return Err(Refusal::new(Code::Unauthenticated, "the key is not valid any more"));

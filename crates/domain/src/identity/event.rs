@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::ids::{KeyId, PrincipalName};
+use crate::ids::{IssuerName, KeyId, PrincipalName};
+use crate::profile::Profile;
 use crate::time::Timestamp;
 
 /// A key was issued.
@@ -25,6 +26,17 @@ pub struct KeyCreated {
 pub struct KeyRevoked {
     /// Its public part.
     pub key: KeyId,
+}
+
+/// An issuer describes a principal as it was not described before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrincipalSeen {
+    /// Who vouches.
+    pub issuer: IssuerName,
+    /// Whom it describes.
+    pub principal: PrincipalName,
+    /// What it says.
+    pub profile: Profile,
 }
 
 /// A principal may not act any more, by itself or for anybody else: what it has under way is cancelled.

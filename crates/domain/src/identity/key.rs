@@ -1,14 +1,17 @@
 //! Gateway-issued keys: `pcs_<id>_<secret>`, with an id that may be shown and a secret of 256 bits.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use crate::authority::Credential;
 use crate::digest::Digest;
-use crate::identity::event::{KeyCreated, KeyRevoked};
+use crate::identity::event::{KeyCreated, KeyRevoked, PrincipalSeen};
+use crate::identity::vouched::{Seen, Vouched};
 use crate::ids::{KeyId, PrincipalName};
 use crate::time::Timestamp;
 
@@ -64,10 +67,12 @@ impl Presented {
     }
 }
 
-/// All keys that were ever issued.
+/// All keys that were ever issued, and the principals that issuers vouch for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
     keys: BTreeMap<KeyId, Key>,
+    #[serde(default, skip_serializing_if = "Vouched::is_empty")]
+    vouched: Vouched,
 }
 
 impl Keys {
@@ -86,6 +91,17 @@ impl Keys {
     #[must_use]
     pub fn find(&self, id: &KeyId) -> Option<&Key> {
         self.keys.get(id)
+    }
+
+    /// What is known of whoever comes with what an issuer vouches for.
+    #[must_use]
+    pub fn vouched(&self, credential: &Credential) -> Option<&Arc<Seen>> {
+        self.vouched.find(credential)
+    }
+
+    /// Takes in that an issuer has described a principal.
+    pub fn seen(&mut self, event: &PrincipalSeen, at: Timestamp) {
+        self.vouched.seen(event, at);
     }
 
     /// All keys, in order of their ids.

@@ -1,13 +1,15 @@
 //! Identity: who may come in.
 //!
 //! Owns the keys that the gateway issues: only the digest of a secret is ever kept. Principals with their roles and attributes come
-//! from configuration; the policy engine's snapshot holds them.
+//! from configuration, and the policy engine's snapshot holds them; or an issuer vouches for them, and their profiles are in [`vouched`].
 //!
 //! Start with [`key`].
 
 pub mod disabled;
 pub mod event;
 pub mod key;
+pub mod vouched;
 
 pub use disabled::Disabled;
 pub use key::{Key, Keys, Presented};
+pub use vouched::{Seen, Vouched};

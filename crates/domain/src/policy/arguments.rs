@@ -4,11 +4,10 @@
 //! text where a number belongs, a number with more digits than can be compared exactly, an object where a value belongs, and a
 //! member that the schema does not declare (an upstream might read it after all).
 
-use std::collections::BTreeMap;
-
 use crate::json::{items, members};
 use crate::policy::schema::{RecordType, Type};
 use crate::refusal::{Code, Refusal};
+pub use crate::value::{Arguments, Value};
 
 /// The largest arguments of one call, in bytes.
 pub const ARGUMENTS_LIMIT_BYTES: usize = 1 << 20;
@@ -18,26 +17,6 @@ pub const NESTING_LIMIT: usize = 64;
 
 /// How many ten-thousandths there are in one: a decimal has four digits after the point.
 const DECIMAL_DIGITS: i64 = 4;
-
-/// A typed argument.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Value {
-    /// Text.
-    Text(String),
-    /// True or false.
-    Bool(bool),
-    /// A 64-bit integer.
-    Long(i64),
-    /// A decimal, in ten-thousandths.
-    Decimal(i64),
-    /// Values of one type.
-    Set(Vec<Value>),
-    /// Named values; members that are opaque, absent or null are left out.
-    Record(Arguments),
-}
-
-/// The typed arguments of a call, by name.
-pub type Arguments = BTreeMap<String, Value>;
 
 /// Reads the JSON object `raw` by `schema`.
 ///

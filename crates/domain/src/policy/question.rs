@@ -7,17 +7,20 @@ use crate::call::{Capability, Door, Place};
 use crate::digest::Digest;
 use crate::ids::{PrincipalName, RoleName, SessionId};
 use crate::policy::arguments::Arguments;
+use crate::profile::Profile;
 
 /// Which policies, schema and principals made a decision: the digest of all of them.
 pub type Version = Digest;
 
 /// May this principal make this call?
 ///
-/// Roles and attributes are not part of the question: the engine's snapshot has them, under the same version as the rules.
+/// Roles and attributes of principals of the configuration are not part of the question: the engine's snapshot has them, under the same version as the rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// Who is asked about: one of those on the chain. All of them must be allowed.
     pub principal: &'a PrincipalName,
+    /// What an issuer says of them; none for principals of the configuration.
+    pub profile: Option<&'a Profile>,
     /// On whose behalf it is asked.
     pub chain: Chain<'a>,
     /// For what.

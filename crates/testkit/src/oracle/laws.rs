@@ -7,11 +7,11 @@ mod wait;
 
 use std::collections::{BTreeMap, HashMap};
 
-use portcullis_domain::authority::Credential;
+use portcullis_domain::authority::{Authority, Credential};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
 use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
-use portcullis_domain::ids::{Actor, CallId, SessionId};
+use portcullis_domain::ids::{Actor, CallId, PrincipalName, SessionId};
 use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
@@ -95,6 +95,13 @@ impl Laws {
             self.key_created(event);
         } else if let Event::KeyRevoked(event) = &entry.event {
             self.key_revoked(event);
+        } else if let Event::PrincipalSeen(event) = &entry.event {
+            let credential = event.profile.credential(&event.issuer, &event.principal);
+            let is_new = credential.is_ok_and(|credential| self.world.identity.vouched(&credential).is_none());
+            self.must(is_new, || format!("`{}` was seen so before", event.principal));
+            self.must(entry.actor == Actor::Principal(event.principal.clone()), || {
+                format!("that `{}` was seen is blamed on another one", event.principal)
+            });
         } else if let Event::PrincipalDisabled(event) = &entry.event {
             let is_new = self.world.disabled.since(&event.principal).is_none();
             self.must(is_new, || format!("`{}` was disabled before", event.principal));
@@ -187,6 +194,7 @@ impl Laws {
             }
             Event::KeyCreated(_)
             | Event::KeyRevoked(_)
+            | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)
             | Event::PrincipalEnabled(_)
             | Event::PolicyActivated(_)
@@ -234,27 +242,44 @@ impl Laws {
         self.must(is_there, || format!("version {version} of `{key}` was deleted, and it was not there"));
     }
 
+    /// Whose the credential is that a call was admitted with.
+    fn holder(&mut self, call: CallId, authority: &Authority, at: Timestamp) -> Option<PrincipalName> {
+        let credential = &authority.credential;
+        self.must(authority.expires_at.is_none_or(|expiry| at < expiry), || {
+            format!("call {call} was admitted on an authority that had run out")
+        });
+        match credential {
+            Credential::Key(name) => {
+                let Some(key) = self.world.identity.find(name).cloned() else {
+                    self.problems.push(format!("call {call} was admitted with key `{name}`, which was never issued"));
+                    return None;
+                };
+                self.must(key.is_live(at), || {
+                    format!("call {call} was admitted with key `{name}`, which was taken back or had run out")
+                });
+                Some(key.principal)
+            }
+            Credential::Vouched { .. } => {
+                let holder = self.world.identity.vouched(credential).map(|seen| seen.principal.clone());
+                self.must(holder.is_some(), || {
+                    format!("call {call} was admitted with `{credential}`, which nobody has vouched for")
+                });
+                holder
+            }
+        }
+    }
+
     fn call_admitted(&mut self, session: &SessionId, event: &CallAdmitted, entry: &Entry<Event>) {
         let call = event.call;
         self.is_now(session, Status::Active);
-        let Credential::Key(name) = &event.authority.credential else {
-            return self.problems.push(format!("call {call} was admitted on the word of an issuer that there is not"));
-        };
-        let key = self.world.identity.find(name).cloned();
-        let holder = key.as_ref().map(|key| &key.principal);
         let owner = &session.owner;
-        match &key {
-            None => self.problems.push(format!("call {call} was admitted with key `{name}`, which was never issued")),
-            Some(key) => self.must(key.is_live(entry.at), || {
-                format!("call {call} was admitted with key `{name}`, which was taken back or had run out")
-            }),
-        }
+        let holder = self.holder(call, &event.authority, entry.at);
         let chain = event.authority.chain(owner);
         self.must(self.world.disabled.check(chain).is_ok(), || {
             format!("call {call} was admitted for a chain with somebody on it who is disabled")
         });
         self.must(entry.actor == event.authority.actor(owner), || format!("call {call} is blamed on another one"));
-        self.must(holder.is_none_or(|holder| holder == owner), || {
+        self.must(holder.is_none_or(|holder| holder == *owner), || {
             format!("call {call} was admitted with a key of another principal than `{owner}`")
         });
         self.must(self.world.policy.version == Some(event.policy_version), || {
