@@ -17,6 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
 use crate::doors::sealed::Sealer;
 use crate::hydration::Told;
+use crate::identity::issuers::{self, DOCUMENT_LIMIT_BYTES, Fetch, Issuers};
 use crate::identity::signing::SigningKey;
 use crate::identity::{self, ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
@@ -116,8 +117,11 @@ impl Assembly {
         let files = DataDirectory::look(&directory);
         let new_admin_key = first_key(&journal, &files).await?;
         let secret = sealer_secret(&files)?;
+        let issuers_way = Arc::new(PushClient::new());
         let gate = Gate {
             journal,
+            issuers: Issuers::new(clock.clone(), fetch(&issuers_way)),
+            issuers_way,
             snapshot: ArcSwap::from_pointee(empty().map_err(StartFault::Config)?),
             egress: Egress::new(HttpClient::new()),
             repetitions: Repetitions::default(),
@@ -224,7 +228,9 @@ impl Assembly {
         let asked = connections.iter().map(|(name, (_, connection))| (name, connection));
         let observed = self.listings.observe(&self.gate.journal, asked).await;
         self.has_unreached = observed.has_unreached;
-        let parts = Parts { config, path: &self.path, tools: observed.tools, unreachable: observed.unreachable };
+        let journal = Some(self.gate.journal.clone());
+        let parts =
+            Parts { config, path: &self.path, tools: observed.tools, unreachable: observed.unreachable, journal };
         let snapshot = match parts.build() {
             Ok(snapshot) => snapshot,
             Err(problems) => {
@@ -241,6 +247,8 @@ impl Assembly {
         self.gate.egress.servers.store(Arc::new(servers));
         // What is wrong with it was found when the snapshot was made.
         self.gate.pushes.allow(Guard::new(&snapshot.config.server.push_allowed).unwrap_or_default());
+        self.gate.issuers_way.allow(Guard::new(&snapshot.config.identity.issuers_allowed).unwrap_or_default());
+        self.gate.issuers.configure(&snapshot.config.identity.issuers, &base);
         self.gate.snapshot.store(Arc::new(snapshot));
         let old = std::mem::replace(&mut self.connections, connections);
         for (name, (_, connection)) in old {
@@ -321,6 +329,8 @@ pub struct Parts<'a> {
     pub tools: Vec<Arc<Tool>>,
     /// Servers whose tools are not known.
     pub unreachable: Vec<ServerName>,
+    /// What knows the principals that issuers vouch for; none where nobody calls.
+    pub journal: Option<Journal>,
 }
 
 impl Parts<'_> {
@@ -343,7 +353,13 @@ impl Parts<'_> {
         let of_file = |message: String| Problem::of_file(&file, message);
         let base = read::directory(self.path);
         let mut problems: Vec<Problem> = self.open_to_others().into_iter().map(&of_file).collect();
-        problems.extend(Guard::new(&self.config.server.push_allowed).err().map(&of_file));
+        let allowed = [
+            ("server.push_allowed", &self.config.server.push_allowed),
+            ("identity.issuers_allowed", &self.config.identity.issuers_allowed),
+        ];
+        let wrong = allowed.iter().filter_map(|(name, list)| Some(format!("{name}: {}", Guard::new(list).err()?)));
+        problems.extend(wrong.chain(issuers::check(&self.config.identity.issuers, base)).map(&of_file));
+        let principals = self.principals();
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),
             name: tool.name.clone(),
@@ -353,7 +369,17 @@ impl Parts<'_> {
             idempotent: tool.hints.idempotent,
         });
         let facts = Facts {
-            principals: self.principals().unwrap_or_else(|problem| {
+            issuers: principals
+                .as_ref()
+                .map_or_else(
+                    |_| Ok(Vec::new()),
+                    |principals| identity::facts::issuers(&self.config.identity, principals),
+                )
+                .unwrap_or_else(|problem| {
+                    problems.push(of_file(problem));
+                    Vec::new()
+                }),
+            principals: principals.unwrap_or_else(|problem| {
                 problems.push(of_file(problem));
                 Vec::new()
             }),
@@ -378,7 +404,9 @@ impl Parts<'_> {
             }
         };
         match policy {
-            Some(policy) if problems.is_empty() => Ok(Snapshot { config: self.config, catalogue, policy, policy_text }),
+            Some(policy) if problems.is_empty() => {
+                Ok(Snapshot { config: self.config, catalogue, policy, policy_text, journal: self.journal })
+            }
             Some(_) | None => Err(problems),
         }
     }
@@ -429,6 +457,15 @@ async fn first_key(journal: &Journal, files: &DataDirectory) -> Result<Option<Pa
     Ok(Some(files.file(ADMIN_KEY_FILE)))
 }
 
+/// The way by which keys of issuers are fetched.
+fn fetch(way: &Arc<PushClient>) -> Fetch {
+    let way = way.clone();
+    Arc::new(move |url| {
+        let way = way.clone();
+        Box::pin(async move { way.get(&url, DOCUMENT_LIMIT_BYTES).await })
+    })
+}
+
 /// The secret of the transport's seal: derived, so that it is one file less to keep.
 fn sealer_secret(files: &DataDirectory) -> Result<[u8; 32], StoreFault> {
     let vault = files.secret(VAULT_FILE)?;
@@ -439,5 +476,6 @@ fn sealer_secret(files: &DataDirectory) -> Result<[u8; 32], StoreFault> {
 fn empty() -> Result<Snapshot, Vec<Problem>> {
     let policy: Engine =
         compile(&[], &Facts::default()).map_err(|found| found.iter().map(of_rule).collect::<Vec<_>>())?;
-    Ok(Snapshot { config: Config::default(), catalogue: Catalogue::default(), policy, policy_text: String::new() })
+    let (config, catalogue) = (Config::default(), Catalogue::default());
+    Ok(Snapshot { config, catalogue, policy, policy_text: String::new(), journal: None })
 }

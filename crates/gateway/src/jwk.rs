@@ -1,10 +1,13 @@
-//! Public keys of others, as a set in JSON (RFC 7517), and what they have signed: ES256, ES384, RS256 (RFC 7518) and EdDSA with Ed25519 (RFC 8037).
+//! Public keys of others, as a set in JSON (RFC 7517), and what they have signed: ES256, ES384, RS256 to RS512, PS256 to PS512 (RFC 7518) and EdDSA with Ed25519 (RFC 8037).
+//!
+//! A key is for one algorithm: the one that it names, or the plain one of its kind (RFC 8725, section 3.1). There is none among them that signs with what verifies.
 
 use std::fmt;
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
-    UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
+    RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,8 +32,14 @@ struct Key {
 #[derive(Clone)]
 enum Public {
     Plain(&'static dyn VerificationAlgorithm, Vec<u8>),
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa { parameters: &'static RsaParameters, n: Vec<u8>, e: Vec<u8> },
 }
+
+/// The most keys of a set that are looked at.
+const KEYS_LIMIT: usize = 64;
+
+/// The algorithms that are known here, by the names of RFC 7518 and RFC 8037.
+pub const ALGORITHMS: [&str; 9] = ["ES256", "ES384", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
 
 #[derive(Deserialize)]
 struct Written {
@@ -59,11 +68,23 @@ impl KeySet {
     /// A sentence when it is no set, or nothing is left.
     pub fn read(text: &str) -> Result<Self, String> {
         let written: Written = serde_json::from_str(text).map_err(|error| format!("no set of keys: {error}"))?;
-        let keys: Vec<Key> = written.keys.into_iter().filter_map(key).collect();
+        let keys: Vec<Key> = written.keys.into_iter().take(KEYS_LIMIT).filter_map(key).collect();
         if keys.is_empty() {
-            return Err("no set of keys: there is no public key of ES256, ES384, RS256 or Ed25519 in it".to_owned());
+            return Err("no set of keys: there is no public key of ES256, ES384, RSA or Ed25519 in it".to_owned());
         }
         Ok(Self { keys, digest: Digest::of(text.as_bytes()) })
+    }
+
+    /// Whether there is a key of that name.
+    #[must_use]
+    pub fn has_key(&self, key_id: &str) -> bool {
+        self.keys.iter().any(|key| key.id.as_deref() == Some(key_id))
+    }
+
+    /// Whether there is a key without a name, which a token may mean whatever name it gives.
+    #[must_use]
+    pub fn has_unnamed_key(&self) -> bool {
+        self.keys.iter().any(|key| key.id.is_none())
     }
 
     /// Whether one of the keys has signed the message, with the algorithm that is claimed. What a claim can't do is choose another algorithm than the key's own.
@@ -78,8 +99,8 @@ impl KeySet {
             Public::Plain(algorithm, bytes) => {
                 UnparsedPublicKey::new(*algorithm, bytes).verify(message, signature).is_ok()
             }
-            Public::Rsa { n, e } => {
-                RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
+            Public::Rsa { parameters, n, e } => {
+                RsaPublicKeyComponents { n, e }.verify(parameters, message, signature).is_ok()
             }
         })
     }
@@ -105,11 +126,29 @@ fn key(written: WrittenKey) -> Option<Key> {
         ("EC", Some("P-256")) => ("ES256", Public::Plain(&ECDSA_P256_SHA256_FIXED, point(32)?)),
         ("EC", Some("P-384")) => ("ES384", Public::Plain(&ECDSA_P384_SHA384_FIXED, point(48)?)),
         ("OKP", Some("Ed25519")) => ("EdDSA", Public::Plain(&ED25519, bytes(&written.x)?)),
-        ("RSA", _) => ("RS256", Public::Rsa { n: bytes(&written.n)?, e: bytes(&written.e)? }),
+        ("RSA", _) => {
+            let (algorithm, parameters) = rsa(written.alg.as_deref())?;
+            (algorithm, Public::Rsa { parameters, n: bytes(&written.n)?, e: bytes(&written.e)? })
+        }
         _ => return None,
     };
-    let is_other = written.alg.as_deref().is_some_and(|stated| stated != algorithm);
+    // RFC 9864 gives the one curve a name of its own.
+    let stated = written.alg.as_deref().map(|stated| if stated == "Ed25519" { "EdDSA" } else { stated });
+    let is_other = stated.is_some_and(|stated| stated != algorithm);
     (!is_other).then_some(Key { id: written.kid, algorithm, public })
+}
+
+/// The algorithm of an RSA key, which can be used by several and names one.
+fn rsa(stated: Option<&str>) -> Option<(&'static str, &'static RsaParameters)> {
+    Some(match stated {
+        None | Some("RS256") => ("RS256", &RSA_PKCS1_2048_8192_SHA256),
+        Some("RS384") => ("RS384", &RSA_PKCS1_2048_8192_SHA384),
+        Some("RS512") => ("RS512", &RSA_PKCS1_2048_8192_SHA512),
+        Some("PS256") => ("PS256", &RSA_PSS_2048_8192_SHA256),
+        Some("PS384") => ("PS384", &RSA_PSS_2048_8192_SHA384),
+        Some("PS512") => ("PS512", &RSA_PSS_2048_8192_SHA512),
+        Some(_) => return None,
+    })
 }
 
 #[cfg(test)]

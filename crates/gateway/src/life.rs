@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::hydration::Told;
+use crate::identity::issuers::Issuers;
 use crate::identity::signing::SigningKey;
 use crate::journal::Journal;
 use crate::journal::leases::Leases;
@@ -84,6 +85,10 @@ pub struct Gate {
     pub news: Notify,
     /// The way to places that clients name.
     pub pushes: PushClient,
+    /// Who vouches for principals.
+    pub issuers: Issuers,
+    /// The way to where issuers say that their keys are.
+    pub issuers_way: Arc<PushClient>,
     /// What the gateway signs with for outsiders.
     pub signing: SigningKey,
     /// The replicas of agents, and the deployments of models.

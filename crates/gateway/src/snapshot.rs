@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_cedar::Engine;
-use portcullis_domain::authority::Chain;
+use portcullis_domain::authority::{Chain, Credential};
 use portcullis_domain::call::{Capability, Door, Kind, Place};
-use portcullis_domain::ids::PrincipalName;
+use portcullis_domain::identity::Seen;
+use portcullis_domain::ids::{PrincipalName, RoleName};
 use portcullis_domain::ledger::estimate;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::{Arguments, Decision, Effect, Question, arguments};
+use portcullis_domain::profile::Profile;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 
 use crate::asking::Asking;
 use crate::config::Config;
+use crate::journal::Journal;
 use crate::registry::table::AgentProtocol;
 use crate::registry::{Agent, Catalogue, Model, Tool};
 
@@ -36,6 +39,8 @@ pub struct Snapshot {
     pub policy: Engine,
     /// The rules as text, with the names of their files.
     pub policy_text: String,
+    /// What knows the principals that issuers vouch for; none where nobody calls.
+    pub journal: Option<Journal>,
 }
 
 /// What is known of a call before it is admitted.
@@ -66,14 +71,44 @@ impl Snapshot {
             || name.as_str() == crate::identity::ADMINISTRATOR
     }
 
+    /// Whether it is known who is behind the chain: somebody of the configuration, or of one of its issuers who has vouched for them.
+    #[must_use]
+    pub fn has_caller(&self, chain: Chain<'_>) -> bool {
+        match chain.credential {
+            Credential::Key(_) => self.has_principal(chain.subject),
+            Credential::Vouched { .. } => self.profile(chain).is_some(),
+        }
+    }
+
+    /// What an issuer says of whoever is behind the chain. Roles that it may not give any more by now do not count.
+    fn profile(&self, chain: Chain<'_>) -> Option<Arc<Seen>> {
+        let Credential::Vouched { issuer, .. } = chain.credential else { return None };
+        let table = self.config.identity.issuer_of(issuer, chain.subject)?;
+        let seen = self.journal.as_ref()?.keys().vouched(chain.credential).cloned()?;
+        if seen.principal != *chain.subject {
+            return None;
+        }
+        let is_given = |role: &RoleName| table.roles().any(|given| given == role);
+        if seen.profile.roles.iter().all(is_given) {
+            return Some(seen);
+        }
+        let mut narrowed = (*seen).clone();
+        narrowed.profile.roles.retain(is_given);
+        Some(Arc::new(narrowed))
+    }
+
     /// Whether the chain may manage the gateway: everybody on it may.
     #[must_use]
     pub fn is_administrator(&self, chain: Chain<'_>) -> bool {
-        chain.principals().all(|name| self.may_administrate(name))
+        let profile = self.profile(chain);
+        chain.principals().all(|name| self.may_administrate(name, of(name, profile.as_ref())))
     }
 
-    fn may_administrate(&self, name: &PrincipalName) -> bool {
-        let is_role = |role: &portcullis_domain::ids::RoleName| role.as_str() == crate::identity::ADMINISTRATOR_ROLE;
+    fn may_administrate(&self, name: &PrincipalName, profile: Option<&Profile>) -> bool {
+        let is_role = |role: &RoleName| role.as_str() == crate::identity::ADMINISTRATOR_ROLE;
+        if let Some(profile) = profile {
+            return profile.roles.iter().any(is_role);
+        }
         let listed = self.config.identity.principals.get(name);
         listed.map_or(name.as_str() == crate::identity::ADMINISTRATOR, |table| table.roles.iter().any(is_role))
     }
@@ -234,16 +269,22 @@ impl Snapshot {
         if self.is_astray(chain) {
             return Decision { message: Some(ASTRAY.to_owned()), ..self.nothing() };
         }
-        let of = |principal| {
-            let (session, door) = (&asking.session, asking.door);
-            self.policy.decide(&Question { principal, chain, capability, arguments, session, door, place })
+        let seen = self.profile(chain);
+        let answer = |principal| {
+            let (session, door, profile) = (&asking.session, asking.door, of(principal, seen.as_ref()));
+            self.policy.decide(&Question { principal, profile, chain, capability, arguments, session, door, place })
         };
-        chain.principals().map(of).reduce(both).unwrap_or_else(|| self.nothing())
+        chain.principals().map(answer).reduce(both).unwrap_or_else(|| self.nothing())
     }
 
     /// Whether everybody on the chain may be allowed this with some arguments, in some session.
     fn may_allow(&self, chain: Chain<'_>, capability: &Capability) -> bool {
-        !self.is_astray(chain) && chain.principals().all(|principal| self.policy.may_allow(principal, capability))
+        if self.is_astray(chain) {
+            return false;
+        }
+        let seen = self.profile(chain);
+        let may = |principal| self.policy.may_allow(principal, of(principal, seen.as_ref()), capability);
+        chain.principals().all(may)
     }
 
     /// Whether an agent asks for nobody, which its entry does not allow.
@@ -288,6 +329,11 @@ fn hidden_from(asking: &Asking, capability: &Capability, decision: &Decision) ->
         rules => format!("forbidden by `{rules}`"),
     };
     format!("`{capability}` is hidden from `{}`: {rules}", asking.authority.actor(&asking.session.owner))
+}
+
+/// What an issuer says of this one on the chain: nothing of anybody but who asked first.
+fn of<'a>(principal: &PrincipalName, seen: Option<&'a Arc<Seen>>) -> Option<&'a Profile> {
+    seen.filter(|seen| seen.principal == *principal).map(|seen| &seen.profile)
 }
 
 /// What two decisions come to together: the first "no"; otherwise everybody who is to be asked; otherwise what allowed both.

@@ -79,7 +79,10 @@ async fn probe_replicas(gate: Arc<Gate>, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             () = stopped(&mut stop) => return,
-            () = tokio::time::sleep(PROBE_INTERVAL) => gate.probe_replicas().await,
+            () = tokio::time::sleep(PROBE_INTERVAL) => {
+                gate.issuers.keep_fresh();
+                gate.probe_replicas().await;
+            }
         }
     }
 }

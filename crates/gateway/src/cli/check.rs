@@ -80,7 +80,7 @@ async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>)
     }
     let warning = |message| Problem { is_warning: true, ..Problem::of_file(&file, message) };
     let unlimited: Vec<Problem> = unlimited(&loaded.config).into_iter().map(warning).collect();
-    let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable };
+    let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable, journal: None };
     let (policies, schema) = match parts.build() {
         Ok(snapshot) => {
             problems.extend(snapshot.policy.warnings().iter().map(crate::assemble::of_rule));

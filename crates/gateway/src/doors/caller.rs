@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, Uri};
+use portcullis_domain::admission::SeePrincipal;
 use portcullis_domain::authority::{Authority, Chain};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::identity::{Keys, Presented};
@@ -15,6 +16,9 @@ use portcullis_domain::session::state::MINTED_PREFIX;
 use portcullis_domain::time::Timestamp;
 
 use crate::doors::answer::SESSION;
+use crate::identity::issuers::Recognised;
+use crate::identity::jwt::Jwt;
+use crate::life::Gate;
 use crate::server::ServerTable;
 
 /// Somebody whose key is valid.
@@ -72,26 +76,45 @@ fn is_own_origin(origin: &str, authority: &str) -> bool {
     origin.split_once("://").is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest == authority)
 }
 
-/// Recognises the caller by a key in `Authorization: Bearer` (RFC 6750).
+/// Recognises the caller by what is sent as `Authorization: Bearer` (RFC 6750): a key of the gateway's own, or a token of an issuer.
 ///
 /// # Errors
 ///
-/// [`Code::Unauthenticated`], with the same sentence whatever is wrong with the key.
-pub fn authenticate(headers: &HeaderMap, keys: &Keys, now: Timestamp) -> Result<Caller, Refusal> {
-    let unauthenticated = |message: &str| Refusal::new(Code::Unauthenticated, message);
+/// [`Code::Unauthenticated`], with the same sentence whatever is wrong with it.
+pub async fn authenticate(headers: &HeaderMap, gate: &Gate, now: Timestamp) -> Result<Caller, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(unauthenticated("send the gateway's key as `Authorization: Bearer <key>`"));
     };
     let presented = value.to_str().ok().and_then(|value| value.split_once(' '));
-    let presented = presented
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .and_then(|(_, key)| Presented::read(key.trim()));
-    let caller = presented.and_then(|key| {
+    let presented = presented.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, text)| text.trim());
+    let presented = presented.ok_or_else(|| unauthenticated(NOT_VALID))?;
+    if Jwt::is_one(presented) { by_token(presented, gate).await } else { by_key(presented, &gate.journal.keys(), now) }
+}
+
+fn by_key(presented: &str, keys: &Keys, now: Timestamp) -> Result<Caller, Refusal> {
+    let caller = Presented::read(presented).and_then(|key| {
         let principal = keys.authenticate(&key, now)?.clone();
         Some(Caller { principal, authority: Authority::of_key(key.id) })
     });
-    caller.ok_or_else(|| unauthenticated("the key is not valid"))
+    caller.ok_or_else(|| unauthenticated(NOT_VALID))
+}
+
+/// What the issuer says is noted before anything is done on its word.
+async fn by_token(presented: &str, gate: &Gate) -> Result<Caller, Refusal> {
+    let Recognised { seen, credential, ends_at } = gate.issuers.recognise(presented).await?;
+    let principal = seen.principal.clone();
+    if gate.journal.keys().vouched(&credential).is_none() {
+        gate.journal.execute(SeePrincipal { seen }).await?;
+    }
+    Ok(Caller { principal, authority: Authority { credential, through: Vec::new(), expires_at: Some(ends_at) } })
+}
+
+/// What is said of everything that opens nothing.
+const NOT_VALID: &str = "the key is not valid";
+
+fn unauthenticated(message: &str) -> Refusal {
+    Refusal::new(Code::Unauthenticated, message)
 }
 
 /// The session that the caller names in the path or in `Portcullis-Session`.

@@ -14,6 +14,7 @@ pub mod caller;
 pub mod events;
 pub mod framed;
 pub mod mcp;
+pub mod metadata;
 pub mod once;
 pub mod openai;
 pub mod opening;

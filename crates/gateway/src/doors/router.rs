@@ -16,7 +16,8 @@ use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::{a2a, admin, agents, caller, events, mcp, openai, path};
+use crate::doors::caller::Caller;
+use crate::doors::{a2a, admin, agents, caller, events, mcp, metadata, openai, path};
 use crate::identity::signing::KEY_SET_PATH;
 use crate::snapshot::Snapshot;
 
@@ -62,11 +63,25 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         (&Method::GET, "/readyz") => return admin::health::ready(doors).await,
         _ => {}
     }
+    if head.method == Method::GET
+        && let Some(answer) = metadata::serve(&snapshot, &head.headers, head.uri.path())
+    {
+        return answer;
+    }
     if head.method == Method::POST && (path.starts_with(events::PATH) || path.starts_with(a2a::push::PATH)) {
         let taken = take_with_ticket(doors, &path, &head.headers, body).await;
         return taken.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
-    match arrive(doors, &snapshot, head, session, path.clone(), body).await {
+    let caller = match recognise(doors, &snapshot, &head.headers).await {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            let answer = refuse_as(language, &path, &refusal);
+            let is_unknown = refusal.code == Code::Unauthenticated;
+            let challenge = is_unknown.then(|| metadata::challenge(&snapshot, &head.headers, head.uri.path()));
+            return challenge.iter().fold(answer, |answer, text| answer::with_header(answer, WWW_AUTHENTICATE, text));
+        }
+    };
+    match arrive(doors, &snapshot, caller, head, session, path.clone(), body).await {
         Ok(arrived) => enter(doors, language, arrived).await,
         Err(refusal) => refuse_as(language, &path, &refusal),
     }
@@ -89,20 +104,26 @@ async fn take_with_ticket(
     a2a::news::take(doors, expected, headers, &body).await
 }
 
-/// Who asks, in which session, and what.
+/// Who asks.
+async fn recognise(doors: &Doors, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    let caller = caller::authenticate(headers, &doors.gate, doors.clock.now()).await?;
+    if snapshot.has_caller(caller.chain()) {
+        return Ok(caller);
+    }
+    let refusal = Refusal::new(Code::Unauthenticated, "the key is not valid");
+    Err(refusal.because("its principal is not configured any more"))
+}
+
+/// What they ask, in which session.
 async fn arrive(
     doors: &Arc<Doors>,
     snapshot: &Snapshot,
+    caller: Caller,
     head: Parts,
     session: Option<String>,
     path: String,
     body: Incoming,
 ) -> Result<Arrived, Refusal> {
-    let caller = caller::authenticate(&head.headers, &doors.gate.journal.keys(), doors.clock.now())?;
-    if !snapshot.has_principal(&caller.principal) {
-        return Err(Refusal::new(Code::Unauthenticated, "the key is not valid")
-            .because("its principal is not configured any more"));
-    }
     let session = session.as_deref().map(path::decoded).transpose()?;
     let session = caller::named_session(&caller, session.as_deref(), &head.headers)?;
     // Before the body: what is read lies in memory.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_cedar::Principal;
+use portcullis_cedar::{Issuer, Principal};
 use portcullis_domain::ids::{PrincipalName, RoleName};
 use portcullis_domain::policy::{Value, arguments};
 
@@ -34,6 +34,27 @@ pub fn principals(table: &IdentityTable, agents: &BTreeSet<PrincipalName>) -> Re
         principals.push(Principal { name: administrator, roles: vec![role], attributes: BTreeMap::new() });
     }
     Ok(principals)
+}
+
+/// What issuers can say, so that rules are checked by it.
+///
+/// # Errors
+///
+/// The principal that could be taken for one of an issuer's.
+pub fn issuers(table: &IdentityTable, principals: &[Principal]) -> Result<Vec<Issuer>, String> {
+    let mut issuers = Vec::new();
+    for (name, issuer) in &table.issuers {
+        let prefix = issuer.prefix(name);
+        if let Some(taken) = principals.iter().find(|principal| principal.name.as_str().starts_with(&prefix)) {
+            let taken = &taken.name;
+            return Err(format!(
+                "identity.issuers.{name}: the principal `{taken}` could be one of its own, whose names begin with `{prefix}`"
+            ));
+        }
+        let attributes = issuer.attributes.iter().map(|(name, mapping)| (name.clone(), mapping.field()));
+        issuers.push(Issuer { prefix, roles: issuer.roles().cloned().collect(), attributes: attributes.collect() });
+    }
+    Ok(issuers)
 }
 
 fn value(attribute: &Attribute) -> Result<Value, String> {

@@ -1,9 +1,13 @@
-//! Identity: issuing keys, the administrator that every gateway has, and the key that the gateway itself signs with.
+//! Identity: issuing keys, principals that others vouch for, the administrator that every gateway has, and the key that the gateway itself signs with.
 //!
-//! Start with [`issue`]. Who a presented key stands for is asked in `portcullis_domain::identity`; roles and attributes are in [`table`].
+//! Start with [`issue`], and with [`issuers`] for those who come with a token of their own issuer ([`jwt`] reads it, [`mapping`] says what it means here). Who a presented key stands for is asked in `portcullis_domain::identity`; roles and attributes are in [`table`].
 
 pub mod facts;
 pub mod issue;
+pub mod issuer;
+pub mod issuers;
+pub mod jwt;
+pub mod mapping;
 pub mod signing;
 pub mod table;
 

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_domain::ids::{PrincipalName, RoleName};
+use portcullis_domain::ids::{IssuerName, PrincipalName, RoleName};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::identity::issuer::IssuerTable;
 
 /// Who may act.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -13,6 +15,19 @@ pub struct IdentityTable {
     /// Users, services and agents by name. Keys are issued for them with `portcullis identity key create`.
     #[schemars(with = "BTreeMap<String, PrincipalTable>")]
     pub principals: BTreeMap<PrincipalName, PrincipalTable>,
+    /// Who vouches for principals that do not stand here, by tokens: OpenID providers and OAuth authorization servers by a name of your own.
+    #[schemars(with = "BTreeMap<String, IssuerTable>")]
+    pub issuers: BTreeMap<IssuerName, IssuerTable>,
+    /// Hosts, addresses and networks, as in `keycloak.internal` or `10.0.0.0/8`, that keys of issuers may be fetched from although they are not public or have no `https`.
+    pub issuers_allowed: Vec<String>,
+}
+
+impl IdentityTable {
+    /// The issuer of that name, if the principal can be one of its own.
+    #[must_use]
+    pub fn issuer_of(&self, issuer: &IssuerName, principal: &PrincipalName) -> Option<&IssuerTable> {
+        self.issuers.get(issuer).filter(|table| principal.as_str().starts_with(&table.prefix(issuer)))
+    }
 }
 
 /// One principal.

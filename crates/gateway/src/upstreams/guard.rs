@@ -187,7 +187,7 @@ fn is_name(text: &str) -> bool {
 }
 
 fn no_network(text: &str) -> String {
-    format!("`{text}` in `server.push_allowed` is no host, address or network as `10.0.0.0/8`")
+    format!("`{text}` is no host, address or network as `10.0.0.0/8`")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Calls of what clients name: each over a connection of its own, whose address the [`Guard`] has seen.
+//! Calls of what clients name, and of where issuers say that their keys are: each over a connection of its own, whose address the [`Guard`] has seen.
 
 use std::io;
 use std::pin::Pin;
@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::header::ACCEPT;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -21,6 +22,8 @@ use crate::upstreams::guard::Guard;
 
 /// How long a client may take to accept news.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a document may take to come.
+const GET_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -80,6 +83,31 @@ impl PushClient {
         let answer = tokio::time::timeout(PUSH_TIMEOUT, sent).await;
         let answer = answer.map_err(|_| format!("it takes longer than {} s", PUSH_TIMEOUT.as_secs()))?;
         answer.map(|answer| answer.status()).map_err(|error| chain(&error))
+    }
+}
+
+impl PushClient {
+    /// Gets what is there, if it is no larger than that. No redirect is followed.
+    ///
+    /// # Errors
+    ///
+    /// Why there is nothing, for the operator.
+    pub async fn get(&self, url: &str, limit_bytes: usize) -> Result<Bytes, String> {
+        let of = |problem: String| format!("`{url}`: {problem}");
+        let checked = self.guard().check(url).map_err(of)?;
+        let request = Request::get(checked.uri).header(ACCEPT, "application/json").body(Full::default());
+        let request = request.map_err(|error| of(error.to_string()))?;
+        let got = async {
+            let sent = if checked.is_plain { self.plain.request(request) } else { self.encrypted.request(request) };
+            let answer = sent.await.map_err(|error| chain(&error))?;
+            if answer.status() != StatusCode::OK {
+                return Err(format!("is answered with status {}", answer.status()));
+            }
+            let body = Limited::new(answer.into_body(), limit_bytes).collect().await;
+            body.map(Collected::to_bytes).map_err(|error| format!("can't be read: {error}"))
+        };
+        let got = tokio::time::timeout(GET_TIMEOUT, got).await;
+        got.unwrap_or_else(|_| Err(format!("it takes longer than {} s", GET_TIMEOUT.as_secs()))).map_err(of)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::{Gateway, LIMIT, free_port};
-use crate::scene::{MODEL_KEY, Setup, Upstream, tools_client};
+use crate::issuer::{TestIssuer, TokenKey};
+use crate::scene::{MODEL_KEY, Scene, Setup, Upstream, tools_client};
 
 /// The variable by which `cargo xtask` says where the libraries are.
 const VARIABLE: &str = "PORTCULLIS_CLIENTS";
@@ -286,6 +288,25 @@ async fn the_python_client_of_mcp_1_works() {
     let stage = Stage::start().await;
     stage.play_tools(|_| python("mcp1", "mcp1_check.py"), 26).await;
     stage.gateway.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs client libraries: cargo xtask test"]
+async fn the_python_client_of_mcp_gets_itself_a_token() {
+    let key = Arc::new(TokenKey::new("key-1", "ES256"));
+    let issuer = TestIssuer::start(key).await;
+    let table = issuer
+        .table(", audiences: ['http://127.0.0.1:{PORT}/mcp'], roles: { claim: roles, map: { adjusters: [junior] } }");
+    let principals = format!("{{}}, issuers_allowed: [127.0.0.1], issuers: {{ corp: {{ {table} }} }}");
+    let scene = Scene::of(&Setup { principals: Box::leak(principals.into_boxed_str()), ..Setup::default() }).await;
+    let mut command = python("mcp1", "mcp1_oauth_check.py");
+    command.env("PORTCULLIS_URL", scene.gateway.url()).env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = tokio::process::Command::from(command).output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{errors}\n{}", scene.gateway.log());
+    assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 5, "{said}");
+    scene.finish().await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! an upstream would, and has the oracle judge its journal at the end.
 //!
 //! [`gateway`] is the process, [`scene`] puts a scripted model and a tool server behind it, [`spoken`] is what clients say to
-//! models, [`raw_upstream`] and [`fake_mcp`] are upstreams that misbehave, [`a2a_agent`] and [`grpc_peer`] are agents, [`fleet`] are several gateways behind a balancer. The other modules are tests, one for each part that a
+//! models, [`raw_upstream`] and [`fake_mcp`] are upstreams that misbehave, [`a2a_agent`] and [`grpc_peer`] are agents, [`issuer`] gives tokens, [`fleet`] are several gateways behind a balancer. The other modules are tests, one for each part that a
 //! user would name.
 #![allow(
     clippy::unwrap_used,
@@ -18,6 +18,7 @@ mod fake_mcp;
 mod fleet;
 mod gateway;
 mod grpc_peer;
+mod issuer;
 mod raw_upstream;
 mod scene;
 mod spoken;
@@ -35,6 +36,7 @@ mod crash;
 mod demo;
 mod deployments;
 mod identity;
+mod identity_oidc;
 mod interception;
 mod journal;
 mod keyed;
