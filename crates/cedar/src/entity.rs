@@ -8,7 +8,7 @@ use portcullis_domain::policy::Arguments;
 use crate::lower;
 
 /// The types of entities, parsed once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Types {
     pub(crate) principal: EntityTypeName,
     pub(crate) role: EntityTypeName,

@@ -50,6 +50,7 @@ pub(crate) struct Population {
     /// The principals that rules name, and the attributes that rules read.
     named: HashSet<EntityUid>,
     read: BTreeSet<String>,
+    types: Option<Types>,
     models: HashMap<String, Arc<Target>>,
     agents: HashMap<String, Arc<Target>>,
     tools: HashMap<String, Arc<Target>>,
@@ -72,6 +73,7 @@ impl Population {
         population.add_agents(facts, types)?;
         population.add_tools(facts, types)?;
         population.add_functions(rules, types)?;
+        population.types = Some(types.clone());
         Ok(population)
     }
 
@@ -86,13 +88,13 @@ impl Population {
     ///
     /// Cedar's sentence; none in practice.
     pub(crate) fn guest(&self, name: &PrincipalName, profile: &Profile) -> Result<Arc<Actor>, String> {
-        let types = Types::new()?;
+        let types = self.types.as_ref().ok_or("nobody is known")?;
         let uid = uid(&types.principal, name.as_str());
         let read = |attribute: &str| self.read.contains(attribute);
         let class = Class::of(name, profile.roles.iter(), &profile.attributes, read, self.named.contains(&uid));
         match self.classes.get(&class) {
             Some(actor) => Ok(Arc::clone(actor)),
-            None => self.guests.get(class, |number, class| actor(number, uid, class, &types)),
+            None => self.guests.get(class, |number, class| actor(number, uid, class, types)),
         }
     }
 

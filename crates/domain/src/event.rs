@@ -23,6 +23,9 @@ pub enum Event {
     /// A key was issued.
     #[serde(rename = "identity.key_created")]
     KeyCreated(identity::event::KeyCreated),
+    /// A key ends by itself.
+    #[serde(rename = "identity.key_limited")]
+    KeyLimited(identity::event::KeyLimited),
     /// A key was taken back.
     #[serde(rename = "identity.key_revoked")]
     KeyRevoked(identity::event::KeyRevoked),

@@ -86,6 +86,7 @@ impl World {
     fn apply_to_control(&mut self, entry: &Entry<Event>) {
         match &entry.event {
             Event::KeyCreated(event) => self.identity.created(event, entry.at),
+            Event::KeyLimited(event) => self.identity.limited(event),
             Event::KeyRevoked(event) => self.identity.revoked(event, entry.at),
             Event::PrincipalSeen(event) => self.identity.seen(event, entry.at),
             Event::PrincipalDisabled(event) => self.disabled.disabled(&event.principal, entry.at),
@@ -157,6 +158,7 @@ impl World {
             Event::Granted(event) => self.ledger.granted(event),
             // These are written to the control stream only.
             Event::KeyCreated(_)
+            | Event::KeyLimited(_)
             | Event::KeyRevoked(_)
             | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use portcullis_cedar::{Engine, Facts, Principal, compile};
 use portcullis_domain::admission::Configure;
 use portcullis_domain::digest::Digest;
+use portcullis_domain::identity::Scope;
 use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
@@ -449,7 +450,7 @@ async fn first_key(journal: &Journal, files: &DataDirectory) -> Result<Option<Pa
         return Ok(None);
     }
     let system = |problem: String| StartFault::System(problem);
-    let issued = issue::issue(Actor::Gateway, ADMINISTRATOR.parse().map_err(system)?, None);
+    let issued = issue::issue(Actor::Gateway, ADMINISTRATOR.parse().map_err(system)?, None, Scope::default());
     let issued = issued.map_err(|refusal| StartFault::System(refusal.to_string()))?;
     // The file comes first: a key that nobody has would lock everybody out, a file whose key is not valid is written again.
     files.keep(ADMIN_KEY_FILE, format!("{}\n", issued.text).as_bytes())?;

@@ -279,12 +279,18 @@ impl Snapshot {
 
     /// Whether everybody on the chain may be allowed this with some arguments, in some session.
     fn may_allow(&self, chain: Chain<'_>, capability: &Capability) -> bool {
-        if self.is_astray(chain) {
+        if self.is_astray(chain) || !self.is_in_scope(chain, capability) {
             return false;
         }
         let seen = self.profile(chain);
         let may = |principal| self.policy.may_allow(principal, of(principal, seen.as_ref()), capability);
         chain.principals().all(may)
+    }
+
+    /// Whether the key is for this, where who asked first came with one.
+    fn is_in_scope(&self, chain: Chain<'_>, capability: &Capability) -> bool {
+        let (Credential::Key(key), Some(journal)) = (chain.credential, &self.journal) else { return true };
+        journal.keys().find(key).is_none_or(|key| key.scope.has_capability(capability))
     }
 
     /// Whether an agent asks for nobody, which its entry does not allow.

@@ -159,7 +159,12 @@ impl Admit {
 
     /// The door has recognised the key already, from a copy; here is the truth.
     fn is_known(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
-        is_held(world, &self.authority, &self.session, at)
+        is_held(world, &self.authority, &self.session, at)?;
+        let Credential::Key(key) = &self.authority.credential else { return Ok(()) };
+        if world.identity.find(key).is_none_or(|key| key.scope.has_capability(&self.capability)) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Forbidden, format!("this key is not for `{}`", self.capability)))
     }
 
     fn is_allowed(&self, world: &World) -> Result<(), Refusal> {

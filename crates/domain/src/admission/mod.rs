@@ -43,7 +43,7 @@ pub use disable::Disable;
 pub use end_wait::{EndWait, Ended};
 pub use freeze::Freeze;
 pub use keep_records::KeepRecords;
-pub use keys::{CreateKey, RevokeKey};
+pub use keys::{CreateKey, RevokeKey, RotateKey};
 pub use note_delivery::NoteDelivery;
 pub use note_news::NoteNews;
 pub use note_task_over::NoteTaskOver;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::identity::scope::Scope;
 use crate::ids::{IssuerName, KeyId, PrincipalName};
 use crate::profile::Profile;
 use crate::time::Timestamp;
@@ -19,6 +20,18 @@ pub struct KeyCreated {
     /// When it stops being valid by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Scope::is_everything")]
+    pub scope: Scope,
+}
+
+/// A key ends by itself at that time, or earlier where it did so before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLimited {
+    /// Its public part.
+    pub key: KeyId,
+    /// When it stops being valid.
+    pub expires_at: Timestamp,
 }
 
 /// A key was taken back.

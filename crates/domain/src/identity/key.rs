@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Credential;
 use crate::digest::Digest;
-use crate::identity::event::{KeyCreated, KeyRevoked, PrincipalSeen};
+use crate::identity::event::{KeyCreated, KeyLimited, KeyRevoked, PrincipalSeen};
+use crate::identity::scope::Scope;
 use crate::identity::vouched::{Seen, Vouched};
 use crate::ids::{KeyId, PrincipalName};
 use crate::time::Timestamp;
@@ -31,6 +32,9 @@ pub struct Key {
     pub expires_at: Option<Timestamp>,
     /// When it was taken back.
     pub revoked_at: Option<Timestamp>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Scope::is_everything")]
+    pub scope: Scope,
 }
 
 impl Key {
@@ -117,8 +121,16 @@ impl Keys {
             created_at: at,
             expires_at: event.expires_at,
             revoked_at: None,
+            scope: event.scope.clone(),
         };
         self.keys.insert(event.key.clone(), key);
+    }
+
+    /// Takes in that a key ends by itself.
+    pub fn limited(&mut self, event: &KeyLimited) {
+        if let Some(key) = self.keys.get_mut(&event.key) {
+            key.expires_at = Some(key.expires_at.map_or(event.expires_at, |before| before.min(event.expires_at)));
+        }
     }
 
     /// Takes in that a key was taken back.
@@ -143,6 +155,7 @@ mod tests {
             principal: "ann".parse().unwrap(),
             secret: presented.secret,
             expires_at: Some(Timestamp(100)),
+            scope: Scope::default(),
         };
         keys.created(&created, Timestamp(1));
         let opens = |keys: &Keys, text: &str, at| {

@@ -8,8 +8,10 @@
 pub mod disabled;
 pub mod event;
 pub mod key;
+pub mod scope;
 pub mod vouched;
 
 pub use disabled::Disabled;
 pub use key::{Key, Keys, Presented};
+pub use scope::{Entrance, Scope};
 pub use vouched::{Seen, Vouched};

@@ -435,7 +435,13 @@ pub(super) fn configure(engine: &Engine, raised: [u64; 2], policies: u8) -> Conf
 }
 
 fn create_key(key: u8, owner: u8, expires_at: Option<Timestamp>) -> CreateKey {
-    let key = KeyCreated { key: key_id(key), principal: principal(owner), secret: Digest::of(&[key]), expires_at };
+    let key = KeyCreated {
+        key: key_id(key),
+        principal: principal(owner),
+        secret: Digest::of(&[key]),
+        expires_at,
+        scope: portcullis_domain::identity::Scope::default(),
+    };
     CreateKey { by: Actor::Gateway, key }
 }
 

@@ -55,7 +55,13 @@ pub(crate) fn configure() -> Configure {
 
 pub(crate) fn issue(number: u64) -> CreateKey {
     let secret = Digest::of(&number.to_be_bytes());
-    let key = KeyCreated { key: key(number), principal: "ann".parse().unwrap(), secret, expires_at: None };
+    let key = KeyCreated {
+        key: key(number),
+        principal: "ann".parse().unwrap(),
+        secret,
+        expires_at: None,
+        scope: portcullis_domain::identity::Scope::default(),
+    };
     CreateKey { by: Actor::Gateway, key }
 }
 

@@ -330,6 +330,23 @@ pub enum Key {
         /// How many days it is valid [default: until it is revoked]
         #[arg(long)]
         days: Option<u64>,
+        /// A door that it may be shown at: openai, mcp, a2a, http or api; may be given several times [default: all]
+        #[arg(long = "door")]
+        doors: Vec<String>,
+        /// What may be called with it, as in `model/*` or `tool/claims__list`; may be given several times [default: everything]
+        #[arg(long = "capability")]
+        capabilities: Vec<String>,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Issue a new key in the place of another one, which ends by itself; the new one is shown this once
+    Rotate {
+        /// The key's id
+        id: String,
+        /// How long the old key is still valid, as in 30m, 12h or 7d
+        #[arg(long, default_value = "1h", value_parser = seconds)]
+        overlap: u64,
         /// The gateway.
         #[command(flatten)]
         remote: Remote,
@@ -348,4 +365,15 @@ pub enum Key {
         #[command(flatten)]
         remote: Remote,
     },
+}
+
+/// A time as in `90s`, `30m`, `12h` or `7d`, in seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+    let found = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
+    let (number, unit) = found.unwrap_or((text, 1));
+    let number: Option<u64> = number.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| format!("`{text}` is no time as in 30m, 12h or 7d"))
 }

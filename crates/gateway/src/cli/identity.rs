@@ -1,4 +1,4 @@
-//! `portcullis identity key create|list|revoke`.
+//! `portcullis identity key create|rotate|list|revoke`.
 
 use serde_json::{Value, json};
 
@@ -13,16 +13,18 @@ const DAY_US: u64 = 86_400_000_000;
 pub(super) async fn run(common: &Common, command: Identity) -> Result<(), Exit> {
     let Identity::Key { command } = command;
     match command {
-        Key::Create { principal, days, remote } => {
+        Key::Create { principal, days, doors, capabilities, remote } => {
             let expires = days.map(|days| SystemClock.now().0.saturating_add(days.saturating_mul(DAY_US)));
-            let body = json!({"principal": principal, "expires_at_us": expires});
+            let body = json!({
+                "principal": principal, "expires_at_us": expires, "doors": doors, "capabilities": capabilities,
+            });
             let created = Api::open(common, &remote)?.post("/api/v1/identity/keys", &body).await?;
-            if common.json {
-                print::json(&created);
-            } else {
-                print::error_line(&format!("key {} for {principal}; it is shown this once:", text(&created, "/id")));
-                print::line(&text(&created, "/key"));
-            }
+            show(common, &created);
+        }
+        Key::Rotate { id, overlap, remote } => {
+            let path = format!("/api/v1/identity/keys/{id}/rotate");
+            let created = Api::open(common, &remote)?.post(&path, &json!({"overlap_s": overlap})).await?;
+            show(common, &created);
         }
         Key::List { remote } => {
             let listed = Api::open(common, &remote)?.get("/api/v1/identity/keys").await?;
@@ -48,4 +50,15 @@ pub(super) async fn run(common: &Common, command: Identity) -> Result<(), Exit> 
         }
     }
     Ok(())
+}
+
+/// A new key, with its text alone on standard output.
+fn show(common: &Common, created: &Value) {
+    if common.json {
+        print::json(created);
+        return;
+    }
+    let (id, principal) = (text(created, "/id"), text(created, "/principal"));
+    print::error_line(&format!("key {id} for {principal}; it is shown this once:"));
+    print::line(&text(created, "/key"));
 }

@@ -9,6 +9,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use portcullis_domain::authority::Credential;
+use portcullis_domain::identity::Entrance;
 use portcullis_domain::refusal::{Code, Fault, Refusal};
 use portcullis_domain::session::push::NEWS_LIMIT_BYTES;
 use portcullis_domain::session::wait::EVENT_LIMIT_BYTES;
@@ -72,7 +74,9 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         let taken = take_with_ticket(doors, &path, &head.headers, body).await;
         return taken.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
-    let caller = match recognise(doors, &snapshot, &head.headers).await {
+    let known = recognise(doors, &snapshot, &head.headers).await;
+    let known = known.and_then(|caller| is_shown_here(doors, &caller, language).map(|()| caller));
+    let caller = match known {
         Ok(caller) => caller,
         Err(refusal) => {
             let answer = refuse_as(language, &path, &refusal);
@@ -112,6 +116,23 @@ async fn recognise(doors: &Doors, snapshot: &Snapshot, headers: &HeaderMap) -> R
     }
     let refusal = Refusal::new(Code::Unauthenticated, "the key is not valid");
     Err(refusal.because("its principal is not configured any more"))
+}
+
+/// A key may be for some doors alone. An agent that acts on it has been given its task by one of them.
+fn is_shown_here(doors: &Doors, caller: &Caller, language: Language) -> Result<(), Refusal> {
+    let Credential::Key(key) = &caller.authority.credential else { return Ok(()) };
+    let entrance = match language {
+        Language::Openai => Entrance::Openai,
+        Language::Mcp => Entrance::Mcp,
+        Language::A2a | Language::A2aByGrpc => Entrance::A2a,
+        Language::Agents => Entrance::Http,
+        Language::Api => Entrance::Api,
+    };
+    let is_direct = caller.authority.through.is_empty();
+    if doors.gate.journal.keys().find(key).is_some_and(|key| is_direct && !key.scope.has_door(entrance)) {
+        return Err(Refusal::new(Code::Forbidden, "this key is not for this door"));
+    }
+    Ok(())
 }
 
 /// What they ask, in which session.

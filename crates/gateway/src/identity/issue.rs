@@ -1,7 +1,7 @@
 //! New keys.
 
 use portcullis_domain::admission::CreateKey;
-use portcullis_domain::identity::{Presented, event::KeyCreated};
+use portcullis_domain::identity::{Presented, Scope, event::KeyCreated};
 use portcullis_domain::ids::{Actor, PrincipalName};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::time::Timestamp;
@@ -21,10 +21,25 @@ pub struct Issued {
 /// # Errors
 ///
 /// When the system has no randomness to give.
-pub fn issue(by: Actor, principal: PrincipalName, expires_at: Option<Timestamp>) -> Result<Issued, Refusal> {
+pub fn issue(
+    by: Actor,
+    principal: PrincipalName,
+    expires_at: Option<Timestamp>,
+    scope: Scope,
+) -> Result<Issued, Refusal> {
+    let (text, presented) = new_key()?;
+    let key = KeyCreated { key: presented.id, principal, secret: presented.secret, expires_at, scope };
+    Ok(Issued { text, command: CreateKey { by, key } })
+}
+
+/// The text of a new key that nobody has yet, and what is kept of it.
+///
+/// # Errors
+///
+/// When the system has no randomness to give.
+pub fn new_key() -> Result<(String, Presented), Refusal> {
     let text = Presented::issue(entropy::bytes()?, entropy::bytes()?);
     let presented =
         Presented::read(&text).ok_or_else(|| Refusal::new(Code::StoreUnavailable, "no key could be made"))?;
-    let key = KeyCreated { key: presented.id, principal, secret: presented.secret, expires_at };
-    Ok(Issued { text, command: CreateKey { by, key } })
+    Ok((text, presented))
 }

@@ -36,6 +36,7 @@ mod crash;
 mod demo;
 mod deployments;
 mod identity;
+mod identity_keys;
 mod identity_oidc;
 mod interception;
 mod journal;

@@ -7,7 +7,7 @@ mod wait;
 
 use std::collections::{BTreeMap, HashMap};
 
-use portcullis_domain::authority::{Authority, Credential};
+use portcullis_domain::authority::Credential;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
 use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
@@ -93,6 +93,10 @@ impl Laws {
     fn judge_control(&mut self, entry: &Entry<Event>) {
         if let Event::KeyCreated(event) = &entry.event {
             self.key_created(event);
+        } else if let Event::KeyLimited(event) = &entry.event {
+            let key = self.world.identity.find(&event.key);
+            let is_sooner = key.is_some_and(|key| key.expires_at.is_none_or(|before| event.expires_at < before));
+            self.must(is_sooner, || format!("key `{}` was not issued, or ended before", event.key));
         } else if let Event::KeyRevoked(event) = &entry.event {
             self.key_revoked(event);
         } else if let Event::PrincipalSeen(event) = &entry.event {
@@ -193,6 +197,7 @@ impl Laws {
                 self.must(is_here, || format!("`{}` is granted in a session", event.account));
             }
             Event::KeyCreated(_)
+            | Event::KeyLimited(_)
             | Event::KeyRevoked(_)
             | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)
@@ -243,7 +248,8 @@ impl Laws {
     }
 
     /// Whose the credential is that a call was admitted with.
-    fn holder(&mut self, call: CallId, authority: &Authority, at: Timestamp) -> Option<PrincipalName> {
+    fn holder(&mut self, event: &CallAdmitted, at: Timestamp) -> Option<PrincipalName> {
+        let (call, authority) = (event.call, &event.authority);
         let credential = &authority.credential;
         self.must(authority.expires_at.is_none_or(|expiry| at < expiry), || {
             format!("call {call} was admitted on an authority that had run out")
@@ -256,6 +262,9 @@ impl Laws {
                 };
                 self.must(key.is_live(at), || {
                     format!("call {call} was admitted with key `{name}`, which was taken back or had run out")
+                });
+                self.must(key.scope.has_capability(&event.capability), || {
+                    format!("call {call} was admitted with key `{name}`, which is not for it")
                 });
                 Some(key.principal)
             }
@@ -273,7 +282,7 @@ impl Laws {
         let call = event.call;
         self.is_now(session, Status::Active);
         let owner = &session.owner;
-        let holder = self.holder(call, &event.authority, entry.at);
+        let holder = self.holder(event, entry.at);
         let chain = event.authority.chain(owner);
         self.must(self.world.disabled.check(chain).is_ok(), || {
             format!("call {call} was admitted for a chain with somebody on it who is disabled")

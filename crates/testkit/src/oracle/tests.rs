@@ -133,6 +133,7 @@ fn create_key(key: &str, principal: &str) -> CreateKey {
         principal: principal.parse().unwrap(),
         secret: Digest::of(key.as_bytes()),
         expires_at: None,
+        scope: portcullis_domain::identity::Scope::default(),
     };
     CreateKey { by: Actor::Gateway, key: created }
 }

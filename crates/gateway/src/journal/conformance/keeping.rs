@@ -66,6 +66,7 @@ pub(crate) async fn keys_are_those_of_the_last_durable_entry(open: Opener<'_>) {
             principal: "ann".parse().unwrap(),
             secret: presented.secret,
             expires_at: None,
+            scope: portcullis_domain::identity::Scope::default(),
         },
     };
     let opened = open(TurnedClock::new());

@@ -164,7 +164,13 @@ fn configure(budget: u64) -> Configure {
 
 fn issue(number: u8) -> CreateKey {
     let secret = Digest::of(&[number]);
-    let key = KeyCreated { key: key(number), principal: "ann".parse().unwrap(), secret, expires_at: None };
+    let key = KeyCreated {
+        key: key(number),
+        principal: "ann".parse().unwrap(),
+        secret,
+        expires_at: None,
+        scope: portcullis_domain::identity::Scope::default(),
+    };
     CreateKey { by: Actor::Gateway, key }
 }
 

@@ -138,6 +138,7 @@ async fn a_gateway_without_work_learns_of_keys_that_another_issues_and_revokes()
             principal: "ann".parse().unwrap(),
             secret: presented.secret,
             expires_at: None,
+            scope: portcullis_domain::identity::Scope::default(),
         },
     };
     let opens = || engines[1].journal.keys().authenticate(&presented, Timestamp(START_US)).is_some();
