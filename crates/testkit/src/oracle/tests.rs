@@ -6,7 +6,7 @@ use bytes::Bytes;
 use portcullis_domain::admission::{Admit, Command, Configure, CreateKey, PutState, Recover, Settle};
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
-use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
+use portcullis_domain::identity::event::{KeyCreated, KeyLimited, KeyRevoked, PrincipalSeen};
 use portcullis_domain::ids::{Actor, KeyId, SessionId};
 use portcullis_domain::journal::checkpoint::{Checkpoint, Signer};
 use portcullis_domain::journal::merkle::{Tree, leaf};
@@ -125,6 +125,11 @@ fn call(number: u8) -> CallId {
 
 fn model() -> Capability {
     Capability::new(Kind::Model, "gpt")
+}
+
+fn principal_seen() -> PrincipalSeen {
+    let (issuer, principal) = ("corp".parse().unwrap(), "corp.ann".parse().unwrap());
+    PrincipalSeen { issuer, principal, profile: portcullis_domain::profile::Profile::default() }
 }
 
 fn create_key(key: &str, principal: &str) -> CreateKey {
@@ -317,6 +322,18 @@ fn an_admission_that_no_rule_would_make_is_found() {
         journal.plant(CLAIM, Event::CallAdmitted(CallAdmitted { authority: authority("key-2"), ..admitted(2) }));
     };
     check(run_out, "with key `key-2`, which was taken back or had run out");
+    let not_for_it = |journal: &mut Journal| {
+        let mut created = create_key("key-2", "ann").key;
+        created.scope.capabilities.insert("tool/*".parse().unwrap());
+        journal.plant("control", Event::KeyCreated(created));
+        journal.plant(CLAIM, Event::CallAdmitted(CallAdmitted { authority: authority("key-2"), ..admitted(2) }));
+    };
+    check(not_for_it, "with key `key-2`, which is not for it");
+    let unknown = |journal: &mut Journal| {
+        let authority = serde_json::from_str("\"corp/0123\"").unwrap();
+        journal.plant(CLAIM, Event::CallAdmitted(CallAdmitted { authority, ..admitted(2) }));
+    };
+    check(unknown, "with `corp/0123`, which nobody has vouched for");
     for (event, expected) in [
         (CallAdmitted { authority: authority("key-3"), ..admitted(2) }, "with key `key-3`, which was never issued"),
         (CallAdmitted { authority: authority("key-bob"), ..admitted(2) }, "with a key of another principal than `ann`"),
@@ -402,7 +419,10 @@ fn an_entry_in_the_wrong_place_is_found() {
         ("control", refused(2, None), "names none"),
         ("control", Event::KeyCreated(create_key("key-ann", "bob").key), "key `key-ann` was issued before"),
         ("control", Event::KeyRevoked(KeyRevoked { key: key("key-3") }), "was not issued"),
+        ("control", Event::KeyLimited(KeyLimited { key: key("key-3"), expires_at: Timestamp(9) }), "was not issued"),
+        ("control", Event::PrincipalSeen(principal_seen()), "is blamed on another one"),
         ("control", Event::ToolsObserved(observed), "another than the one it speaks of"),
+        (CLAIM, Event::PrincipalSeen(principal_seen()), "stands in one"),
         (CLAIM, Event::KeyRevoked(KeyRevoked { key: key("key-ann") }), "stands in one"),
         (CLAIM, grant("principal/ann"), "is granted in a session"),
         (CLAIM, refused(2, Some("bob:claim-99")), "names another"),
