@@ -64,8 +64,8 @@ mod tests {
     fn apply(world: &mut World, verdict: Verdict<()>, seq: u64) {
         for Draft { stream, actor, event, .. } in verdict.drafts {
             let tenant: TenantName = "default".parse().unwrap();
-            let (at, bodies, previous) = (Timestamp(seq), Vec::new(), Digest::ZERO);
-            world.apply(&Entry { stream, seq, at, tenant, actor, event, bodies, previous });
+            let (at, bodies, prev) = (Timestamp(seq), Vec::new(), Digest::ZERO);
+            world.apply(&Entry { v: 1, stream, seq, at, tenant, actor, event, bodies, prev });
         }
     }
 
