@@ -116,7 +116,7 @@ impl Asked {
 
     pub(crate) fn question(&self) -> Question<'_> {
         Question {
-            chain: Chain { subject: &self.principal, through: &[] },
+            chain: Chain { subject: &self.principal, through: &[], scope: None },
             principal: &self.principal,
             capability: &self.capability,
             arguments: self.arguments.as_ref(),

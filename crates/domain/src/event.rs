@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Authority;
 use crate::call::{Capability, Door, Place};
-use crate::ids::{CallId, GatewayId, SessionId};
+use crate::ids::{CallId, GatewayId, PrincipalName, SessionId, TaskId};
 use crate::money::{Nanodollars, Tokens};
 use crate::policy::{Effect, Version};
 use crate::refusal::Code;
 use crate::registry::Placement;
+use crate::scope::Scope;
 use crate::session::Mark;
 use crate::session::requests::Requester;
+use crate::time::Timestamp;
 use crate::{identity, ledger, policy, registry, session};
 
 /// What an entry says. Its type is written first, so that readers can tell at once.
@@ -32,6 +34,9 @@ pub enum Event {
     /// A principal may act again.
     #[serde(rename = "identity.principal_enabled")]
     PrincipalEnabled(identity::event::PrincipalEnabled),
+    /// The gateways sign with another key.
+    #[serde(rename = "identity.signing_rotated")]
+    SigningRotated(identity::event::SigningRotated),
     /// Other policies are in force.
     #[serde(rename = "policy.activated")]
     PolicyActivated(policy::event::Activated),
@@ -98,6 +103,9 @@ pub enum Event {
     /// What became of a request with an idempotency key.
     #[serde(rename = "request.answered")]
     RequestAnswered(RequestAnswered),
+    /// A task was handed on.
+    #[serde(rename = "task.delegated")]
+    Delegated(Delegated),
     /// A call may be forwarded.
     #[serde(rename = "call.admitted")]
     CallAdmitted(CallAdmitted),
@@ -137,6 +145,39 @@ pub struct RequestAnswered {
     pub mark: Mark,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+/// A task of the session was handed on: to another agent, for less, for a shorter time, or with a budget of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delegated {
+    /// The number of the token that says so.
+    pub token: CallId,
+    /// On whose authority.
+    #[serde(rename = "key")]
+    pub authority: Authority,
+    /// Who acts next; none where the same agent goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<PrincipalName>,
+    /// What it may be used for; none where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Its budget, where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<TaskGrant>,
+}
+
+/// What a task may spend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskGrant {
+    /// The task.
+    pub task: TaskId,
+    /// The task whose budget it was carved out of; none for the session's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TaskId>,
+    /// How much, in all.
+    pub amount: Nanodollars,
 }
 
 /// A call was admitted in the session of the stream. The body is what is forwarded.

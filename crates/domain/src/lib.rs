@@ -15,6 +15,7 @@ pub mod ids;
 pub mod json;
 pub mod money;
 pub mod refusal;
+pub mod scope;
 pub mod time;
 
 // The pillars. They never import one another.

@@ -26,6 +26,8 @@ pub enum Code {
     Forbidden,
     /// There is no such session for this caller.
     SessionNotFound,
+    /// Too many agents act for somebody, one through the other.
+    TooDeep,
     /// The session is closed.
     SessionClosed,
     /// The session is frozen until a person lets it go on.
@@ -110,6 +112,7 @@ impl Code {
             Self::Denied => ("denied", 403, Fault::Rules, false),
             Self::ApprovalRequired => ("approval_required", 403, Fault::Rules, false),
             Self::Forbidden => ("forbidden", 403, Fault::Rules, false),
+            Self::TooDeep => ("too_deep", 403, Fault::Rules, false),
             Self::SessionNotFound => ("session_not_found", 404, Fault::Caller, false),
             Self::SessionClosed => ("session_closed", 410, Fault::Caller, false),
             Self::SessionFrozen => ("session_frozen", 423, Fault::Rules, false),

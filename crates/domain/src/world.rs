@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::call::Capability;
 use crate::digest::Digest;
 use crate::event::{
-    CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome, RequestAnswered, RequestTaken,
+    CallAdmitted, CallRefused, CallResolved, CallSettled, Delegated, Event, Outcome, RequestAnswered, RequestTaken,
+    TaskGrant,
 };
 use crate::identity::{Disabled, Keys};
 use crate::ids::{CallId, GatewayId, SessionId};
 use crate::journal::{Entry, StreamId};
-use crate::ledger::Book;
+use crate::ledger::{Book, Payer};
 use crate::policy::{Active, Effect};
 use crate::registry::{Observed, Placements};
 use crate::session::requests::OpenRequest;
@@ -89,6 +90,7 @@ impl World {
             Event::KeyRevoked(event) => self.identity.revoked(event, entry.at),
             Event::PrincipalDisabled(event) => self.disabled.disabled(&event.principal, entry.at),
             Event::PrincipalEnabled(event) => self.disabled.enabled(&event.principal),
+            Event::SigningRotated(event) => self.identity.signing_rotated(event, entry.at),
             Event::PolicyActivated(event) => self.policy.activated(event),
             Event::ToolsObserved(event) => self.registry.tools_observed(event, entry.seq),
             Event::Granted(event) => self.ledger.granted(event),
@@ -102,6 +104,7 @@ impl World {
             | Event::StatePut(_)
             | Event::StateDeleted(_)
             | Event::CallAdmitted(_)
+            | Event::Delegated(_)
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
@@ -149,6 +152,7 @@ impl World {
             Event::RecordDropped(event) => self.records.was_dropped(session, &event.id, event.item.as_ref()),
             Event::RequestTaken(event) => self.request_taken(event, entry.at),
             Event::RequestAnswered(event) => self.request_answered(event, entry),
+            Event::Delegated(event) => self.delegated(session, event),
             Event::CallAdmitted(event) => self.admitted(session, event, entry.at),
             Event::CallRefused(CallRefused { .. }) => self.session.counted(session, 0, 1),
             Event::CallSettled(event) => self.settled(session, event, entry),
@@ -159,6 +163,7 @@ impl World {
             | Event::KeyRevoked(_)
             | Event::PrincipalDisabled(_)
             | Event::PrincipalEnabled(_)
+            | Event::SigningRotated(_)
             | Event::PolicyActivated(_)
             | Event::ToolsObserved(_) => {}
         }
@@ -179,9 +184,15 @@ impl World {
         }
     }
 
+    fn delegated(&mut self, session: &SessionId, event: &Delegated) {
+        if let Some(TaskGrant { task, parent, amount }) = &event.grant {
+            self.ledger.carved(session, task, parent.as_ref(), *amount);
+        }
+    }
+
     fn admitted(&mut self, session: &SessionId, event: &CallAdmitted, at: Timestamp) {
         self.session.counted(session, 1, 0);
-        self.ledger.held(event.call, session, event.hold);
+        self.ledger.held(event.call, Payer { session, task: event.authority.task.as_ref() }, event.hold);
         if let Some(once) = self.session.once(session) {
             event.delivered.iter().for_each(|call| once.delivered(*call));
             if let Some(mark) = event.once {

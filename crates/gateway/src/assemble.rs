@@ -17,7 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
 use crate::doors::sealed::Sealer;
 use crate::hydration::Told;
-use crate::identity::signing::SigningKey;
+use crate::identity::signing::SigningKeys;
 use crate::identity::{self, ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
 use crate::journal::files::{DataDirectory, VAULT_FILE};
@@ -126,7 +126,8 @@ impl Assembly {
             leases: engine.leases(),
             news: Notify::new(),
             pushes: PushClient::new(),
-            signing: SigningKey::new(&files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
+            signing: SigningKeys::new(files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
+            clock: clock.clone(),
             replicas: Arc::new(Replicas::default()),
             cards: Arc::new(Cards::new(clock.clone())),
             told: Told::default(),
@@ -326,8 +327,10 @@ pub struct Parts<'a> {
 impl Parts<'_> {
     /// Everybody whom policies can know.
     fn principals(&self) -> Result<Vec<Principal>, String> {
-        let agents = self.config.registry.agents.iter().map(|(name, agent)| agent.principal(name));
-        identity::facts::principals(&self.config.identity, &agents.collect::<Result<_, _>>()?)
+        let registry = &self.config.registry;
+        let agents = registry.agents.iter().map(|(name, agent)| agent.principal(name));
+        let servers = registry.servers.values().filter_map(|server| server.principal.clone()).map(Ok);
+        identity::facts::principals(&self.config.identity, &agents.chain(servers).collect::<Result<_, _>>()?)
     }
 
     /// Checks all of it and makes the snapshot.

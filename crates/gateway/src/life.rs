@@ -24,9 +24,10 @@ use portcullis_interop::llm::chat::{ChatRequest, Round};
 use tokio::sync::Notify;
 
 use crate::asking::Asking;
+use crate::clock::Clock;
 use crate::entropy::new_call;
 use crate::hydration::Told;
-use crate::identity::signing::SigningKey;
+use crate::identity::signing::SigningKeys;
 use crate::journal::Journal;
 use crate::journal::leases::Leases;
 
@@ -34,6 +35,7 @@ pub mod a2a;
 pub mod agent;
 mod chat_agent;
 mod deployment;
+mod hand_over;
 pub mod held;
 mod owed;
 mod own;
@@ -85,7 +87,9 @@ pub struct Gate {
     /// The way to places that clients name.
     pub pushes: PushClient,
     /// What the gateway signs with for outsiders.
-    pub signing: SigningKey,
+    pub signing: SigningKeys,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
     /// The replicas of agents, and the deployments of models.
     pub replicas: Arc<Replicas>,
     /// The cards of those that speak Agent2Agent.

@@ -17,6 +17,7 @@ use portcullis_interop::llm::chat::ChatRequest;
 
 use crate::asking::Asking;
 use crate::config::Config;
+use crate::identity::signing::SigningKeys;
 use crate::registry::table::AgentProtocol;
 use crate::registry::{Agent, Catalogue, Model, Tool};
 
@@ -25,6 +26,9 @@ const OUTPUT_LIMIT_TOKENS: u64 = 4_000_000;
 
 /// What an agent reads that comes with its own key alone.
 const ASTRAY: &str = "An agent acts for somebody: send the task token that came with the task as the key. This agent may do nothing by itself.";
+
+/// What an agent reads that uses a task for something else.
+const OUTSIDE: &str = "This task was handed on for less: what you call is outside of its scope. Do not try it again; continue without it or say what you would need.";
 
 /// What is in force.
 pub struct Snapshot {
@@ -62,14 +66,21 @@ impl Snapshot {
     #[must_use]
     pub fn has_principal(&self, name: &PrincipalName) -> bool {
         self.config.identity.principals.contains_key(name)
-            || self.catalogue.agent_of(name).is_some()
+            || self.catalogue.acting(name).is_some()
             || name.as_str() == crate::identity::ADMINISTRATOR
     }
 
-    /// Whether the chain may manage the gateway: everybody on it may.
+    /// What the gateway is called by those who check its tokens: its public address, or else the name of its journal.
+    #[must_use]
+    pub fn issuer(&self, signing: &SigningKeys) -> String {
+        let public = self.config.server.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+        public.unwrap_or_else(|| signing.name())
+    }
+
+    /// Whether the chain may manage the gateway: everybody on it may, and it was not handed on for something else.
     #[must_use]
     pub fn is_administrator(&self, chain: Chain<'_>) -> bool {
-        chain.principals().all(|name| self.may_administrate(name))
+        chain.scope.is_none() && chain.principals().all(|name| self.may_administrate(name))
     }
 
     fn may_administrate(&self, name: &PrincipalName) -> bool {
@@ -133,7 +144,9 @@ impl Snapshot {
             Ok(read) => self.decide(asking, place, &tool.capability, Some(read)),
             Err(refusal) => self.unjudged(refusal),
         };
-        Known { capability: tool.capability.clone(), obstacle: read.err(), decision, estimate: Some(Nanodollars::ZERO) }
+        let next = self.catalogue.server_principal(&tool.server);
+        let obstacle = read.err().or_else(|| next.and_then(|next| too_deep(asking, next)));
+        Known { capability: tool.capability.clone(), obstacle, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a call of a tool that there is not, or that is `hidden` from the caller, by the name and with the arguments that the caller gives.
@@ -164,11 +177,18 @@ impl Snapshot {
         shown.cloned().ok_or_else(none)
     }
 
+    /// The agent of that name, whatever it speaks, if the chain may be allowed to call it.
+    #[must_use]
+    pub fn agent_shown(&self, chain: Chain<'_>, name: &str) -> Option<&Arc<Agent>> {
+        self.catalogue.agent(name).filter(|agent| self.may_allow(chain, &agent.capability))
+    }
+
     /// What is known of a call of an agent.
     #[must_use]
     pub fn know_agent(&self, asking: &Asking, place: Place, agent: &Agent) -> Known {
         let decision = self.ask(asking, place, &agent.capability);
-        Known { capability: agent.capability.clone(), obstacle: None, decision, estimate: Some(Nanodollars::ZERO) }
+        let obstacle = too_deep(asking, &agent.principal);
+        Known { capability: agent.capability.clone(), obstacle, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a function that the registry does not have.
@@ -234,6 +254,9 @@ impl Snapshot {
         if self.is_astray(chain) {
             return Decision { message: Some(ASTRAY.to_owned()), ..self.nothing() };
         }
+        if !chain.covers(capability) {
+            return Decision { message: Some(OUTSIDE.to_owned()), ..self.nothing() };
+        }
         let of = |principal| {
             let (session, door) = (&asking.session, asking.door);
             self.policy.decide(&Question { principal, chain, capability, arguments, session, door, place })
@@ -243,12 +266,14 @@ impl Snapshot {
 
     /// Whether everybody on the chain may be allowed this with some arguments, in some session.
     fn may_allow(&self, chain: Chain<'_>, capability: &Capability) -> bool {
-        !self.is_astray(chain) && chain.principals().all(|principal| self.policy.may_allow(principal, capability))
+        !self.is_astray(chain)
+            && chain.covers(capability)
+            && chain.principals().all(|principal| self.policy.may_allow(principal, capability))
     }
 
     /// Whether an agent asks for nobody, which its entry does not allow.
     fn is_astray(&self, chain: Chain<'_>) -> bool {
-        chain.depth() == 0 && self.catalogue.agent_of(chain.subject).is_some_and(|agent| !agent.is_alone_allowed)
+        chain.depth() == 0 && self.catalogue.acting(chain.subject).is_some_and(|agent| !agent.is_alone_allowed)
     }
 
     /// The decision about something that policy was not asked about, because it can't be forwarded anyway.
@@ -267,6 +292,11 @@ impl Snapshot {
             version: self.policy.version(),
         }
     }
+}
+
+/// Why the task can't be handed on to one more.
+fn too_deep(asking: &Asking, next: &PrincipalName) -> Option<Refusal> {
+    asking.authority.through(next.clone()).err()
 }
 
 /// The refusal of a model that there is not, as far as the caller may know.

@@ -58,7 +58,7 @@ const DOMAIN: Border = Border {
     groups: &[
         Group {
             name: "a common word",
-            members: &["ids", "money", "time", "call", "refusal", "digest", "json", "authority"],
+            members: &["ids", "money", "time", "call", "refusal", "digest", "json", "authority", "scope"],
             may: &["a common word"],
             instead: "a common word knows nothing of what is said with it",
         },

@@ -9,6 +9,7 @@ use crate::call::{Capability, Door};
 use crate::event::{CallAdmitted, CallRefused, Event};
 use crate::ids::{Actor, CallId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
+use crate::ledger::Payer;
 use crate::money::Nanodollars;
 use crate::policy::{Decision, Effect};
 use crate::refusal::{Code, Refusal};
@@ -67,6 +68,7 @@ pub enum Passed {
 #[derive(Debug)]
 pub struct Admitted {
     call: CallId,
+    authority: Authority,
     session: SessionId,
     capability: Capability,
     payload: Bytes,
@@ -79,6 +81,12 @@ impl Admitted {
     #[must_use]
     pub fn call(&self) -> CallId {
         self.call
+    }
+
+    /// On whose authority it is made.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// The session that it is made in.
@@ -202,15 +210,19 @@ impl Admit {
         })
     }
 
+    fn payer(&self) -> Payer<'_> {
+        Payer { session: &self.session, task: self.authority.task.as_ref() }
+    }
+
     fn is_affordable(&self, world: &World) -> Result<(), Refusal> {
         let Some(estimate) = self.estimate else {
-            if world.ledger.is_limited(&self.session, self.session_budget) {
+            if world.ledger.is_limited(self.payer(), self.session_budget) {
                 let message = format!("what `{}` costs is not known, and the budget is limited", self.capability.name);
                 return Err(Refusal::new(Code::PriceUnknown, message));
             }
             return Ok(());
         };
-        world.ledger.check(&self.session, self.session_budget, estimate).map_err(|shortfall| {
+        world.ledger.check(self.payer(), self.session_budget, estimate).map_err(|shortfall| {
             let message = format!(
                 "the budget of {} is exhausted: this call may cost {}, and {} of {} is left",
                 shortfall.account,
@@ -248,6 +260,7 @@ impl Admit {
         };
         let admitted = Admitted {
             call: self.call,
+            authority: self.authority.clone(),
             session: self.session.clone(),
             capability: self.capability.clone(),
             payload: payload.bytes().clone(),

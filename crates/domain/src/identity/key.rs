@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::identity::event::{KeyCreated, KeyRevoked};
+use crate::identity::event::{KeyCreated, KeyRevoked, SigningRotated};
 use crate::ids::{KeyId, PrincipalName};
 use crate::time::Timestamp;
 
@@ -64,10 +64,27 @@ impl Presented {
     }
 }
 
-/// All keys that were ever issued.
+/// Which of its own keys a gateway signs with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signing {
+    /// How often there was another one.
+    pub generation: u32,
+    /// Since when it is this one; none where there was no other.
+    pub since: Option<Timestamp>,
+}
+
+impl Signing {
+    fn is_first(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// All keys that were ever issued, and which ones the gateways themselves sign with: what doors know by heart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
     keys: BTreeMap<KeyId, Key>,
+    #[serde(default, skip_serializing_if = "Signing::is_first")]
+    signing: Signing,
 }
 
 impl Keys {
@@ -91,6 +108,17 @@ impl Keys {
     /// All keys, in order of their ids.
     pub fn all(&self) -> impl Iterator<Item = (&KeyId, &Key)> {
         self.keys.iter()
+    }
+
+    /// Which key the gateways sign with.
+    #[must_use]
+    pub fn signing(&self) -> Signing {
+        self.signing
+    }
+
+    /// Takes in that the gateways sign with another key.
+    pub fn signing_rotated(&mut self, event: &SigningRotated, at: Timestamp) {
+        self.signing = Signing { generation: event.generation, since: Some(at) };
     }
 
     /// Takes in that a key was issued.

@@ -10,4 +10,4 @@ pub mod event;
 pub mod key;
 
 pub use disabled::Disabled;
-pub use key::{Key, Keys, Presented};
+pub use key::{Key, Keys, Presented, Signing};

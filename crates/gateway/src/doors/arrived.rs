@@ -8,13 +8,16 @@ use http::{HeaderMap, Method};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::json;
+use portcullis_domain::refusal::Refusal;
+use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
-use crate::doors::caller::Caller;
+use crate::doors::caller::{Caller, Known, authenticate};
 use crate::doors::place::CallPlace;
 use crate::doors::sealed::Sealer;
 use crate::life::Gate;
+use crate::snapshot::Snapshot;
 
 /// What all doors have in common.
 pub struct Doors {
@@ -31,6 +34,22 @@ pub struct Doors {
 }
 
 impl Doors {
+    /// Recognises the caller.
+    ///
+    /// # Errors
+    ///
+    /// As [`authenticate`].
+    pub fn listen_to(&self, headers: &HeaderMap, snapshot: &Snapshot) -> Result<Caller, Refusal> {
+        let keys = self.gate.journal.keys();
+        authenticate(headers, &Known { keys: &keys, snapshot, signing: &self.gate.signing, now: self.clock.now() })
+    }
+
+    /// The public keys that the gateway signs with.
+    #[must_use]
+    pub fn key_set(&self) -> Value {
+        self.gate.signing.key_set(self.gate.journal.keys().signing(), self.clock.now())
+    }
+
     /// Whether the gateway was asked to stop: it takes calls, and would rather have them go elsewhere.
     #[must_use]
     pub fn is_leaving(&self) -> bool {

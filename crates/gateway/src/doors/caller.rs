@@ -15,7 +15,28 @@ use portcullis_domain::session::state::MINTED_PREFIX;
 use portcullis_domain::time::Timestamp;
 
 use crate::doors::answer::SESSION;
+use crate::doors::task;
+use crate::identity::signing::SigningKeys;
+use crate::identity::task::is_task;
 use crate::server::ServerTable;
+use crate::snapshot::Snapshot;
+
+/// The header that an agent shows its task token in, beside a key of its own.
+pub(super) const TASK: HeaderName = HeaderName::from_static("portcullis-task");
+/// What everybody reads whose key or token is not taken.
+const INVALID_KEY: &str = "the key is not valid";
+
+/// What keys and tokens are checked against.
+pub struct Known<'a> {
+    /// The keys.
+    pub keys: &'a Keys,
+    /// Who is there to act.
+    pub snapshot: &'a Snapshot,
+    /// What the gateway signs with.
+    pub signing: &'a SigningKeys,
+    /// What time it is.
+    pub now: Timestamp,
+}
 
 /// Somebody whose key is valid.
 #[derive(Debug, Clone)]
@@ -24,6 +45,8 @@ pub struct Caller {
     pub principal: PrincipalName,
     /// On whose authority.
     pub authority: Authority,
+    /// The one session that they may enter, for who came with a task token.
+    pub bound: Option<SessionId>,
 }
 
 impl Caller {
@@ -31,6 +54,24 @@ impl Caller {
     #[must_use]
     pub fn chain(&self) -> Chain<'_> {
         self.authority.chain(&self.principal)
+    }
+
+    /// Whether what they came with opens this session, as far as it says so.
+    #[must_use]
+    pub fn may_enter(&self, session: &SessionId) -> bool {
+        self.bound.as_ref().is_none_or(|bound| bound == session)
+    }
+
+    /// The same, as a refusal of everything else.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Forbidden`].
+    pub fn check_session(&self, session: &SessionId) -> Result<(), Refusal> {
+        if self.may_enter(session) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Forbidden, "the task token is for another session").about("Portcullis-Session"))
     }
 }
 
@@ -72,33 +113,55 @@ fn is_own_origin(origin: &str, authority: &str) -> bool {
     origin.split_once("://").is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest == authority)
 }
 
-/// Recognises the caller by a key in `Authorization: Bearer` (RFC 6750).
+/// Recognises the caller by what stands in `Authorization: Bearer` (RFC 6750): a key, or a task token. An agent may show its own key there, and the token beside it in `Portcullis-Task`.
 ///
 /// # Errors
 ///
 /// [`Code::Unauthenticated`], with the same sentence whatever is wrong with the key.
-pub fn authenticate(headers: &HeaderMap, keys: &Keys, now: Timestamp) -> Result<Caller, Refusal> {
-    let unauthenticated = |message: &str| Refusal::new(Code::Unauthenticated, message);
+pub fn authenticate(headers: &HeaderMap, known: &Known<'_>) -> Result<Caller, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(unauthenticated("send the gateway's key as `Authorization: Bearer <key>`"));
+        let message = "send the gateway's key as `Authorization: Bearer <key>`";
+        return Err(Refusal::new(Code::Unauthenticated, message));
     };
     let presented = value.to_str().ok().and_then(|value| value.split_once(' '));
-    let presented = presented
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .and_then(|(_, key)| Presented::read(key.trim()));
-    let caller = presented.and_then(|key| {
-        let principal = keys.authenticate(&key, now)?.clone();
-        Some(Caller { principal, authority: Authority::of_key(key.id) })
-    });
-    caller.ok_or_else(|| unauthenticated("the key is not valid"))
+    let presented = presented.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let presented = presented.map(|(_, key)| key.trim()).ok_or_else(|| invalid_key_because("it can't be read"))?;
+    let mut tokens = headers.get_all(TASK).iter();
+    match (tokens.next(), tokens.next()) {
+        (None, _) if is_task(presented) => task::caller(presented, None, known),
+        (None, _) => by_key(presented, known),
+        (Some(token), None) => {
+            let token = token.to_str().map_err(|_| invalid_key_because("the task token is no text"))?;
+            match is_task(presented) {
+                // Some clients send what they were given wherever they can.
+                true if token == presented => task::caller(token, None, known),
+                true => Err(invalid_key_because("two task tokens are shown")),
+                false => task::caller(token, Some(&by_key(presented, known)?), known),
+            }
+        }
+        (Some(_), Some(_)) => Err(invalid_key_because("two task tokens are shown")),
+    }
 }
 
-/// The session that the caller names in the path or in `Portcullis-Session`.
+fn by_key(text: &str, known: &Known<'_>) -> Result<Caller, Refusal> {
+    let caller = Presented::read(text).and_then(|key| {
+        let principal = known.keys.authenticate(&key, known.now)?.clone();
+        Some(Caller { principal, authority: Authority::of_key(key.id), bound: None })
+    });
+    caller.ok_or_else(|| Refusal::new(Code::Unauthenticated, INVALID_KEY))
+}
+
+/// The refusal of a key or token, whose reason the operator alone reads.
+pub(super) fn invalid_key_because(reason: impl Into<String>) -> Refusal {
+    Refusal::new(Code::Unauthenticated, INVALID_KEY).because(reason)
+}
+
+/// The session that the caller names in the path or in `Portcullis-Session`, or else the one of the task token.
 ///
 /// # Errors
 ///
-/// [`Code::InvalidRequest`] when it is no name, or path and header differ.
+/// [`Code::InvalidRequest`] when it is no name, or path and header differ; [`Code::Forbidden`] when the task token is for another one.
 pub fn named_session(caller: &Caller, path: Option<&str>, headers: &HeaderMap) -> Result<Option<SessionId>, Refusal> {
     let invalid = |message: String| Refusal::new(Code::InvalidRequest, message).about("Portcullis-Session");
     let header = headers
@@ -109,10 +172,12 @@ pub fn named_session(caller: &Caller, path: Option<&str>, headers: &HeaderMap) -
             return Err(invalid(format!("the path names session `{path}` and the header `{header}`")));
         }
         (Some(name), _) | (None, Some(name)) => name,
-        (None, None) => return Ok(None),
+        (None, None) => return Ok(caller.bound.clone()),
     };
     let name: SessionName = name.parse().map_err(invalid)?;
-    Ok(Some(SessionId { owner: caller.principal.clone(), name }))
+    let session = SessionId { owner: caller.principal.clone(), name };
+    caller.check_session(&session)?;
+    Ok(Some(session))
 }
 
 /// The session that was named, or a new one that nobody can guess.

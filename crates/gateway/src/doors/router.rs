@@ -16,7 +16,7 @@ use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::{a2a, admin, agents, caller, events, mcp, openai, path};
+use crate::doors::{a2a, admin, agents, caller, events, mcp, oauth, openai, path};
 use crate::identity::signing::KEY_SET_PATH;
 use crate::snapshot::Snapshot;
 
@@ -58,7 +58,9 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     }
     match (&head.method, path.as_str()) {
         (&Method::GET, "/healthz") => return answer::whole(200, "text/plain", "ok\n"),
-        (&Method::GET, KEY_SET_PATH) => return answer::json(200, doors.gate.signing.key_set().to_string()),
+        (&Method::GET, KEY_SET_PATH) => return answer::json(200, doors.key_set().to_string()),
+        (&Method::GET, oauth::METADATA_PATH) => return oauth::metadata::show(doors, &head.headers),
+        (&Method::POST, oauth::TOKEN_PATH) => return exchange(doors, &head.headers, body).await,
         (&Method::GET, "/readyz") => return admin::health::ready(doors).await,
         _ => {}
     }
@@ -89,6 +91,18 @@ async fn take_with_ticket(
     a2a::news::take(doors, expected, headers, &body).await
 }
 
+/// An exchange of task tokens: what is exchanged is in the body.
+async fn exchange(doors: &Arc<Doors>, headers: &HeaderMap, body: Incoming) -> Answer {
+    let Ok(_place) = doors.calls.clone().try_acquire_owned() else {
+        let refusal = Refusal::new(Code::TooMany, "too many calls are under way");
+        return refuse_as(Language::Api, oauth::TOKEN_PATH, &refusal);
+    };
+    match read_body(body, oauth::exchange::REQUEST_LIMIT_BYTES).await {
+        Ok(body) => oauth::exchange::exchange(doors, headers, &body).await,
+        Err(refusal) => refuse_as(Language::Api, oauth::TOKEN_PATH, &refusal),
+    }
+}
+
 /// Who asks, in which session, and what.
 async fn arrive(
     doors: &Arc<Doors>,
@@ -98,7 +112,7 @@ async fn arrive(
     path: String,
     body: Incoming,
 ) -> Result<Arrived, Refusal> {
-    let caller = caller::authenticate(&head.headers, &doors.gate.journal.keys(), doors.clock.now())?;
+    let caller = doors.listen_to(&head.headers, snapshot)?;
     if !snapshot.has_principal(&caller.principal) {
         return Err(Refusal::new(Code::Unauthenticated, "the key is not valid")
             .because("its principal is not configured any more"));

@@ -1,4 +1,4 @@
-//! Identity: issuing keys, the administrator that every gateway has, and the key that the gateway itself signs with.
+//! Identity: issuing keys, the administrator that every gateway has, the keys that the gateway itself signs with, and the tokens that it hands to agents.
 //!
 //! Start with [`issue`]. Who a presented key stands for is asked in `portcullis_domain::identity`; roles and attributes are in [`table`].
 
@@ -6,6 +6,7 @@ pub mod facts;
 pub mod issue;
 pub mod signing;
 pub mod table;
+pub mod task;
 
 /// The principal that the first start issues a key for.
 pub const ADMINISTRATOR: &str = "admin";

@@ -7,12 +7,21 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Who may act.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityTable {
     /// Users, services and agents by name. Keys are issued for them with `portcullis identity key create`.
     #[schemars(with = "BTreeMap<String, PrincipalTable>")]
     pub principals: BTreeMap<PrincipalName, PrincipalTable>,
+    /// How long a task token is valid that an agent is handed with a call, in seconds; at most a day. It ends earlier with the one that it comes from, with the key of the user, and with the session.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub task_token_s: u64,
+}
+
+impl Default for IdentityTable {
+    fn default() -> Self {
+        Self { principals: BTreeMap::new(), task_token_s: 600 }
+    }
 }
 
 /// One principal.

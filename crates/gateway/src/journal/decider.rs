@@ -166,7 +166,7 @@ impl Decider {
 /// Whether it changes the keys that callers are recognised by.
 #[must_use]
 pub fn changes_keys(event: &Event) -> bool {
-    matches!(event, Event::KeyCreated(_) | Event::KeyRevoked(_))
+    matches!(event, Event::KeyCreated(_) | Event::KeyRevoked(_) | Event::SigningRotated(_))
 }
 
 fn begin<'a>(streams: &'a mut Streams, id: &StreamId, batch: &mut Batch) -> Result<&'a mut OpenStream, StoreFault> {

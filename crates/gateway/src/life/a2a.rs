@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use portcullis_domain::admission::Admitted;
 use portcullis_domain::call::Capability;
 use portcullis_domain::ids::SessionId;
@@ -32,9 +32,11 @@ impl Gate {
         agent: &Agent,
         placement: &Placement,
         trace: &HeaderMap,
+        task: &HeaderValue,
     ) -> Result<AgentAnswer, UpstreamFault> {
         let endpoint = AgentEndpoint {
             authorization: agent.authorization.as_ref(),
+            task: Some(task),
             timeout: agent.timeout,
             grpc_port: agent.grpc_port,
         };
@@ -42,12 +44,12 @@ impl Gate {
         let is_message = kept::read_call(admitted.payload()).is_ok_and(|call| call.method.is_sending());
         let is_wanted = is_message && shown.card.declares(SESSION_EXTENSION);
         let unreachable = |refusal: Refusal| UpstreamFault::Unreachable(refusal.to_string());
-        let name = &agent.capability.name;
+        let (name, token) = (&agent.capability.name, task.to_str().ok());
         let session = match (is_wanted, self.told.is_told(admitted.session(), &agent.capability, placement)) {
             (false, _) => None,
-            (true, true) => Some(hydration::identity(admitted.session(), name, placement).map_err(unreachable)?),
+            (true, true) => Some(hydration::identity(admitted.session(), name, placement, token).map_err(unreachable)?),
             (true, false) => {
-                let memory = hydration::memory(&self.journal, admitted.session(), name, placement).await;
+                let memory = hydration::memory(&self.journal, admitted.session(), name, placement, token).await;
                 Some(memory.map_err(unreachable)?)
             }
         };

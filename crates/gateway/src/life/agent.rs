@@ -209,24 +209,27 @@ impl Gate {
         trace: &HeaderMap,
         patience: &mut Patience,
     ) -> Result<Result<(AgentAnswer, OwnedSemaphorePermit), UpstreamFault>, Refusal> {
-        let endpoint = AgentEndpoint {
-            authorization: agent.authorization.as_ref(),
-            timeout: agent.timeout,
-            grpc_port: agent.grpc_port,
-        };
         let sent = async {
+            let task = self.task_for(admitted, &agent.principal)?;
+            let endpoint = AgentEndpoint {
+                authorization: agent.authorization.as_ref(),
+                task: Some(&task),
+                timeout: agent.timeout,
+                grpc_port: agent.grpc_port,
+            };
             let unplaced = || UpstreamFault::Unreachable("the session has no replica".to_owned());
             let placement = admitted.placement().ok_or_else(unplaced)?;
             let permit = self.replicas.enter(&placement.replica, agent.calls_limit);
             let permit = permit.map_err(|refusal| UpstreamFault::Busy(refusal.message))?;
             if agent.protocol == AgentProtocol::A2a {
-                return Ok((self.forward_a2a(admitted, agent, placement, trace).await?, permit));
+                return Ok((self.forward_a2a(admitted, agent, placement, trace, &task).await?, permit));
             }
             if let Some(path) = agent.hydrate.as_deref().filter(|_| !admitted.knows_session()) {
                 let name = &agent.capability.name;
-                let memory = hydration::memory(&self.journal, admitted.session(), name, placement).await;
+                let memory = hydration::memory(&self.journal, admitted.session(), name, placement, None).await;
                 let memory = memory.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
-                self.egress.hydrate(admitted, endpoint, path, memory).await?;
+                // What it is told is no task yet.
+                self.egress.hydrate(admitted, AgentEndpoint { task: None, ..endpoint }, path, memory).await?;
             }
             let before = self.history(admitted, agent).await;
             let before = before.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;

@@ -113,7 +113,11 @@ impl Gate {
         if is_own {
             return Ok(self.call_own(asking, admitted, &tool.name).await);
         }
-        self.egress.call_tool(admitted, &tool.server, &tool.name, &tool.input_schema).await
+        let snapshot = self.snapshot.load();
+        let next = snapshot.catalogue.server_principal(&tool.server);
+        let task = next.map(|next| self.task_for(admitted, next)).transpose()?;
+        let task = task.as_ref().and_then(|task| task.to_str().ok());
+        self.egress.call_tool(admitted, &tool.server, &tool.name, &tool.input_schema, task).await
     }
 
     /// What tells the call apart, if it is to take effect at most once: with a key always, without one where it may have effects and nobody is waiting

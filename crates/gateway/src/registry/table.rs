@@ -126,6 +126,8 @@ pub struct AgentTable {
     pub principal: Option<PrincipalName>,
     /// Whether it may call with a key of its own for nobody but itself, besides acting for others by the task tokens that come with its tasks.
     pub alone: bool,
+    /// Whether its task tokens count only together with a key of its own: the key in `Authorization`, the token in `Portcullis-Task`. A token that was stolen is then worth nothing by itself.
+    pub bound: bool,
     /// Where its replicas are: what stands behind `/agents/<agent>`, or `/chat/completions`, is put behind one of these. One that speaks Agent2Agent shows its card there, and of the interfaces in it the paths are taken. A session stays with the replica that it was given.
     pub replicas: Vec<String>,
     /// Those of the replicas that take no new turns: their sessions move to others with their next turn.
@@ -190,6 +192,9 @@ pub struct ToolServerTable {
     pub command: Vec<String>,
     /// Variables that are set for the program, besides `PATH`, `HOME`, `LANG` and `TMPDIR`. It gets nothing else of the gateway's environment.
     pub env: BTreeMap<String, Secret>,
+    /// Who it is when it calls, if it is an agent: its tools are then handed a task token as `portcullis/task` in `_meta`, and may call for the caller with it.
+    #[schemars(with = "Option<String>")]
+    pub principal: Option<PrincipalName>,
     /// The directory that the program runs in, relative to the configuration file.
     pub directory: Option<PathBuf>,
     /// How long a call of a tool may take, in seconds.

@@ -32,6 +32,7 @@ mod clients;
 mod cluster;
 mod config;
 mod crash;
+mod delegation;
 mod demo;
 mod deployments;
 mod identity;

@@ -10,6 +10,7 @@ use crate::doors::admin::{health, identity, ledger, resolve, session, state, wai
 use crate::doors::answer::Answer;
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::path::decoded;
+use crate::doors::task::check_open;
 
 /// Answers a request that is for no other door.
 ///
@@ -18,6 +19,7 @@ use crate::doors::path::decoded;
 /// Why it can't be answered.
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
     let gate = &doors.gate;
+    check_open(gate, &arrived.caller, doors.clock.now()).await?;
     let parts: Vec<Cow<'_, str>> = arrived.path.split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
     let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
     match (&arrived.method, parts.as_slice()) {

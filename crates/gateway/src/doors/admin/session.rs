@@ -51,9 +51,12 @@ struct Wanted {
 pub(super) fn resolve(gate: &Gate, caller: &Caller, id: &str) -> Result<SessionId, Refusal> {
     let invalid = |problem: String| Refusal::new(Code::InvalidRequest, problem).about("id");
     let Some((_, name)) = id.split_once(':') else {
-        return Ok(SessionId { owner: caller.principal.clone(), name: id.parse().map_err(invalid)? });
+        let session = SessionId { owner: caller.principal.clone(), name: id.parse().map_err(invalid)? };
+        caller.check_session(&session)?;
+        return Ok(session);
     };
     let session: SessionId = id.parse().map_err(invalid)?;
+    caller.check_session(&session)?;
     if session.owner == caller.principal || gate.snapshot.load().is_administrator(caller.chain()) {
         return Ok(session);
     }
@@ -85,13 +88,14 @@ fn shown(world: &World, id: &SessionId, session: &Session) -> Shown {
 /// `GET /api/v1/sessions?after=owner:name`.
 pub(super) async fn list(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
     let all = gate.snapshot.load().is_administrator(arrived.caller.chain());
-    let own = arrived.caller.principal.clone();
+    let caller = arrived.caller.clone();
     let after: Option<SessionId> = parameter(arrived, "after")?.and_then(|id| id.parse().ok());
     let page = gate.journal.read(move |world| {
-        let visible = world
-            .session
-            .all()
-            .filter(|(id, _)| (all || id.owner == own) && after.as_ref().is_none_or(|after| *id > after));
+        let visible = world.session.all().filter(|(id, _)| {
+            (all || id.owner == caller.principal)
+                && caller.may_enter(id)
+                && after.as_ref().is_none_or(|after| *id > after)
+        });
         visible.take(PAGE_LIMIT).map(|(id, session)| shown(world, id, session)).collect::<Vec<_>>()
     });
     json(200, &serde_json::json!({"sessions": page.await?}))
@@ -101,6 +105,10 @@ pub(super) async fn list(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refus
 pub(super) async fn open(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
     let wanted: Wanted = read(&arrived.body)?;
     let named = wanted.name.map(|name| SessionId { owner: arrived.caller.principal.clone(), name });
+    let named = named.or_else(|| arrived.caller.bound.clone());
+    if let Some(session) = &named {
+        arrived.caller.check_session(session)?;
+    }
     let (session, origin) = session_or_minted(&arrived.caller, named)?;
     let budget = gate.snapshot.load().session_budget();
     let command = OpenSession { authority: arrived.caller.authority.clone(), session: session.clone(), origin, budget };

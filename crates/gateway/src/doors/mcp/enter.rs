@@ -115,6 +115,9 @@ fn asking(arrived: &Arrived, transport: Option<Transport>, received: &Received<'
     let in_meta = in_meta
         .transpose()?
         .map(|name| portcullis_domain::ids::SessionId { owner: arrived.caller.principal.clone(), name });
+    if let Some(session) = &in_meta {
+        arrived.caller.check_session(session)?;
+    }
     let (session, origin) = match (arrived.session.clone().or(in_meta), transport) {
         (None, Some(transport)) => transport.session(&arrived.caller.principal),
         (named, _) => session_or_minted(&arrived.caller, named)?,

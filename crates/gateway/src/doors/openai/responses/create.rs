@@ -26,7 +26,7 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
     let request = ResponsesRequest::read(&arrived.body)?;
     let key = header_idempotency_key(&arrived.headers)?;
     let gate = doors.gate.clone();
-    let before = match context::of(&gate, &arrived.caller.principal, &request).await {
+    let before = match context::of(&gate, &arrived.caller, &request).await {
         Ok(before) => before,
         Err(refusal) => return again(&gate, arrived, &request).await?.ok_or(refusal),
     };
@@ -68,7 +68,7 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
 async fn again(gate: &Gate, arrived: &Arrived, request: &ResponsesRequest) -> Result<Option<Answer>, Refusal> {
     let session = match &arrived.session {
         Some(session) => Some(session.clone()),
-        None => context::session(gate, &arrived.caller.principal, request).await,
+        None => context::session(gate, &arrived.caller, request).await,
     };
     let Some(session) = session else { return Ok(None) };
     let answer = once::again(gate, arrived, Some(&session)).await?;
