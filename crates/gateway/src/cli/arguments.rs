@@ -80,7 +80,7 @@ pub enum Command {
         #[command(subcommand)]
         command: Store,
     },
-    /// Issue keys and take them back
+    /// Issue keys and take them back, and rotate those that the gateway signs with
     Identity {
         /// What to do.
         #[command(subcommand)]
@@ -317,6 +317,23 @@ pub enum Identity {
         /// What to do.
         #[command(subcommand)]
         command: Key,
+    },
+    /// The keys that the gateway itself signs with
+    Signing {
+        /// What to do.
+        #[command(subcommand)]
+        command: Signing,
+    },
+}
+
+/// Commands on the keys that the gateway itself signs with.
+#[derive(Debug, Subcommand)]
+pub enum Signing {
+    /// Sign with another key from now on; what the one before has signed counts until it runs out, and what the one before that has signed does not
+    Rotate {
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
     },
 }
 

@@ -1,9 +1,9 @@
-//! `portcullis identity key create|list|revoke`.
+//! `portcullis identity key create|list|revoke` and `portcullis identity signing rotate`.
 
 use serde_json::{Value, json};
 
 use crate::cli::api::{Api, text};
-use crate::cli::arguments::{Common, Identity, Key};
+use crate::cli::arguments::{Common, Identity, Key, Remote, Signing};
 use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::clock::{Clock as _, SystemClock};
@@ -11,7 +11,23 @@ use crate::clock::{Clock as _, SystemClock};
 const DAY_US: u64 = 86_400_000_000;
 
 pub(super) async fn run(common: &Common, command: Identity) -> Result<(), Exit> {
-    let Identity::Key { command } = command;
+    match command {
+        Identity::Key { command } => key(common, command).await,
+        Identity::Signing { command: Signing::Rotate { remote } } => rotate(common, &remote).await,
+    }
+}
+
+async fn rotate(common: &Common, remote: &Remote) -> Result<(), Exit> {
+    let rotated = Api::open(common, remote)?.post("/api/v1/identity/signing/rotate", &json!({})).await?;
+    if common.json {
+        print::json(&rotated);
+    } else {
+        print::line(&format!("signing key {} is in use", text(&rotated, "/generation")));
+    }
+    Ok(())
+}
+
+async fn key(common: &Common, command: Key) -> Result<(), Exit> {
     match command {
         Key::Create { principal, days, remote } => {
             let expires = days.map(|days| SystemClock.now().0.saturating_add(days.saturating_mul(DAY_US)));

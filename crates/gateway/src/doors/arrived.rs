@@ -13,8 +13,9 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
-use crate::doors::caller::{Caller, Known, authenticate};
+use crate::doors::caller::{Caller, Known};
 use crate::doors::place::CallPlace;
+use crate::doors::recognise::authenticate;
 use crate::doors::sealed::Sealer;
 use crate::life::Gate;
 use crate::snapshot::Snapshot;

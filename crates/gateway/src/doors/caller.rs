@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+use http::header::{HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, Uri};
 use portcullis_domain::authority::{Authority, Chain};
 use portcullis_domain::digest::Digest;
-use portcullis_domain::identity::{Keys, Presented};
+use portcullis_domain::identity::Keys;
 use portcullis_domain::ids::{CallId, PrincipalName, SessionId, SessionName};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
@@ -15,16 +15,14 @@ use portcullis_domain::session::state::MINTED_PREFIX;
 use portcullis_domain::time::Timestamp;
 
 use crate::doors::answer::SESSION;
-use crate::doors::task;
 use crate::identity::signing::SigningKeys;
-use crate::identity::task::is_task;
 use crate::server::ServerTable;
 use crate::snapshot::Snapshot;
 
 /// The header that an agent shows its task token in, beside a key of its own.
 pub(super) const TASK: HeaderName = HeaderName::from_static("portcullis-task");
 /// What everybody reads whose key or token is not taken.
-const INVALID_KEY: &str = "the key is not valid";
+pub(super) const INVALID_KEY: &str = "the key is not valid";
 
 /// What keys and tokens are checked against.
 pub struct Known<'a> {
@@ -111,45 +109,6 @@ fn is_own_host(host: &str, server: &ServerTable) -> bool {
 /// A page that the gateway itself has served.
 fn is_own_origin(origin: &str, authority: &str) -> bool {
     origin.split_once("://").is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest == authority)
-}
-
-/// Recognises the caller by what stands in `Authorization: Bearer` (RFC 6750): a key, or a task token. An agent may show its own key there, and the token beside it in `Portcullis-Task`.
-///
-/// # Errors
-///
-/// [`Code::Unauthenticated`], with the same sentence whatever is wrong with the key.
-pub fn authenticate(headers: &HeaderMap, known: &Known<'_>) -> Result<Caller, Refusal> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        let message = "send the gateway's key as `Authorization: Bearer <key>`";
-        return Err(Refusal::new(Code::Unauthenticated, message));
-    };
-    let presented = value.to_str().ok().and_then(|value| value.split_once(' '));
-    let presented = presented.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let presented = presented.map(|(_, key)| key.trim()).ok_or_else(|| invalid_key_because("it can't be read"))?;
-    let mut tokens = headers.get_all(TASK).iter();
-    match (tokens.next(), tokens.next()) {
-        (None, _) if is_task(presented) => task::caller(presented, None, known),
-        (None, _) => by_key(presented, known),
-        (Some(token), None) => {
-            let token = token.to_str().map_err(|_| invalid_key_because("the task token is no text"))?;
-            match is_task(presented) {
-                // Some clients send what they were given wherever they can.
-                true if token == presented => task::caller(token, None, known),
-                true => Err(invalid_key_because("two task tokens are shown")),
-                false => task::caller(token, Some(&by_key(presented, known)?), known),
-            }
-        }
-        (Some(_), Some(_)) => Err(invalid_key_because("two task tokens are shown")),
-    }
-}
-
-fn by_key(text: &str, known: &Known<'_>) -> Result<Caller, Refusal> {
-    let caller = Presented::read(text).and_then(|key| {
-        let principal = known.keys.authenticate(&key, known.now)?.clone();
-        Some(Caller { principal, authority: Authority::of_key(key.id), bound: None })
-    });
-    caller.ok_or_else(|| Refusal::new(Code::Unauthenticated, INVALID_KEY))
 }
 
 /// The refusal of a key or token, whose reason the operator alone reads.

@@ -21,6 +21,7 @@ pub mod opening;
 pub mod path;
 pub mod place;
 mod quiet;
+pub mod recognise;
 pub mod router;
 pub mod sealed;
 pub mod serve;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_domain::admission::Admitted;
 use portcullis_domain::authority::{Authority, Credential, DEPTH_LIMIT};
 use portcullis_domain::ids::{CallId, PrincipalName, SessionId, TaskId};
+use portcullis_domain::refusal::Refusal;
 use portcullis_domain::scope::Scope;
 use portcullis_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -113,6 +115,23 @@ pub fn expiry(authority: &Authority, now: Timestamp, life_s: u64) -> Timestamp {
 }
 
 impl TaskToken {
+    /// The token for who is handed an admitted call: it is worth what the call's authority is, with one more on the chain.
+    ///
+    /// # Errors
+    ///
+    /// When the chain is as long as it may be.
+    pub fn for_call(
+        admitted: &Admitted,
+        next: &PrincipalName,
+        number: CallId,
+        now: Timestamp,
+        life_s: u64,
+    ) -> Result<Self, Refusal> {
+        let mut authority = admitted.authority().through(next.clone())?;
+        authority.expires_at = Some(expiry(&authority, now, life_s));
+        Ok(Self { number, session: admitted.session().clone(), authority, call: Some(admitted.call()) })
+    }
+
     /// The text of the token; none where nobody acts for anybody, or it never ends: then it is no task.
     #[must_use]
     pub fn write(&self, key: &SigningKey, issuer: &str, now: Timestamp) -> Option<String> {

@@ -9,7 +9,7 @@ use portcullis_domain::refusal::Refusal;
 
 use crate::entropy::new_call;
 use crate::identity::signing::SigningKey;
-use crate::identity::task::{TaskToken, expiry};
+use crate::identity::task::TaskToken;
 use crate::life::Gate;
 use crate::reply::UpstreamFault;
 
@@ -26,14 +26,9 @@ impl Gate {
         // The call itself is not sent: whatever is wrong, it had no effect.
         let unsent = |problem: String| UpstreamFault::Unreachable(problem);
         let refused = |refusal: Refusal| unsent(refusal.message);
-        let mut authority = admitted.authority().through(next.clone()).map_err(refused)?;
-        authority.expires_at = Some(expiry(&authority, now, snapshot.config.identity.task_token_s));
-        let token = TaskToken {
-            number: new_call().map_err(|fault| unsent(fault.to_string()))?,
-            session: admitted.session().clone(),
-            authority,
-            call: Some(admitted.call()),
-        };
+        let number = new_call().map_err(|fault| unsent(fault.to_string()))?;
+        let life_s = snapshot.config.identity.task_token_s;
+        let token = TaskToken::for_call(admitted, next, number, now, life_s).map_err(refused)?;
         self.written(&token).ok_or_else(|| unsent("no task token can be made".to_owned()))
     }
 

@@ -387,3 +387,37 @@ async fn what_is_wrong_with_an_exchange_is_said_in_the_words_of_oauth() {
     assert_eq!(metadata["token_endpoint"], json!(format!("{}/oauth/token", site.gateway.url())));
     site.gateway.finish().await;
 }
+
+#[tokio::test]
+async fn after_a_rotation_the_tokens_of_the_key_before_count_until_they_run_out() {
+    let mut site = Site::start().await;
+    let oncall = site.gateway.client("oncall").await;
+    let mut tokens = vec![site.hand(&oncall, "job", "director").await];
+    let published = async |site: &Site| {
+        let set = site.gateway.stranger().get("/.well-known/jwks.json").await.unwrap().json();
+        set["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect::<Vec<_>>()
+    };
+    let mut known = vec![published(&site).await];
+    for generation in 1..=2 {
+        if generation == 2 {
+            let rotated = site.gateway.command(&["identity", "signing", "rotate", "--json"]).await;
+            assert!(String::from_utf8_lossy(&rotated.stdout).contains("\"generation\": 2"), "{rotated:?}");
+        } else {
+            assert_eq!(oncall.post("/api/v1/identity/signing/rotate", &json!({})).await.unwrap().status, 403);
+            let rotated = site.gateway.admin().post("/api/v1/identity/signing/rotate", &json!({})).await.unwrap();
+            assert_eq!(rotated.json()["generation"], 1, "{}", rotated.text());
+        }
+        known.push(published(&site).await);
+        tokens.push(site.hand(&oncall, "job", "director").await);
+        let (now, before) = (known.last().unwrap(), &known[known.len() - 2]);
+        assert!(now.len() == 2 && now[0] != before[0] && now[1] == before[0], "{known:?}");
+    }
+    // What was rotated stays so.
+    site.gateway.kill();
+    site.gateway.restart().await;
+    assert_eq!(published(&site).await, known[2]);
+    for (token, status) in tokens.iter().zip([401, 200, 200]) {
+        assert_eq!(site.holder(token).get("/v1/models").await.unwrap().status, status);
+    }
+    site.gateway.finish().await;
+}

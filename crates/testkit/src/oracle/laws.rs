@@ -1,6 +1,7 @@
 //! What the entries say: that no law was broken at any moment. The world comes from the same code as in the gateway; the laws are reckoned
 //! here once more, so that a fault in deciding does not hide itself.
 
+mod carved;
 mod keyed;
 mod push;
 mod task;
@@ -61,7 +62,7 @@ pub(super) struct Laws {
     pub(super) calls: HashMap<CallId, Fate>,
     sessions: HashMap<SessionId, Used>,
     values: HashMap<SessionId, Values>,
-    tasks: task::Tasks,
+    tasks: carved::Tasks,
     last_at: Timestamp,
     position: u64,
     /// What is wrong with the entry at hand.

@@ -46,6 +46,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::GET, ["api", "v1", "identity", "keys"]) => identity::list(gate, &arrived.caller),
         (&Method::POST, ["api", "v1", "identity", "keys"]) => identity::create(gate, &arrived).await,
         (&Method::DELETE, ["api", "v1", "identity", "keys", id]) => identity::revoke(gate, &arrived, id).await,
+        (&Method::POST, ["api", "v1", "identity", "signing", "rotate"]) => identity::rotate(gate, &arrived).await,
         (&Method::GET, ["api", "v1", "ledger", "accounts"]) => ledger::accounts(gate, &arrived.caller).await,
         (method, _) => Err(Refusal::new(Code::NotFound, format!("{method} {} is not served here", arrived.path))),
     }

@@ -1,6 +1,6 @@
-//! Keys: issued, listed and taken back by administrators.
+//! Keys: issued, listed and taken back by administrators; and those that the gateway itself signs with.
 
-use portcullis_domain::admission::RevokeKey;
+use portcullis_domain::admission::{RevokeKey, RotateSigning};
 use portcullis_domain::ids::{Actor, KeyId, PrincipalName};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::time::Timestamp;
@@ -71,6 +71,16 @@ pub(super) fn list(gate: &Gate, caller: &Caller) -> Result<Answer, Refusal> {
         revoked_at: key.revoked_at.map(|at| at.to_string()),
     };
     json(200, &serde_json::json!({"keys": keys.all().map(listed).collect::<Vec<_>>()}))
+}
+
+/// `POST /api/v1/identity/signing/rotate`: the gateways of this journal sign with another key from now on.
+pub(super) async fn rotate(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
+    administrator(gate, &arrived.caller)?;
+    let command = RotateSigning { by: Actor::Principal(arrived.caller.principal.clone()) };
+    once::answered(gate, arrived, None, command, |generation| {
+        answer::whole_json(200, serde_json::json!({"generation": generation}).to_string())
+    })
+    .await
 }
 
 /// `DELETE /api/v1/identity/keys/{id}`.

@@ -1,69 +1,13 @@
 //! Tasks that were handed on, and what they may spend.
 
-use std::collections::HashMap;
-
 use portcullis_domain::authority::DEPTH_LIMIT;
 use portcullis_domain::event::{Delegated, Event};
-use portcullis_domain::ids::{SessionId, TaskId};
+use portcullis_domain::ids::SessionId;
 use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::Account;
 use portcullis_domain::session::Status;
 
 use super::{Fate, Laws, room, shown};
-
-/// The tasks that have a budget, reckoned by themselves.
-#[derive(Debug, Default)]
-pub(super) struct Tasks {
-    tasks: HashMap<TaskId, Task>,
-}
-
-#[derive(Debug)]
-struct Task {
-    session: SessionId,
-    parent: Option<TaskId>,
-    held: u64,
-    spent: u64,
-}
-
-impl Tasks {
-    /// The accounts that bear a call.
-    pub(super) fn path(&self, session: &SessionId, task: Option<&TaskId>) -> Vec<Account> {
-        let mut path = Account::path(session).to_vec();
-        let tasks: Vec<&TaskId> = self.of(task).collect();
-        path.extend(tasks.into_iter().rev().cloned().map(Account::Task));
-        path
-    }
-
-    /// The task and those that it was carved out of. A parent is always the older one, so that there is an end.
-    fn of<'a>(&'a self, task: Option<&'a TaskId>) -> impl Iterator<Item = &'a TaskId> {
-        std::iter::successors(task, |task| self.tasks.get(*task)?.parent.as_ref())
-    }
-
-    pub(super) fn held(&mut self, session: &SessionId, task: Option<&TaskId>, hold: u64) {
-        self.each(session, task, |task| task.held += hold);
-    }
-
-    pub(super) fn settled(&mut self, session: &SessionId, task: Option<&TaskId>, hold: u64, charged: u64) {
-        self.each(session, task, |task| {
-            task.held = task.held.saturating_sub(hold);
-            task.spent += charged;
-        });
-    }
-
-    fn each(&mut self, session: &SessionId, task: Option<&TaskId>, change: impl Fn(&mut Task)) {
-        let of: Vec<TaskId> = self.of(task).cloned().collect();
-        for task in of {
-            if let Some(task) = self.tasks.get_mut(&task).filter(|task| task.session == *session) {
-                change(task);
-            }
-        }
-    }
-
-    /// What every task has held and spent.
-    pub(super) fn used(&self) -> impl Iterator<Item = (Account, u64, u64)> {
-        self.tasks.iter().map(|(id, task)| (Account::Task(id.clone()), task.held, task.spent))
-    }
-}
 
 impl Laws {
     /// A task is handed on within what it was: no further, for no longer, and for no more money.
@@ -92,13 +36,9 @@ impl Laws {
                 format!("`{}` gets {}, and `{account}` has {} left", grant.task, grant.amount, shown(left))
             });
         }
-        let is_here = grant
-            .parent
-            .as_ref()
-            .is_none_or(|parent| self.tasks.tasks.get(parent).is_some_and(|task| task.session == *session));
+        let is_here = grant.parent.as_ref().is_none_or(|parent| self.tasks.is_of(parent, session));
         self.must(is_here, || format!("`{}` is carved out of what is not of this session", grant.task));
-        let task = Task { session: session.clone(), parent: grant.parent.clone(), held: 0, spent: 0 };
-        let is_new = self.tasks.tasks.insert(grant.task.clone(), task).is_none();
+        let is_new = self.tasks.carved(session, &grant.task, grant.parent.as_ref());
         self.must(is_new, || format!("there was a task `{}` before", grant.task));
     }
 
