@@ -17,8 +17,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use portcullis::asking::{Asking, Effect};
 use portcullis::config::Config;
 use portcullis::doors::caller::{Caller, Known, named_session};
@@ -106,7 +105,7 @@ struct Show {
     key: Option<usize>,
     /// Whether the token is left out.
     is_dropped: bool,
-    /// The session that it names, if any.
+    /// The session that it names, if any: a name is one of the caller's own.
     session: Option<(usize, usize)>,
 }
 
@@ -520,7 +519,7 @@ impl Play {
         let expected = genuine.filter(|_| is_alone).is_some_and(|genuine| {
             let actor = *genuine.chain.last().unwrap();
             let is_bound = show.key.map_or(actor != CAREFUL, |shown| shown == actor);
-            let is_there = show.session.is_none_or(|session| session == (genuine.user, genuine.session));
+            let is_there = show.session.is_none_or(|(_, session)| session == genuine.session);
             is_bound && is_there && self.is_live(&genuine) && self.may(&genuine, tool)
         });
         self.reached += usize::from(expected);
@@ -534,12 +533,12 @@ fn headers(key: Option<&str>, token: Option<&str>, session: Option<&SessionId>) 
     match (key, token) {
         (Some(key), token) => {
             headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
-            headers.extend(token.map(|token| ("portcullis-task".parse().unwrap(), token.parse().unwrap())));
+            headers.extend(token.map(|token| (HeaderName::from_static("portcullis-task"), token.parse().unwrap())));
         }
         (None, Some(token)) => drop(headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap())),
         (None, None) => {}
     }
-    headers.extend(session.map(|id| ("portcullis-session".parse().unwrap(), id.name.as_str().parse().unwrap())));
+    headers.extend(session.map(|id| (HeaderName::from_static("portcullis-session"), id.name.as_str().parse().unwrap())));
     headers
 }
 
