@@ -347,6 +347,7 @@ impl Parts<'_> {
         let base = read::directory(self.path);
         let mut problems: Vec<Problem> = self.open_to_others().into_iter().map(&of_file).collect();
         problems.extend(Guard::new(&self.config.server.push_allowed).err().map(&of_file));
+        problems.extend(self.config.identity.check().err().map(&of_file));
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),
             name: tool.name.clone(),

@@ -538,7 +538,8 @@ fn headers(key: Option<&str>, token: Option<&str>, session: Option<&SessionId>) 
         (None, Some(token)) => drop(headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap())),
         (None, None) => {}
     }
-    headers.extend(session.map(|id| (HeaderName::from_static("portcullis-session"), id.name.as_str().parse().unwrap())));
+    headers
+        .extend(session.map(|id| (HeaderName::from_static("portcullis-session"), id.name.as_str().parse().unwrap())));
     headers
 }
 

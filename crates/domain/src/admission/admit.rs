@@ -68,7 +68,7 @@ pub enum Passed {
 #[derive(Debug)]
 pub struct Admitted {
     call: CallId,
-    authority: Authority,
+    authority: Box<Authority>,
     session: SessionId,
     capability: Capability,
     payload: Bytes,
@@ -260,7 +260,7 @@ impl Admit {
         };
         let admitted = Admitted {
             call: self.call,
-            authority: self.authority.clone(),
+            authority: Box::new(self.authority.clone()),
             session: self.session.clone(),
             capability: self.capability.clone(),
             payload: payload.bytes().clone(),

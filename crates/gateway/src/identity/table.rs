@@ -6,6 +6,8 @@ use portcullis_domain::ids::{PrincipalName, RoleName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::identity::task::LIFE_LIMIT_S;
+
 /// Who may act.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -16,6 +18,23 @@ pub struct IdentityTable {
     /// How long a task token is valid that an agent is handed with a call, in seconds; at most a day. It ends earlier with the one that it comes from, with the key of the user, and with the session.
     #[schemars(range(min = 1, max = 86_400))]
     pub task_token_s: u64,
+}
+
+impl IdentityTable {
+    /// Whether its numbers can be used.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when a token would never be valid, or for longer than the key that signs it is known.
+    pub fn check(&self) -> Result<(), String> {
+        if (1..=LIFE_LIMIT_S).contains(&self.task_token_s) {
+            return Ok(());
+        }
+        Err(format!(
+            "`identity.task_token_s` is {}, and a task token is valid for 1 to {LIFE_LIMIT_S} seconds",
+            self.task_token_s
+        ))
+    }
 }
 
 impl Default for IdentityTable {
@@ -49,4 +68,17 @@ pub enum Attribute {
     Text(String),
     /// Several values of one type.
     Set(Vec<Attribute>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_lives_as_long_as_its_key_is_known_and_no_longer() {
+        for (task_token_s, expected) in [(0, false), (1, true), (600, true), (86_400, true), (86_401, false)] {
+            let table = IdentityTable { task_token_s, ..IdentityTable::default() };
+            assert_eq!(table.check().is_ok(), expected, "{task_token_s}");
+        }
+    }
 }

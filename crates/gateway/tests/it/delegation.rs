@@ -287,6 +287,7 @@ async fn a_token_ends_with_its_session_and_with_the_key_that_it_comes_from() {
     let (closed, revoked) =
         (site.hand(&oncall, "closed", "director").await, site.hand(&oncall, "open", "director").await);
     assert!(site.drop_table(&site.holder(&closed)).await.is_ok());
+    assert_eq!(site.holder(&closed).delete("/api/v1/sessions/closed").await.unwrap().status, 403);
     assert_eq!(oncall.delete("/api/v1/sessions/closed").await.unwrap().status, 204);
     assert!(site.drop_table(&site.holder(&closed)).await.unwrap_err().contains("closed"));
     for path in ["/api/v1/sessions/closed/history", "/api/v1/sessions", "/v1/responses/resp_1"] {

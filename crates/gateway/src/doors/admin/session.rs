@@ -134,6 +134,10 @@ pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str) -> Result<Answe
 /// `DELETE /api/v1/sessions/{id}`: the session takes no more calls; its record stays.
 pub(super) async fn close(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
     let session = resolve(gate, &arrived.caller, id)?;
+    if arrived.caller.bound.is_some() {
+        // Whoever was handed a task does not end what it is part of.
+        return Err(Refusal::new(Code::Forbidden, "a session is closed by its owner, and not with a task token"));
+    }
     let command = CloseSession { session: session.clone(), by: arrived.caller.principal.clone() };
     let closed = once::answered(gate, arrived, Some(&session), command, |()| once::empty(204)).await?;
     gate.egress.session_ended(&session);

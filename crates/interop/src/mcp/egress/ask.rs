@@ -255,8 +255,9 @@ mod tests {
             arguments: Some(r#"{ "region":"eu", "x":1.50 }"#),
             input_schema: r#"{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"}}}"#,
             meta: Some(
-                r#"{"traceparent":"00-1","progressToken":7,"portcullis/session":"s","io.modelcontextprotocol/clientInfo":{"name":"agent"}}"#,
+                r#"{"traceparent":"00-1","progressToken":7,"portcullis/task":"forged","io.modelcontextprotocol/clientInfo":{"name":"agent"}}"#,
             ),
+            task: None,
         };
         let outgoing = modern().call_tool(5, &call);
         let mut meta = modern_meta();
@@ -275,6 +276,8 @@ mod tests {
         let (body, headers) = shown(&outgoing);
         assert_eq!(body["params"], json!({"name": "näme", "arguments": {}, "_meta": {"traceparent": "00-1"}}));
         assert_eq!(headers, [("mcp-protocol-version", "2025-06-18"), ("mcp-session-id", "s1")]);
+        let (body, _) = shown(&legacy().call_tool(5, &Call { arguments: None, task: Some("t"), ..call }));
+        assert_eq!(body["params"]["_meta"], json!({"traceparent": "00-1", "portcullis/task": "t"}));
     }
 
     #[test]
