@@ -29,6 +29,7 @@ use tokio::task::{self, JoinSet};
 use crate::asking::{Asking, Effect};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::doorway::{Doorway, halted};
 use crate::life::Gate;
 use crate::life::agent::{Replied, Reply, Wish, settle};
 use crate::repetition::Patience;
@@ -155,7 +156,12 @@ async fn deliver(gate: &Gate, due: Due) -> bool {
     let (Some(deliver), Some((end, seq))) = (&due.wait.deliver, &due.wait.end) else { return false };
     let attempt = async {
         let body = message(gate, &due, end, *seq).await?;
-        let reply = post(gate, &due, deliver, body).await?;
+        let (session, authority) = (&due.session, &deliver.authority);
+        let goes_on = |doorway: &Doorway| doorway.goes_on(&session.owner, authority, Some(session));
+        let reply = tokio::select! {
+            reply = post(gate, &due, deliver, body) => reply?,
+            refusal = halted(gate.journal.doorway(), goes_on) => return Err(refusal),
+        };
         let status = take(gate, reply).await?;
         if !status.is_success() {
             return Err(Refusal::new(Code::UpstreamFailed, format!("the agent answered {status}")));

@@ -14,6 +14,7 @@ pub mod conversation;
 pub mod credential;
 pub mod deliveries;
 pub mod doors;
+pub mod doorway;
 pub mod entropy;
 pub mod hydration;
 pub mod identity;

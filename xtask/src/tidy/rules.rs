@@ -94,6 +94,7 @@ const GATEWAY: Border = Border {
                 "repetition",
                 "turns",
                 "stop",
+                "doorway",
                 "backoff",
                 "jwk",
             ],

@@ -1,6 +1,6 @@
 //! Which sessions there are, and what may be done with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,9 @@ pub struct Session {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sessions {
     sessions: BTreeMap<SessionId, Session>,
+    /// Those that are frozen.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    frozen: BTreeSet<SessionId>,
 }
 
 impl Sessions {
@@ -87,6 +90,12 @@ impl Sessions {
     /// All sessions, in order of owner and name.
     pub fn all(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
         self.sessions.iter()
+    }
+
+    /// Those that are frozen.
+    #[must_use]
+    pub fn frozen_ones(&self) -> &BTreeSet<SessionId> {
+        &self.frozen
     }
 
     /// Whether a call may enter: the session as it is, or none when it is to be opened first.
@@ -125,6 +134,7 @@ impl Sessions {
 
     /// Takes in that a session was closed.
     pub fn closed(&mut self, id: &SessionId) {
+        self.frozen.remove(id);
         if let Some(session) = self.sessions.get_mut(id) {
             session.status = Status::Closed;
         }
@@ -132,11 +142,13 @@ impl Sessions {
 
     /// Takes in that a session was frozen.
     pub fn frozen(&mut self, id: &SessionId) {
+        self.frozen.insert(id.clone());
         self.changes(id, Status::Active, Status::Frozen);
     }
 
     /// Takes in that a session goes on.
     pub fn unfrozen(&mut self, id: &SessionId) {
+        self.frozen.remove(id);
         self.changes(id, Status::Frozen, Status::Active);
     }
 

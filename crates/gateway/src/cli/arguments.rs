@@ -62,7 +62,7 @@ pub enum Command {
     Demo(Demo),
     /// Check configuration and policies, and say what is wrong with file, line and a suggestion
     Check(Check),
-    /// Look at sessions of a running gateway
+    /// Look at sessions of a running gateway, freeze them and let them go on
     Session {
         /// What to do.
         #[command(subcommand)]
@@ -80,7 +80,7 @@ pub enum Command {
         #[command(subcommand)]
         command: Store,
     },
-    /// Issue keys and take them back
+    /// Issue keys and take them back; stop somebody at once
     Identity {
         /// What to do.
         #[command(subcommand)]
@@ -239,6 +239,25 @@ pub enum Session {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Freeze a session: it takes no calls until an administrator lets it go on, and those under way are cancelled
+    Freeze {
+        /// `owner:name`, or a name of one's own
+        id: String,
+        /// Why, for the record
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Let a frozen session go on
+    Unfreeze {
+        /// `owner:name`, or a name of one's own
+        id: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Show one session: its state, its account and its conversation
     Show {
         /// `owner:name`, or a name of one's own
@@ -317,6 +336,31 @@ pub enum Identity {
         /// What to do.
         #[command(subcommand)]
         command: Key,
+    },
+    /// Stop somebody at once, on every gateway: a key is taken back; a principal, or the one that an agent is, may not act any more, and what is under way for them is cancelled
+    Disable {
+        /// A principal, an agent or a key's id
+        name: String,
+        /// Why, for the record
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Let a principal or an agent act again
+    Enable {
+        /// The principal or the agent
+        name: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// List those who are disabled
+    Disabled {
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
     },
 }
 

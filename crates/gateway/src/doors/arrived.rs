@@ -5,11 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, Method};
+use portcullis_domain::call::Door;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::json;
+use portcullis_domain::session::Origin;
 use tokio::sync::{Semaphore, watch};
 
+use crate::asking::{Asking, Effect};
 use crate::clock::Clock;
 use crate::doors::caller::Caller;
 use crate::doors::place::CallPlace;
@@ -59,6 +62,14 @@ pub struct Arrived {
 }
 
 impl Arrived {
+    /// Who asks by it, in the session that it turned out to be made in.
+    #[must_use]
+    pub fn asking(&self, session: SessionId, origin: Origin, door: Door) -> Asking {
+        self.place.in_session(&session);
+        let authority = self.caller.authority.clone();
+        Asking { authority, session, origin, door, effect: Effect::default() }
+    }
+
     /// What must be the same for it to be the same request: what is done, on which condition, and the body, of which neither the order of members nor spaces count.
     #[must_use]
     pub fn content(&self) -> Digest {

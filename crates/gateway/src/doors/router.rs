@@ -16,6 +16,7 @@ use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
+use crate::doors::place::UnderWay;
 use crate::doors::{a2a, admin, agents, caller, events, mcp, openai, path};
 use crate::identity::signing::KEY_SET_PATH;
 use crate::snapshot::Snapshot;
@@ -103,6 +104,7 @@ async fn arrive(
         return Err(Refusal::new(Code::Unauthenticated, "the key is not valid")
             .because("its principal is not configured any more"));
     }
+    doors.gate.journal.doorway().borrow().disabled.check(caller.chain())?;
     let session = session.as_deref().map(path::decoded).transpose()?;
     let session = caller::named_session(&caller, session.as_deref(), &head.headers)?;
     // Before the body: what is read lies in memory.
@@ -110,19 +112,34 @@ async fn arrive(
     let place = place.map_err(|_| Refusal::new(Code::TooMany, "too many calls are under way"))?;
     let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
     let query = head.uri.query().map(str::to_owned);
-    let (method, headers, place) = (head.method, head.headers, Arc::new(place));
+    let place = Arc::new(UnderWay::new(
+        place,
+        caller.principal.clone(),
+        caller.authority.clone(),
+        doors.gate.journal.doorway(),
+    ));
+    session.iter().for_each(|session| place.in_session(session));
+    let (method, headers) = (head.method, head.headers);
     Ok(Arrived { caller, session, method, path, query, headers, body, place })
 }
 
 async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived) -> Answer {
     let (path, place) = (arrived.path.clone(), arrived.place.clone());
-    let answer = match language {
-        Language::Openai => openai::enter(doors, arrived).await,
-        Language::Mcp => Ok(mcp::enter(doors, arrived).await),
-        Language::Agents => agents::enter(doors, arrived).await,
-        Language::A2a => a2a::enter(doors, arrived).await,
-        Language::A2aByGrpc => Ok(a2a::grpc::enter(doors, arrived).await),
-        Language::Api => admin::enter(doors, arrived).await,
+    let entered = async {
+        match language {
+            Language::Openai => openai::enter(doors, arrived).await,
+            Language::Mcp => Ok(mcp::enter(doors, arrived).await),
+            Language::Agents => agents::enter(doors, arrived).await,
+            Language::A2a => a2a::enter(doors, arrived).await,
+            Language::A2aByGrpc => Ok(a2a::grpc::enter(doors, arrived).await),
+            Language::Api => admin::enter(doors, arrived).await,
+        }
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = entered => answer,
+        // To drop the call is to leave: it is cancelled and settled as when its caller goes. The gateway's own API waits for nothing outside.
+        refusal = place.halted(), if !matches!(language, Language::Api) => Err(refusal),
     };
     answer::keeping(answer.unwrap_or_else(|refusal| refuse_as(language, &path, &refusal)), place)
 }

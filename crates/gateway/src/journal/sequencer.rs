@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use portcullis_domain::identity::Keys;
-
 use crate::clock::Clock;
+use crate::doorway::Doorway;
 use crate::journal::decider::{BATCH_LIMIT, Decider, SEAL_INTERVAL_US};
 use crate::journal::engine::Job;
 use crate::journal::fault::StoreFault;
+use tokio::sync::watch;
 
 pub use crate::journal::decider::{BODIES_LIMIT, Batch, Memory};
 
@@ -36,7 +35,7 @@ pub struct Sequencer {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Read by the doors; written here, after the entries that change it are durable.
-    pub keys: Arc<ArcSwap<Keys>>,
+    pub doorway: Arc<watch::Sender<Arc<Doorway>>>,
 }
 
 /// What comes to the writer.
@@ -103,8 +102,8 @@ impl Sequencer {
             self.disk.append(&batch)?;
         }
         self.decider.was_written(&batch);
-        if batch.changes_keys {
-            self.keys.store(Arc::new(self.decider.memory.world.identity.clone()));
+        if batch.changes_doorway {
+            self.doorway.send_replace(Arc::new(Doorway::of(&self.decider.memory.world)));
         }
         Ok(())
     }

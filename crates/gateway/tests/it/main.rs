@@ -34,6 +34,7 @@ mod config;
 mod crash;
 mod demo;
 mod deployments;
+mod halt;
 mod identity;
 mod interception;
 mod journal;

@@ -13,7 +13,6 @@ use portcullis_interop::a2a::card::{FORMER_WELL_KNOWN, WELL_KNOWN};
 use portcullis_interop::a2a::{A2aCall, Failure, Kind, Method, Webhook, answer as written, ingress, kept, refusal};
 use tokio::sync::oneshot;
 
-use crate::asking::{Asking, Effect};
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
 use crate::doors::a2a::push::{Concern, Wanted};
@@ -77,13 +76,7 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
     let push =
         concern.wanted().map(|wanted| wanted.opening(&call, &claims, &agent.capability, &arrived.caller.authority));
     let authority = arrived.caller.authority.clone();
-    let asking = Asking {
-        authority: authority.clone(),
-        session: session.clone(),
-        origin,
-        door: Door::A2a,
-        effect: Effect::default(),
-    };
+    let asking = arrived.asking(session.clone(), origin, Door::A2a);
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
     let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };

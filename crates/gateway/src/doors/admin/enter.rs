@@ -26,6 +26,8 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::POST, ["api", "v1", "sessions"]) => session::open(gate, &arrived).await,
         (&Method::GET, ["api", "v1", "sessions", id]) => session::show(gate, &arrived.caller, id).await,
         (&Method::DELETE, ["api", "v1", "sessions", id]) => session::close(gate, &arrived, id).await,
+        (&Method::POST, ["api", "v1", "sessions", id, "freeze"]) => session::freeze(gate, &arrived, id).await,
+        (&Method::POST, ["api", "v1", "sessions", id, "unfreeze"]) => session::unfreeze(gate, &arrived, id).await,
         (&Method::POST, ["api", "v1", "sessions", id, "calls", call, "resolve"]) => {
             resolve::call(gate, &arrived, id, call).await
         }
@@ -44,6 +46,9 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::GET, ["api", "v1", "identity", "keys"]) => identity::list(gate, &arrived.caller),
         (&Method::POST, ["api", "v1", "identity", "keys"]) => identity::create(gate, &arrived).await,
         (&Method::DELETE, ["api", "v1", "identity", "keys", id]) => identity::revoke(gate, &arrived, id).await,
+        (&Method::GET, ["api", "v1", "identity", "disabled"]) => identity::disabled(gate, &arrived.caller),
+        (&Method::POST, ["api", "v1", "identity", "disabled"]) => identity::disable(gate, &arrived).await,
+        (&Method::DELETE, ["api", "v1", "identity", "disabled", name]) => identity::enable(gate, &arrived, name).await,
         (&Method::GET, ["api", "v1", "ledger", "accounts"]) => ledger::accounts(gate, &arrived.caller).await,
         (method, _) => Err(Refusal::new(Code::NotFound, format!("{method} {} is not served here", arrived.path))),
     }

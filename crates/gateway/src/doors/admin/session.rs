@@ -1,6 +1,6 @@
 //! Sessions: opened, looked at and closed by their owners, and by administrators.
 
-use portcullis_domain::admission::{CloseSession, OpenSession};
+use portcullis_domain::admission::{CloseSession, Freeze, OpenSession};
 use portcullis_domain::event::Event;
 use portcullis_domain::ids::{SessionId, SessionName};
 use portcullis_domain::journal::{Entry, StreamId};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conversation;
 use crate::doors::admin::form::{json, parameter, read};
+use crate::doors::admin::health::administrator;
 use crate::doors::admin::ledger::Shown as ShownBalance;
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
@@ -130,6 +131,34 @@ pub(super) async fn close(gate: &Gate, arrived: &Arrived, id: &str) -> Result<An
     let closed = once::answered(gate, arrived, Some(&session), command, |()| once::empty(204)).await?;
     gate.egress.session_ended(&session);
     Ok(closed)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reason {
+    #[serde(default)]
+    reason: String,
+}
+
+/// `POST /api/v1/sessions/{id}/freeze`: the session takes no calls, and those under way are cancelled.
+pub(super) async fn freeze(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
+    let session = resolve(gate, &arrived.caller, id)?;
+    let Reason { reason } = read(&arrived.body)?;
+    change(gate, arrived, session, Some(reason)).await
+}
+
+/// `POST /api/v1/sessions/{id}/unfreeze`, for administrators: whoever runs away may be its owner.
+pub(super) async fn unfreeze(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
+    administrator(gate, &arrived.caller)?;
+    let session = resolve(gate, &arrived.caller, id)?;
+    change(gate, arrived, session, None).await
+}
+
+async fn change(gate: &Gate, arrived: &Arrived, session: SessionId, reason: Option<String>) -> Result<Answer, Refusal> {
+    let by = arrived.caller.authority.actor(&arrived.caller.principal);
+    let command = Freeze { session: session.clone(), by, reason };
+    // Outside of the session, where a request can be answered however the session is.
+    once::answered(gate, arrived, None, command, |()| once::empty(204)).await
 }
 
 /// `GET /api/v1/sessions/{id}/history`.

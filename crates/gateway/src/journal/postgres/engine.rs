@@ -6,9 +6,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
-use portcullis_domain::identity::Keys;
 use portcullis_domain::ids::{CallId, GatewayId, TenantName};
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::journal::checkpoint::Verifier;
@@ -17,6 +15,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use crate::clock::Clock;
+use crate::doorway::Doorway;
 use crate::entropy;
 use crate::journal::decider::{Decider, Memory};
 use crate::journal::engine::{Engine, Job, OnFault, Stored};
@@ -35,6 +34,7 @@ use crate::journal::postgres::schema;
 use crate::journal::postgres::trouble::Trouble;
 use crate::journal::postgres::writer::{Ahead, Writer};
 use crate::journal::vault::Keyring;
+use tokio::sync::watch;
 
 /// How many decisions may wait for the writer.
 const QUEUE_LIMIT: usize = 16_384;
@@ -42,7 +42,7 @@ const QUEUE_LIMIT: usize = 16_384;
 pub struct PostgresEngine {
     queue: mpsc::Sender<Box<dyn Job>>,
     stop: Arc<Notify>,
-    keys: Arc<ArcSwap<Keys>>,
+    doorway: Arc<watch::Sender<Arc<Doorway>>>,
     reader: Reader,
     verifier: Verifier,
     me: GatewayId,
@@ -82,7 +82,7 @@ impl PostgresEngine {
         let handed = opening.recv().map_err(|_| StoreFault::Failed("the writer did not start".to_owned()))??;
         let reader = Reader::new(connector, Some(handed.secrets.vault()))?;
         let verifier = handed.secrets.signer.verifier();
-        Ok(Self { queue, stop, keys: handed.keys, reader, verifier, me, writer: Mutex::new(Some(writer)) })
+        Ok(Self { queue, stop, doorway: handed.doorway, reader, verifier, me, writer: Mutex::new(Some(writer)) })
     }
 
     /// Writes what waits, signs a last checkpoint, ends this gateway's lease and the writer. It blocks until that is done.
@@ -137,8 +137,8 @@ impl Engine for PostgresEngine {
         self.reader.body(stream, position, index)
     }
 
-    fn keys(&self) -> Arc<Keys> {
-        self.keys.load_full()
+    fn doorway(&self) -> watch::Receiver<Arc<Doorway>> {
+        self.doorway.subscribe()
     }
 }
 
@@ -154,7 +154,7 @@ struct Start {
 /// What it hands back once the store is open.
 struct Handed {
     secrets: Secrets,
-    keys: Arc<ArcSwap<Keys>>,
+    doorway: Arc<watch::Sender<Arc<Doorway>>>,
 }
 
 impl Start {
@@ -175,7 +175,7 @@ impl Start {
             let stop = self.stop.clone();
             match self.open(directory).await {
                 Ok((writer, secrets)) => {
-                    hand(Ok(Handed { secrets, keys: writer.keys.clone() }));
+                    hand(Ok(Handed { secrets, doorway: writer.doorway.clone() }));
                     writer.run(queue, stop).await
                 }
                 Err(trouble) => {
@@ -201,7 +201,7 @@ impl Start {
         drop(connected);
         let renewal = Renewal { connector: self.connector.clone(), me: self.me.clone(), lease: self.options.lease };
         let memory = renewal.during(load(&link, &verifier)).await?;
-        let keys = Arc::new(ArcSwap::from_pointee(memory.world.identity.clone()));
+        let doorway = Arc::new(watch::Sender::new(Arc::new(Doorway::of(&memory.world))));
         let members = Members::new(self.me.clone(), self.options.lease);
         let writer = Writer {
             decider: decider(memory, &secrets, directory, &self.me)?,
@@ -209,7 +209,7 @@ impl Start {
             options: self.options,
             me: self.me,
             clock: self.clock,
-            keys,
+            doorway,
             verifier,
             changed,
             members,

@@ -4,8 +4,9 @@ use std::thread::available_parallelism;
 
 use portcullis_domain::journal::checkpoint::{Checkpoint, Verifier};
 
+use crate::doorway::Doorway;
 use crate::journal::audit::Place;
-use crate::journal::decider::{Memory, changes_keys};
+use crate::journal::decider::Memory;
 use crate::journal::fault::StoreFault;
 use crate::journal::page::StreamRow;
 use crate::journal::postgres::link::{Known, Link, LogHead, News, PAGE};
@@ -24,7 +25,7 @@ pub fn known(memory: &Memory) -> Known {
 }
 
 /// Takes in what was found, and within the same transaction what did not fit into the first answer. Then memory is what the head says. Says in
-/// `keys_changed` if they have, whatever happens after.
+/// `doorway_changed` if they have, whatever happens after.
 ///
 /// # Errors
 ///
@@ -34,7 +35,7 @@ pub async fn catch_up(
     memory: &mut Memory,
     head: LogHead,
     news: News,
-    keys_changed: &mut bool,
+    doorway_changed: &mut bool,
 ) -> Result<(), Trouble> {
     let there = memory.tree.size();
     if head.position < there {
@@ -44,7 +45,7 @@ pub async fn catch_up(
     let mut page = news.entries;
     loop {
         let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
-        *keys_changed |= add_entries(memory, page, &mut |_| Ok(()))?;
+        *doorway_changed |= add_entries(memory, page, &mut |_| Ok(()))?;
         if is_last {
             break;
         }
@@ -114,13 +115,13 @@ fn add_entries(
     rows: Rows,
     judge: &mut dyn FnMut(&Memory) -> Result<(), StoreFault>,
 ) -> Result<bool, StoreFault> {
-    let mut keys_changed = false;
+    let mut doorway_changed = false;
     for decoded in decode_all(rows)? {
-        keys_changed |= changes_keys(&decoded.entry.event);
+        doorway_changed |= Doorway::changes_by(&decoded.entry.event);
         take(memory, decoded)?;
         judge(memory)?;
     }
-    Ok(keys_changed)
+    Ok(doorway_changed)
 }
 
 /// Reading and hashing needs to know nothing of other entries, so that all processors share it.

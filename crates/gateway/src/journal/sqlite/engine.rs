@@ -6,9 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
-use portcullis_domain::identity::Keys;
 use portcullis_domain::ids::TenantName;
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::journal::checkpoint::Verifier;
@@ -16,6 +14,7 @@ use portcullis_domain::time::Timestamp;
 use rusqlite::Connection;
 
 use crate::clock::Clock;
+use crate::doorway::Doorway;
 use crate::journal::decider::Decider;
 use crate::journal::engine::{Engine, Job, OnFault, Stored};
 use crate::journal::fault::StoreFault;
@@ -23,6 +22,7 @@ use crate::journal::files::{DataDirectory, SIGNER_FILE, VAULT_FILE};
 use crate::journal::sequencer::{Disk, Message, Sequencer};
 use crate::journal::sqlite::{disk, load, read, schema};
 use crate::journal::vault::{Keyring, Vault};
+use tokio::sync::watch;
 
 /// How many decisions may wait for the writer.
 pub(super) const QUEUE_LIMIT: usize = 16_384;
@@ -30,7 +30,7 @@ pub(super) const QUEUE_LIMIT: usize = 16_384;
 /// The embedded engine.
 pub struct SqliteEngine {
     queue: SyncSender<Message>,
-    keys: Arc<ArcSwap<Keys>>,
+    doorway: Arc<watch::Sender<Arc<Doorway>>>,
     /// One reader at a time; held for one query.
     reader: Mutex<Connection>,
     vault: Vault,
@@ -67,7 +67,7 @@ impl SqliteEngine {
         let vault = Vault::new(&vault_secret);
         let verifier = signer.verifier();
         let memory = load::load(&connection, &vault, &verifier)?;
-        let keys = Arc::new(ArcSwap::from_pointee(memory.world.identity.clone()));
+        let doorway = Arc::new(watch::Sender::new(Arc::new(Doorway::of(&memory.world))));
         let reader = Mutex::new(schema::open_reader(&file)?);
         let sequencer = Sequencer {
             decider: Decider {
@@ -80,14 +80,14 @@ impl SqliteEngine {
             },
             disk: wrap(Box::new(disk::SqliteDisk::new(connection, file)?)),
             clock,
-            keys: keys.clone(),
+            doorway: doorway.clone(),
         };
         let (queue, waiting) = sync_channel(QUEUE_LIMIT);
         let work = move || run(sequencer, &waiting, on_fault, directory);
         let writer = std::thread::Builder::new().name("journal".to_owned()).spawn(work);
         let writer = writer.map_err(|error| StoreFault::Unusable(format!("can't start a thread: {error}")))?;
         let vault = Vault::new(&vault_secret);
-        Ok(Self { queue, keys, reader, vault, verifier, writer: Mutex::new(Some(writer)) })
+        Ok(Self { queue, doorway, reader, vault, verifier, writer: Mutex::new(Some(writer)) })
     }
 
     /// Writes what waits, signs a last checkpoint and ends the writer. It blocks until that is done.
@@ -125,8 +125,8 @@ impl Engine for SqliteEngine {
         read::body(&self.reader.lock().unwrap_or_else(PoisonError::into_inner), &self.vault, stream, position, index)
     }
 
-    fn keys(&self) -> Arc<Keys> {
-        self.keys.load_full()
+    fn doorway(&self) -> watch::Receiver<Arc<Doorway>> {
+        self.doorway.subscribe()
     }
 }
 
