@@ -9,11 +9,13 @@
 
 pub mod arguments;
 pub mod event;
+pub mod moment;
 pub mod question;
 pub mod schema;
 pub mod state;
 
 pub use arguments::{Arguments, Value};
+pub use moment::Moment;
 pub use question::{Ask, Decision, Effect, Question, Version};
 pub use schema::{Field, RecordType, Type};
 pub use state::Active;
