@@ -4,7 +4,9 @@ use crate::problem::{Problem, nearest};
 use crate::source::Statement;
 
 /// What has an effect, or is meant for people.
-const KNOWN: [&str; 4] = ["id", "message", "label", "description"];
+const KNOWN: [&str; 5] = ["id", "message", "mode", "label", "description"];
+/// What `@mode` may say.
+pub(crate) const MODES: [&str; 2] = ["enforce", "audit"];
 
 /// Says what is wrong with the annotations of a policy.
 pub(crate) fn check(statement: &Statement<'_>, problems: &mut Vec<Problem>) {
@@ -16,6 +18,9 @@ pub(crate) fn check(statement: &Statement<'_>, problems: &mut Vec<Problem>) {
         } else if !KNOWN.contains(&name) {
             let message = format!("the annotation `@{name}` has no effect");
             problems.push(problem(message).suggesting(nearest(name, KNOWN)).into_warning());
+        } else if name == "mode" && !MODES.contains(&text) {
+            let message = format!("`@mode` is \"enforce\" or \"audit\", and not \"{text}\"");
+            problems.push(problem(message).suggesting(nearest(text, MODES)));
         } else if text.is_empty() && matches!(name, "id" | "message") {
             problems.push(problem(format!("`@{name}` needs a text, as in `@{name}(\"…\")`")));
         } else if name == "message" && statement.policy.effect() == cedar_policy::Effect::Permit {
@@ -52,6 +57,16 @@ mod tests {
         check_text(
             "@message(\"no\") permit(principal, action, resource);",
             &["a:1:1: warning: `@message` has an effect on `forbid` only"],
+        );
+    }
+
+    #[test]
+    fn a_mode_that_is_none_is_refused() {
+        check_text("@mode(\"audit\") forbid(principal, action, resource);", &[]);
+        check_text("@mode(\"enforce\") permit(principal, action, resource);", &[]);
+        check_text(
+            "@mode(\"adit\") permit(principal, action, resource);",
+            &["a:1:1: `@mode` is \"enforce\" or \"audit\", and not \"adit\"; did you mean `audit`?"],
         );
     }
 

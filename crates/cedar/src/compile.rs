@@ -50,7 +50,7 @@ pub fn compile(sources: &[Source], facts: &Facts) -> Result<Engine, Vec<Problem>
     let rules = rules(&statements)?;
     let population = Types::new().and_then(|types| Population::of(facts, &rules, &types));
     let population = population.map_err(|message| vec![Problem::in_table("registry", message)])?;
-    let rules = Rules::new(rules, version::version(&sorted, facts));
+    let rules = Rules::new(rules, version::version(&sorted, facts), facts.mode);
     Ok(Engine { rules, population, schema_text: generated.text, warnings: problems, slices: Slices::default() })
 }
 

@@ -6,9 +6,11 @@ use portcullis_domain::call::Capability;
 use portcullis_domain::ids::PrincipalName;
 use portcullis_domain::policy::{Decision, Question, Version};
 
+use crate::facts::Mode;
 use crate::population::{Population, Target};
 use crate::problem::Problem;
 use crate::slice::{Rules, Slice, Slices};
+use crate::trial;
 
 /// Rules that were checked against the facts, ready to decide. It never changes; other rules or facts make another engine.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl Engine {
     /// Whether this principal may be allowed this capability with some arguments, in some session. What may not is hidden from them.
     #[must_use]
     pub fn may_allow(&self, principal: &PrincipalName, capability: &Capability) -> bool {
-        self.slice(principal, capability).is_ok_and(|(_, slice)| slice.may_allow())
+        self.slice(principal, capability).is_ok_and(|(_, slice)| self.rules.mode() == Mode::Audit || slice.may_allow())
     }
 
     fn slice(&self, principal: &PrincipalName, capability: &Capability) -> Result<(&Arc<Target>, Arc<Slice>), String> {
@@ -51,7 +53,11 @@ impl Engine {
             let arguments = question.arguments.ok_or_else(|| format!("the arguments of `{capability}` are missing"))?;
             crate::argument::check(arguments, types)?;
         }
-        slice.decide(question, &self.rules)
+        let decision = slice.decide(question, &self.rules, &self.population)?;
+        Ok(match self.rules.mode() {
+            Mode::Enforce => decision,
+            Mode::Audit => trial::of_all(question, decision),
+        })
     }
 
     /// The digest of rules, schema and principals: two engines of the same version answer alike.

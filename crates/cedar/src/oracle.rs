@@ -9,7 +9,9 @@ use cedar_policy::{
     Schema,
 };
 use portcullis_domain::call::{Door, Kind, Place};
-use portcullis_domain::policy::{Arguments, Decision, Effect, Value};
+use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::{Arguments, Decision, Effect, Moment, Value};
+use portcullis_domain::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -51,6 +53,47 @@ fn text(text: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(text.to_owned())
 }
 
+fn long(number: u64) -> RestrictedExpression {
+    RestrictedExpression::new_long(i64::try_from(number).unwrap())
+}
+
+fn record<const N: usize>(members: [(&str, RestrictedExpression); N]) -> RestrictedExpression {
+    RestrictedExpression::new_record(members.map(|(name, value)| (name.to_owned(), value))).unwrap()
+}
+
+/// The whole context but for the arguments.
+fn context(asked: &Asked) -> Vec<(String, RestrictedExpression)> {
+    let (question, at) = (asked.question(), asked.moment.at.unwrap());
+    let session = record([
+        ("owner", text(asked.session.owner.as_str())),
+        ("name", text(asked.session.name.as_str())),
+        ("calls", long(asked.moment.calls.unwrap())),
+        ("refused", long(asked.moment.refused.unwrap())),
+        ("age_s", long(asked.moment.age_s.unwrap())),
+        ("spent", expression(&Value::Decimal(asked.moment.spent.unwrap().nanos() as i64 / 100_000))),
+    ]);
+    let date = at.to_string();
+    let part = |range: std::ops::Range<usize>| date[range].replace('-', "").parse::<u64>().unwrap();
+    let time = record([
+        ("date", long(part(0..10))),
+        ("weekday", long((at.0 / 86_400_000_000 + 3) % 7 + 1)),
+        ("hour", long(part(11..13))),
+        ("minute", long(part(14..16))),
+        ("unix_s", long(at.0 / 1_000_000)),
+    ]);
+    let members = [
+        ("subject", RestrictedExpression::new_entity_uid(uid("Principal", question.chain.subject.as_str()))),
+        ("depth", long(asked.through.len() as u64)),
+        ("through", RestrictedExpression::new_set(asked.through.iter().map(|name| text(name.as_str())))),
+        ("session", session),
+        ("time", time),
+        ("door", text(asked.door.as_str())),
+        ("protocol", text(asked.door.as_str())),
+        ("place", text(asked.place.as_str())),
+    ];
+    members.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 impl Oracle {
     /// Every rule of `rules` must have an `@id`.
     fn new(rules: &str, schema_text: &str, facts: &Facts) -> Self {
@@ -87,13 +130,7 @@ impl Oracle {
             Kind::Agent => ("call_agent", "Agent"),
             Kind::Function => ("call_function", "Function"),
         };
-        let session = [("owner", asked.session.owner.as_str()), ("name", asked.session.name.as_str())];
-        let session = session.map(|(name, value)| (name.to_owned(), text(value)));
-        let mut context = vec![
-            ("door".to_owned(), text(asked.door.as_str())),
-            ("place".to_owned(), text(asked.place.as_str())),
-            ("session".to_owned(), RestrictedExpression::new_record(session).unwrap()),
-        ];
+        let mut context = context(asked);
         if let Some(arguments) = &asked.arguments {
             context.push(("arguments".to_owned(), RestrictedExpression::new_record(attributes(arguments)).unwrap()));
         }
@@ -151,12 +188,22 @@ const CAPABILITIES: [(&str, &str, bool); 15] = [
 ];
 
 /// What any rule may ask.
-const CONDITIONS: [&str; 23] = [
+const CONDITIONS: [&str; 33] = [
     "true",
     "context.door == \"mcp\"",
     "context.place == \"request\" || context.door == \"openai\"",
     "context.session.owner == \"ann\"",
-    "context.session == {owner: \"ann\", name: \"claim-99\"}",
+    "context.session == {owner: \"ann\", name: \"claim-99\", calls: 1, refused: 0, age_s: 0, spent: decimal(\"0.5\")}",
+    "context.session.spent.greaterThan(decimal(\"0.9999\"))",
+    "context.session.calls + context.session.refused > 2",
+    "context.session has age_s && context.session.age_s >= 60",
+    "context.time.weekday <= 5 && context.time.hour >= 8",
+    "context.time.date > 20260101 && context.time.unix_s > 5",
+    "context.depth <= 1 && context.through.contains(\"bob\")",
+    "context.subject == Principal::\"ann\"",
+    "context.subject == principal",
+    "context.subject in Role::\"manager\" || context.subject.level > 3",
+    "context.protocol == context.door",
     "context has arguments",
     "context has arguments.amount && context.arguments.amount.greaterThan(decimal(\"9.9999\"))",
     "context has arguments && context.arguments has count && context.arguments.count > 2",
@@ -277,6 +324,9 @@ prop_compose! {
         session in prop::sample::select(&["ann:claim-99", "ann:x", "bob:claim-99"][..]),
         is_mcp in any::<bool>(),
         is_request in any::<bool>(),
+        through in prop::sample::select(vec![vec![], vec!["bob"], vec!["bob", "mia"]]),
+        (calls, refused, spent) in (0_u64..3, 0_u64..3, prop::sample::select(&[0_u64, 500_000_000, 1_000_000_000][..])),
+        (age_s, at) in (0_u64..90, 1_700_000_000_u64..1_900_000_000),
     ) -> Asked {
         let count = count.map(|count| ("count".to_owned(), Value::Long(count)));
         let share = |share: Option<i64>| share.map(|share| ("share".to_owned(), Value::Decimal(share)));
@@ -302,6 +352,14 @@ prop_compose! {
         asked.session = session.parse().unwrap();
         asked.door = if is_mcp { Door::Mcp } else { Door::Openai };
         asked.place = if is_request { Place::Request } else { Place::ModelAnswer };
+        asked.through = through.iter().map(|name| name.parse().unwrap()).collect();
+        asked.moment = Moment {
+            at: Some(Timestamp(at * 1_000_000)),
+            age_s: Some(age_s),
+            spent: Some(Nanodollars::new(spent)),
+            calls: Some(calls),
+            refused: Some(refused),
+        };
         asked
     }
 }

@@ -89,13 +89,15 @@ impl Population {
 
     fn add_principals(&mut self, facts: &Facts, rules: &[Rule], types: &Types) -> Result<(), String> {
         let named: HashSet<&EntityUid> = rules.iter().flat_map(|rule| &rule.literals).collect();
+        // Who asked first is compared by name.
+        let are_all_named = rules.iter().any(|rule| rule.reads.has_subject());
         let read: BTreeSet<&str> = rules.iter().flat_map(|rule| &rule.attributes).map(String::as_str).collect();
         let mut principals: Vec<&Principal> = facts.principals.iter().collect();
         principals.sort_by(|one, other| one.name.cmp(&other.name));
         let mut classes = BTreeMap::new();
         for principal in principals {
             let uid = uid(&types.principal, principal.name.as_str());
-            let class = Class::of(principal, &read, named.contains(&uid));
+            let class = Class::of(principal, &read, are_all_named || named.contains(&uid));
             let number = u32::try_from(classes.len()).map_err(|_| "there are too many principals".to_owned())?;
             let actor = match classes.get(&class) {
                 Some(actor) => Arc::clone(actor),

@@ -19,6 +19,8 @@ pub(crate) struct Rule {
     pub(crate) effect: Effect,
     /// What the model will read when it forbids.
     pub(crate) message: Option<String>,
+    /// Whether it is on trial: evaluated and told, not applied.
+    pub(crate) is_audit: bool,
     /// For whom and what it is.
     pub(crate) scope: Scope,
     /// Its conditions, for any principal, action and resource: it is only evaluated where its scope holds.
@@ -45,6 +47,7 @@ impl Rule {
             id: policy.id().clone(),
             effect: policy.effect(),
             message: policy.annotation("message").map(str::to_owned),
+            is_audit: policy.annotation("mode") == Some("audit"),
             scope: Scope::of(policy),
             reads: Reads::of(&statement.conditions),
             conditions: without_scope(policy, statement.conditions.clone())?,

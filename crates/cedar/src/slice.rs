@@ -3,13 +3,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cedar_policy::{Authorizer, Context, Effect, Entities, PolicyId, PolicySet, Request, Response};
+use cedar_policy::{Authorizer, Context, Effect, Entities, EntityUid, PolicyId, PolicySet, Request, Response};
 use portcullis_domain::policy::{Decision, Effect as Answer, Question, Version};
 
-use crate::argument;
+use crate::context;
+use crate::facts::Mode;
 use crate::population::{Actor, Population, Target};
 use crate::reads::Reads;
 use crate::rule::Rule;
+use crate::trial::{self, Trial};
+
+/// Why the answer is no where a rule reads what was not told.
+const UNTOLD: &str = "a rule reads the time or what the session has done, which was not told";
 
 /// All rules in the order of their sources.
 #[derive(Debug)]
@@ -17,12 +22,13 @@ pub(crate) struct Rules {
     all: Vec<Rule>,
     positions: HashMap<PolicyId, usize>,
     version: Version,
+    mode: Mode,
 }
 
 impl Rules {
-    pub(crate) fn new(all: Vec<Rule>, version: Version) -> Self {
+    pub(crate) fn new(all: Vec<Rule>, version: Version, mode: Mode) -> Self {
         let positions = all.iter().enumerate().map(|(position, rule)| (rule.id.clone(), position)).collect();
-        Self { all, positions, version }
+        Self { all, positions, version, mode }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -31,6 +37,15 @@ impl Rules {
 
     pub(crate) fn version(&self) -> Version {
         self.version
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The rule at that position.
+    pub(crate) fn at(&self, position: usize) -> Option<&Rule> {
+        self.all.get(position)
     }
 
     /// The rules whose scope holds for them.
@@ -52,14 +67,14 @@ impl Rules {
 
 /// Which rules hold, by position.
 #[derive(Debug, Default, Clone)]
-struct Verdict {
-    permits: Vec<usize>,
-    forbids: Vec<usize>,
-    errors: Vec<String>,
+pub(crate) struct Verdict {
+    pub(crate) permits: Vec<usize>,
+    pub(crate) forbids: Vec<usize>,
+    pub(crate) errors: Vec<String>,
 }
 
 impl Verdict {
-    fn add(&mut self, position: usize, effect: Effect) {
+    pub(crate) fn add(&mut self, position: usize, effect: Effect) {
         match effect {
             Effect::Permit => self.permits.push(position),
             Effect::Forbid => self.forbids.push(position),
@@ -67,7 +82,7 @@ impl Verdict {
     }
 
     /// Takes in what Cedar says. It names rules that permit only where none forbids, and that is all that matters.
-    fn add_response(&mut self, response: &Response, rules: &Rules) {
+    pub(crate) fn add_response(&mut self, response: &Response, rules: &Rules) {
         for id in response.diagnostics().reason() {
             let position = rules.positions.get(id).copied();
             if let Some((position, rule)) = position.and_then(|position| Some((position, rules.all.get(position)?))) {
@@ -91,9 +106,8 @@ impl Verdict {
             effect: if is_allowed { Answer::Allow } else { Answer::Deny },
             policies: deciding.map(|rule| rule.name().to_owned()).collect(),
             message,
-            asks: Vec::new(),
             errors: self.errors,
-            version: rules.version,
+            ..Decision::of(Answer::Deny, rules.version)
         }
     }
 }
@@ -102,7 +116,7 @@ impl Verdict {
 #[derive(Debug)]
 pub(crate) enum Slice {
     /// Everything: no rule reads the context.
-    Settled(Decision),
+    Settled(Box<Decision>),
     /// All but the rules that read the context.
     Open(Box<Open>),
 }
@@ -112,13 +126,14 @@ pub(crate) enum Slice {
 pub(crate) struct Open {
     settled: Verdict,
     policies: PolicySet,
+    trial: Trial,
     reads: Reads,
     subject: Subject,
 }
 
 /// Who asks for what, in Cedar's words.
 #[derive(Debug)]
-struct Subject {
+pub(crate) struct Subject {
     actor: Arc<Actor>,
     target: Arc<Target>,
     entities: Entities,
@@ -137,9 +152,14 @@ impl Slice {
         population: &Population,
     ) -> Result<Self, String> {
         let subject = Subject::of(actor, target, rules, population)?;
-        let mut settled = Verdict::default();
+        let (mut settled, mut trial) = (Verdict::default(), Trial::default());
         let (mut now, mut later, mut reads) = (PolicySet::new(), PolicySet::new(), Reads::nothing());
         for (position, rule) in rules.for_both(actor, target) {
+            if rule.is_audit {
+                trial.add(position, rule)?;
+                reads.join(&rule.reads);
+                continue;
+            }
             if !rule.conditions.has_non_scope_constraint() {
                 settled.add(position, rule.effect);
                 continue;
@@ -149,12 +169,12 @@ impl Slice {
             reads.join(&rule.reads);
         }
         if !now.is_empty() {
-            settled.add_response(&subject.ask(Context::empty(), &now)?, rules);
+            settled.add_response(&subject.ask(Context::empty(), &now, &subject.entities)?, rules);
         }
-        if later.is_empty() {
-            return Ok(Self::Settled(settled.decision(rules)));
+        if later.is_empty() && trial.is_nothing() {
+            return Ok(Self::Settled(Box::new(settled.decision(rules))));
         }
-        Ok(Self::Open(Box::new(Open { settled, policies: later, reads, subject })))
+        Ok(Self::Open(Box::new(Open { settled, policies: later, trial, reads, subject })))
     }
 
     /// Whether there may be a question that is answered with yes. It may say so where there is none; it never denies one that there is.
@@ -174,16 +194,55 @@ impl Slice {
     /// # Errors
     ///
     /// Cedar's sentence; none in practice.
-    pub(crate) fn decide(&self, question: &Question<'_>, rules: &Rules) -> Result<Decision, String> {
+    pub(crate) fn decide(
+        &self,
+        question: &Question<'_>,
+        rules: &Rules,
+        population: &Population,
+    ) -> Result<Decision, String> {
         match self {
-            Self::Settled(decision) => Ok(decision.clone()),
-            Self::Open(open) => {
-                let context = argument::context(question, &open.reads)?;
-                let mut verdict = open.settled.clone();
-                verdict.add_response(&open.subject.ask(context, &open.policies)?, rules);
-                Ok(verdict.decision(rules))
-            }
+            Self::Settled(decision) => Ok((**decision).clone()),
+            Self::Open(open) => open.decide(question, rules, population),
         }
+    }
+}
+
+impl Open {
+    fn decide(&self, question: &Question<'_>, rules: &Rules, population: &Population) -> Result<Decision, String> {
+        let mut verdict = self.settled.clone();
+        let Some(moment) = self.reads.of_moment(question.moment) else {
+            verdict.errors.push(UNTOLD.to_owned());
+            return Ok(Decision { lacks_moment: true, ..verdict.decision(rules) });
+        };
+        let first = self.first(question, population)?;
+        let (uid, entities) = first.as_ref().map_or((None, &self.subject.entities), |(uid, all)| (Some(*uid), all));
+        let context = context::of(question, &moment, uid, &self.reads)?;
+        let trial = self.trial.verdict(|set| self.subject.ask(context.clone(), set, entities), rules)?;
+        verdict.add_response(&self.subject.ask(context, &self.policies, entities)?, rules);
+        let mut decision = Decision { moment, ..verdict.decision(rules) };
+        decision.audit = trial::sentences(&trial, &decision, rules);
+        Ok(decision)
+    }
+
+    /// Who asked first, with all entities that can be looked into then; none where that is not read.
+    fn first<'a>(
+        &self,
+        question: &Question<'_>,
+        population: &'a Population,
+    ) -> Result<Option<(&'a EntityUid, Entities)>, String> {
+        if !self.reads.has_subject() {
+            return Ok(None);
+        }
+        let name = question.chain.subject;
+        let actor = population.actor(name).ok_or_else(|| format!("there is no principal `{name}`"))?;
+        let uid = &actor.principal.uid;
+        let known = &self.subject.entities;
+        if known.get(uid).is_some() {
+            return Ok(Some((uid, known.clone())));
+        }
+        let all = known.iter().chain(population.entity(uid)).cloned();
+        let all = Entities::from_entities(all, None).map_err(|error| error.to_string())?;
+        Ok(Some((uid, all)))
     }
 }
 
@@ -197,12 +256,12 @@ impl Subject {
         Ok(Self { actor: Arc::clone(actor), target: Arc::clone(target), entities })
     }
 
-    fn ask(&self, context: Context, policies: &PolicySet) -> Result<Response, String> {
+    fn ask(&self, context: Context, policies: &PolicySet, entities: &Entities) -> Result<Response, String> {
         let (principal, action, resource) =
             (&self.actor.principal.uid, &self.target.action.uid, &self.target.resource.uid);
         let request = Request::new(principal.clone(), action.clone(), resource.clone(), context, None);
         let request = request.map_err(|error| error.to_string())?;
-        Ok(Authorizer::new().is_authorized(&request, policies, &self.entities))
+        Ok(Authorizer::new().is_authorized(&request, policies, entities))
     }
 }
 
@@ -249,9 +308,9 @@ mod tests {
 
     #[test]
     fn slices_are_kept_and_bounded() {
-        let rules = Rules::new(Vec::new(), Digest::ZERO);
+        let rules = Rules::new(Vec::new(), Digest::ZERO, Mode::Enforce);
         let slices = Slices::default();
-        let settled = || Ok(Slice::Settled(rules.denial(String::new())));
+        let settled = || Ok(Slice::Settled(Box::new(rules.denial(String::new()))));
         let first = slices.get((0, 0), settled).unwrap();
         let again = slices.get((0, 0), || Err("it is made again".to_owned())).unwrap();
         assert!(Arc::ptr_eq(&first, &again));

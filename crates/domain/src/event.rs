@@ -175,6 +175,9 @@ pub struct CallAdmitted {
     /// The gateway that forwards it, where several share the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
+    /// What rules would have decided that are only on trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<String>,
 }
 
 /// A call was refused. The body, where there is one, is what would have been forwarded.
@@ -199,6 +202,9 @@ pub struct CallRefused {
     /// The rules that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
+    /// What rules would have decided that are only on trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<String>,
 }
 
 /// What became of a call. The body, where there is one, is the answer.
@@ -268,4 +274,7 @@ pub struct Judged {
     /// What the operator reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// What rules would have decided that are only on trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<String>,
 }

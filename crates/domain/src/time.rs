@@ -12,11 +12,44 @@ pub struct Timestamp(pub u64);
 impl fmt::Display for Timestamp {
     /// In the form of RFC 3339 with milliseconds, in UTC.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        let Calendar { year, month, day, hour, minute, second, .. } = self.calendar();
+        write!(
+            out,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+            self.0 % 1_000_000 / 1_000
+        )
+    }
+}
+
+/// A point in time as people write it, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calendar {
+    /// The year, as 2026.
+    pub year: u64,
+    /// The month, from 1.
+    pub month: u64,
+    /// The day of the month, from 1.
+    pub day: u64,
+    /// The day of the week as in ISO 8601: 1 is Monday, 7 is Sunday.
+    pub weekday: u64,
+    /// The hour, from 0.
+    pub hour: u64,
+    /// The minute, from 0.
+    pub minute: u64,
+    /// The second, from 0.
+    pub second: u64,
+}
+
+impl Timestamp {
+    /// The same as people write it, in UTC.
+    #[must_use]
+    pub fn calendar(self) -> Calendar {
+        let seconds = self.0 / 1_000_000;
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil(days);
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", micros / 1_000)
+        // 1970-01-01 was a Thursday.
+        let weekday = (days + 3) % 7 + 1;
+        Calendar { year, month, day, weekday, hour: second / 3_600, minute: second / 60 % 60, second: second % 60 }
     }
 }
 
@@ -46,6 +79,15 @@ mod tests {
             (4_107_542_400_000_000, "2100-03-01T00:00:00.000Z"),
         ] {
             assert_eq!(Timestamp(micros).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn days_of_the_week_begin_with_monday() {
+        for (micros, weekday) in
+            [(0, 4), (951_782_400_000_000, 2), (1_795_305_599_999_999, 6), (1_795_305_600_000_000, 7)]
+        {
+            assert_eq!(Timestamp(micros).calendar().weekday, weekday);
         }
     }
 }

@@ -15,6 +15,7 @@ mod rules {
 
     mod forgery;
     mod interleavings;
+    mod moments;
     mod news;
     mod requests;
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use portcullis_cedar::{Engine, Facts, Principal, compile};
+use portcullis_cedar::{Engine, Facts, Mode, Principal, compile};
 use portcullis_domain::admission::Configure;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
@@ -25,6 +25,8 @@ use crate::journal::{Journal, StoreFault};
 use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
+use crate::policy::made_of::MadeOf;
+use crate::policy::table::Mode as PolicyMode;
 use crate::registry::table::ToolServerTable;
 use crate::registry::{Catalogue, Tool, own};
 use crate::repetition::Repetitions;
@@ -235,6 +237,9 @@ impl Assembly {
         for warning in snapshot.policy.warnings() {
             tracing::warn!("{warning}");
         }
+        if snapshot.config.policy.mode == PolicyMode::Audit {
+            tracing::warn!("{}", load::ON_TRIAL);
+        }
         self.configure(&snapshot).await?;
         let servers: ToolServers =
             connections.iter().map(|(name, (_, connection))| (name.clone(), connection.clone())).collect();
@@ -361,16 +366,22 @@ impl Parts<'_> {
             models: self.config.registry.models.keys().cloned().collect(),
             agents: self.config.registry.agents.keys().map(ToString::to_string).collect(),
             unreachable_servers: self.unreachable,
+            mode: match self.config.policy.mode {
+                PolicyMode::Enforce => Mode::Enforce,
+                PolicyMode::Audit => Mode::Audit,
+            },
         };
         let catalogue = Catalogue::new(&self.config.registry, base, self.tools).unwrap_or_else(|found| {
             problems.extend(found.into_iter().map(&of_file));
             Catalogue::default()
         });
-        let mut policy_text = String::new();
+        let (mut policy_text, mut made_of) = (String::new(), Vec::new());
         let policy = match load::sources(&self.config.policy, base, &file) {
             Ok(sources) => {
                 policy_text = sources.iter().map(|source| format!("// {}\n{}\n", source.file, source.text)).collect();
-                compile(&sources, &facts).map_err(|found| problems.extend(found.iter().map(of_rule))).ok()
+                let parts = MadeOf { sources, facts };
+                made_of = parts.to_bytes();
+                parts.compile().map_err(|found| problems.extend(found.iter().map(of_rule))).ok()
             }
             Err((name, problem)) => {
                 problems.push(Problem::of_file(&name, problem));
@@ -378,7 +389,9 @@ impl Parts<'_> {
             }
         };
         match policy {
-            Some(policy) if problems.is_empty() => Ok(Snapshot { config: self.config, catalogue, policy, policy_text }),
+            Some(policy) if problems.is_empty() => {
+                Ok(Snapshot { config: self.config, catalogue, policy, policy_text, made_of })
+            }
             Some(_) | None => Err(problems),
         }
     }
@@ -410,6 +423,8 @@ fn configure(snapshot: &Snapshot) -> Configure {
     Configure {
         policy_version: snapshot.policy.version(),
         policies: u32::try_from(snapshot.policy.policies()).unwrap_or(u32::MAX),
+        made_of: Some(Body::new(snapshot.made_of.clone().into())),
+        is_audit: snapshot.config.policy.mode == PolicyMode::Audit,
         policy_text: Body::new(snapshot.policy_text.clone().into()),
         budgets: budgets.collect(),
     }
@@ -439,5 +454,11 @@ fn sealer_secret(files: &DataDirectory) -> Result<[u8; 32], StoreFault> {
 fn empty() -> Result<Snapshot, Vec<Problem>> {
     let policy: Engine =
         compile(&[], &Facts::default()).map_err(|found| found.iter().map(of_rule).collect::<Vec<_>>())?;
-    Ok(Snapshot { config: Config::default(), catalogue: Catalogue::default(), policy, policy_text: String::new() })
+    Ok(Snapshot {
+        config: Config::default(),
+        catalogue: Catalogue::default(),
+        policy,
+        policy_text: String::new(),
+        made_of: Vec::new(),
+    })
 }

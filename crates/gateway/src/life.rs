@@ -8,13 +8,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use portcullis_domain::admission::admit::{denied, unanswered};
-use portcullis_domain::admission::{Admit, Admitted, Passed, Receipt, Settle};
+use portcullis_domain::admission::{Admit, Admitted, Look, Passed, Receipt, Settle};
 use portcullis_domain::call::Place;
 use portcullis_domain::event::{Judged, Outcome};
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::money::{Nanodollars, Price};
-use portcullis_domain::policy::Effect;
+use portcullis_domain::policy::{Effect, Moment};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
@@ -27,8 +27,8 @@ use crate::asking::Asking;
 use crate::entropy::new_call;
 use crate::hydration::Told;
 use crate::identity::signing::SigningKey;
-use crate::journal::Journal;
 use crate::journal::leases::Leases;
+use crate::journal::{Journal, StoreFault};
 
 pub mod a2a;
 pub mod agent;
@@ -59,6 +59,8 @@ use crate::upstreams::replicas::Replicas;
 
 /// How often a decision is made anew because the policies changed in between, before the caller is told to come back.
 const STALE_LIMIT: usize = 40;
+/// The same for decisions that rest on what the session has done, which other calls of the session change.
+const OVERTAKEN_LIMIT: usize = 1_000;
 /// How often a call that is under way on another gateway is looked at.
 const ELSEWHERE_PAUSE: Duration = Duration::from_millis(50);
 /// How long the new policies are waited for each time.
@@ -173,7 +175,7 @@ impl Gate {
         }
         let upstream_name = model.as_ref().map_or("", |model| &model.upstream_name);
         let payload = Body::new(request.ask_again(upstream_name, rounds));
-        let know = |snapshot: &Snapshot| snapshot.know_chat(asking, model.as_deref(), request);
+        let know = |snapshot: &Snapshot, moment: &Moment| snapshot.know_chat(asking, moment, model.as_deref(), request);
         let mut choice = Choice::of(model.as_ref());
         loop {
             let terms = Terms { candidates: choice.candidates(&self.replicas), ..Terms::default() };
@@ -204,20 +206,37 @@ impl Gate {
         }
     }
 
-    /// May this call be forwarded? Asked again as long as the policies change in between.
+    /// What is known of a call. What the session has done, and the time, are asked for where a rule reads them.
+    async fn known(
+        &self,
+        asking: &Asking,
+        snapshot: &Snapshot,
+        know: impl Fn(&Snapshot, &Moment) -> Known,
+    ) -> Result<Known, StoreFault> {
+        let known = know(snapshot, &Moment::default());
+        if !known.decision.lacks_moment {
+            return Ok(known);
+        }
+        let moment = self.journal.execute(Look { session: asking.session.clone() }).await?;
+        Ok(know(snapshot, &moment))
+    }
+
+    /// May this call be forwarded? Asked again as long as the policies change in between, or what the session has done.
     async fn admit(
         &self,
         asking: &Asking,
         parent: Option<CallId>,
         payload: &Body,
         terms: Terms,
-        know: impl Fn(&Snapshot) -> Known,
+        know: impl Fn(&Snapshot, &Moment) -> Known,
     ) -> Result<(Passed, Arc<Snapshot>), Refusal> {
         let call = new_call()?;
         let mut attempt = 0;
         loop {
             let snapshot = self.snapshot.load_full();
-            let known = know(&snapshot);
+            let known = self.known(asking, &snapshot, &know).await?;
+            let audited = known.decision.audit.len();
+            let rests_on_moment = known.decision.moment != Moment::default();
             let command = Admit {
                 call,
                 parent,
@@ -240,17 +259,25 @@ impl Gate {
                 self.owed.add(of_fault(call, &never));
             });
             match decided? {
+                // Of several calls that were judged by the same count, each time one gets through.
+                Err(refusal) if refusal.code == Code::StaleDecision && rests_on_moment && attempt < OVERTAKEN_LIMIT => {
+                    attempt += 1;
+                }
                 Err(refusal) if refusal.code == Code::StaleDecision && attempt < STALE_LIMIT => {
                     attempt += 1;
                     tokio::time::sleep(STALE_PAUSE).await;
                 }
                 Err(refusal) => {
                     self.metrics.refused(asking.door, refusal.code);
+                    self.metrics.audited(audited);
                     return Err(refusal);
                 }
                 Ok(passed) => {
                     match &passed {
-                        Passed::New(admitted) => self.metrics.admitted(asking.door, admitted.capability().kind),
+                        Passed::New(admitted) => {
+                            self.metrics.admitted(asking.door, admitted.capability().kind);
+                            self.metrics.audited(audited);
+                        }
                         Passed::Again(_) => self.metrics.repeated(asking.door),
                     }
                     return Ok((passed, snapshot));
@@ -260,17 +287,19 @@ impl Gate {
     }
 
     /// What policy says of a tool call inside a model's answer. A name that may mean several tools must be allowed for all of them.
-    #[must_use]
-    pub fn judge(&self, snapshot: &Snapshot, asking: &Asking, name: &str, arguments: &str) -> Judged {
+    pub async fn judge(&self, snapshot: &Snapshot, asking: &Asking, name: &str, arguments: &str) -> Judged {
         let place = Place::ModelAnswer;
-        let meant = snapshot.catalogue.meant(name);
-        let first = meant.first().map(|tool| snapshot.know_tool(asking, place, tool, arguments));
-        let mut known = first.unwrap_or_else(|| snapshot.know_function(asking, place, name));
-        for tool in meant.iter().skip(1) {
-            if known.decision.effect == Effect::Allow {
-                known = snapshot.know_tool(asking, place, tool, arguments);
-            }
-        }
+        let know = |snapshot: &Snapshot, moment: &Moment| {
+            let meant = snapshot.catalogue.meant(name);
+            let known = meant.iter().map(|tool| snapshot.know_tool(asking, moment, place, tool, arguments));
+            let all = known.reduce(|first, second| if first.decision.effect == Effect::Allow { second } else { first });
+            all.unwrap_or_else(|| snapshot.know_function(asking, moment, place, name))
+        };
+        let known = self.known(asking, snapshot, know).await.unwrap_or_else(|fault| {
+            let mut known = know(snapshot, &Moment::default());
+            known.decision.errors.push(fault.to_string());
+            known
+        });
         let refusal = match (known.obstacle, known.decision.effect) {
             (Some(obstacle), _) => Some(obstacle),
             (None, Effect::Ask) => Some(unanswered(&known.decision)),
@@ -278,12 +307,14 @@ impl Gate {
             (None, Effect::Allow) => None,
         };
         self.metrics.judged(refusal.is_none());
+        self.metrics.audited(known.decision.audit.len());
         Judged {
             capability: known.capability,
             place,
             effect: if refusal.is_some() { Effect::Deny } else { Effect::Allow },
             arguments: arguments.to_owned(),
             policies: known.decision.policies,
+            audit: known.decision.audit,
             message: refusal.as_ref().map(|refusal| refusal.message.clone()),
             reasons: refusal.map(|refusal| refusal.reasons).unwrap_or_default(),
         }

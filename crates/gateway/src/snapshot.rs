@@ -11,7 +11,7 @@ use portcullis_domain::call::{Capability, Door, Kind, Place};
 use portcullis_domain::ids::PrincipalName;
 use portcullis_domain::ledger::estimate;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Arguments, Decision, Effect, Question, arguments};
+use portcullis_domain::policy::{Arguments, Decision, Effect, Moment, Question, arguments};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub policy: Engine,
     /// The rules as text, with the names of their files.
     pub policy_text: String,
+    /// All that the rules were made of: [`crate::policy::made_of::MadeOf`] as JSON.
+    pub made_of: Vec<u8>,
 }
 
 /// What is known of a call before it is admitted.
@@ -124,13 +126,13 @@ impl Snapshot {
 
     /// What is known of a call of a tool with these arguments.
     #[must_use]
-    pub fn know_tool(&self, asking: &Asking, place: Place, tool: &Tool, raw: &str) -> Known {
+    pub fn know_tool(&self, asking: &Asking, moment: &Moment, place: Place, tool: &Tool, raw: &str) -> Known {
         // Some models write nothing where a tool has no arguments.
         let raw = if raw.is_empty() { "{}" } else { raw };
         let read = arguments::read(raw, &tool.arguments);
         // Arguments that can't be judged are refused for that reason; policy is not asked about what it can't see.
         let decision = match &read {
-            Ok(read) => self.decide(asking, place, &tool.capability, Some(read)),
+            Ok(read) => self.decide(asking, moment, place, &tool.capability, Some(read)),
             Err(refusal) => self.unjudged(refusal),
         };
         Known { capability: tool.capability.clone(), obstacle: read.err(), decision, estimate: Some(Nanodollars::ZERO) }
@@ -138,10 +140,10 @@ impl Snapshot {
 
     /// What is known of a call of a tool that there is not, or that is `hidden` from the caller, by the name and with the arguments that the caller gives.
     #[must_use]
-    pub fn know_no_tool(&self, asking: &Asking, name: &str, hidden: Option<(&Tool, &str)>) -> Known {
+    pub fn know_no_tool(&self, asking: &Asking, moment: &Moment, name: &str, hidden: Option<(&Tool, &str)>) -> Known {
         let mut refusal = no_tool(name);
         if let Some((tool, raw)) = hidden {
-            let known = self.know_tool(asking, Place::Request, tool, raw);
+            let known = self.know_tool(asking, moment, Place::Request, tool, raw);
             refusal = refusal.because(hidden_from(asking, &known.capability, &known.decision));
         }
         self.unknown(Capability::new(Kind::Tool, name), refusal)
@@ -166,32 +168,33 @@ impl Snapshot {
 
     /// What is known of a call of an agent.
     #[must_use]
-    pub fn know_agent(&self, asking: &Asking, place: Place, agent: &Agent) -> Known {
-        let decision = self.ask(asking, place, &agent.capability);
+    pub fn know_agent(&self, asking: &Asking, moment: &Moment, place: Place, agent: &Agent) -> Known {
+        let decision = self.ask(asking, moment, place, &agent.capability);
         Known { capability: agent.capability.clone(), obstacle: None, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a function that the registry does not have.
     #[must_use]
-    pub fn know_function(&self, asking: &Asking, place: Place, name: &str) -> Known {
+    pub fn know_function(&self, asking: &Asking, moment: &Moment, place: Place, name: &str) -> Known {
         let capability = Catalogue::function(name);
-        let decision = self.ask(asking, place, &capability);
+        let decision = self.ask(asking, moment, place, &capability);
         Known { capability, obstacle: None, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a chat completion. What the provider would run by itself never passes another door, so it is asked about here.
     #[must_use]
-    pub fn know_chat(&self, asking: &Asking, model: Option<&Model>, request: &ChatRequest) -> Known {
+    pub fn know_chat(&self, asking: &Asking, moment: &Moment, model: Option<&Model>, request: &ChatRequest) -> Known {
         let place = Place::Request;
         let Some(model) = model else {
             return self.unknown(Capability::new(Kind::Model, request.model()), no_model(request.model()));
         };
-        let own = self.ask(asking, place, &model.capability);
+        let own = self.ask(asking, moment, place, &model.capability);
         if !self.may_allow(asking.chain(), &model.capability) {
             let refusal = no_model(request.model()).because(hidden_from(asking, &model.capability, &own));
             return self.unknown(model.capability.clone(), refusal);
         }
-        let inner = request.provider_tools().iter().map(|name| self.ask(asking, place, &Catalogue::function(name)));
+        let inner =
+            request.provider_tools().iter().map(|name| self.ask(asking, moment, place, &Catalogue::function(name)));
         let decision = std::iter::once(own).chain(inner).reduce(both).unwrap_or_else(|| self.unjudged(&no_question()));
         let shape = estimate::Shape {
             text_bytes: count(request.text_bytes()),
@@ -218,14 +221,15 @@ impl Snapshot {
         Known { capability, obstacle: Some(refusal), decision, estimate: None }
     }
 
-    fn ask(&self, asking: &Asking, place: Place, capability: &Capability) -> Decision {
-        self.decide(asking, place, capability, None)
+    fn ask(&self, asking: &Asking, moment: &Moment, place: Place, capability: &Capability) -> Decision {
+        self.decide(asking, moment, place, capability, None)
     }
 
     /// What policy says of everybody on the chain: all of them must be allowed.
     fn decide(
         &self,
         asking: &Asking,
+        moment: &Moment,
         place: Place,
         capability: &Capability,
         arguments: Option<&Arguments>,
@@ -236,7 +240,7 @@ impl Snapshot {
         }
         let of = |principal| {
             let (session, door) = (&asking.session, asking.door);
-            self.policy.decide(&Question { principal, chain, capability, arguments, session, door, place })
+            self.policy.decide(&Question { principal, chain, capability, arguments, session, door, place, moment })
         };
         chain.principals().map(of).reduce(both).unwrap_or_else(|| self.nothing())
     }
@@ -258,14 +262,7 @@ impl Snapshot {
 
     /// No, for no reason of policy's.
     fn nothing(&self) -> Decision {
-        Decision {
-            effect: Effect::Deny,
-            policies: Vec::new(),
-            message: None,
-            asks: Vec::new(),
-            errors: Vec::new(),
-            version: self.policy.version(),
-        }
+        Decision::of(Effect::Deny, self.policy.version())
     }
 }
 
@@ -290,8 +287,17 @@ fn hidden_from(asking: &Asking, capability: &Capability, decision: &Decision) ->
     format!("`{capability}` is hidden from `{}`: {rules}", asking.authority.actor(&asking.session.owner))
 }
 
-/// What two decisions come to together: the first "no"; otherwise everybody who is to be asked; otherwise what allowed both.
-fn both(mut first: Decision, second: Decision) -> Decision {
+/// What two decisions come to together: the first "no"; otherwise everybody who is to be asked; otherwise what allowed both. It rests on what both rest on.
+fn both(mut first: Decision, mut second: Decision) -> Decision {
+    let moment = first.moment.or(second.moment);
+    (first.moment, second.moment) = (moment, moment);
+    let mut audit = std::mem::take(&mut first.audit);
+    audit
+        .extend(std::mem::take(&mut second.audit).into_iter().filter(|said| !audit.contains(said)).collect::<Vec<_>>());
+    Decision { audit, ..decided(first, second) }
+}
+
+fn decided(mut first: Decision, second: Decision) -> Decision {
     match (first.effect, second.effect) {
         (Effect::Deny, _) | (Effect::Ask, Effect::Allow) => first,
         (_, Effect::Deny) | (Effect::Allow, Effect::Ask) => second,

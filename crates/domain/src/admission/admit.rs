@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::admission::command::{Command, Verdict};
+use crate::admission::look::moment;
 use crate::admission::open_session::{is_held, opening};
 use crate::authority::{Authority, Credential};
 use crate::call::{Capability, Door};
@@ -10,7 +11,7 @@ use crate::event::{CallAdmitted, CallRefused, Event};
 use crate::ids::{Actor, CallId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::money::Nanodollars;
-use crate::policy::{Decision, Effect};
+use crate::policy::{Decision, Effect, Moment};
 use crate::refusal::{Code, Refusal};
 use crate::registry::{Placement, Replica};
 use crate::session::{Earlier, Origin, Repetition, Session, Turn};
@@ -147,7 +148,7 @@ impl Admit {
         self.is_known(world, at)?;
         let session = world.session.enter(&self.session, self.origin)?;
         let payload = self.payload.as_ref().map_err(Clone::clone)?;
-        self.is_allowed(world)?;
+        self.is_allowed(world, at)?;
         if let Some(earlier) = self.is_repetition(session, at)? {
             return Ok(Asked::Again(earlier));
         }
@@ -162,9 +163,14 @@ impl Admit {
         is_held(world, &self.authority, &self.session, at)
     }
 
-    fn is_allowed(&self, world: &World) -> Result<(), Refusal> {
+    fn is_allowed(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
         if world.policy.version != Some(self.decision.version) {
             return Err(Refusal::new(Code::StaleDecision, "the policies have changed meanwhile"));
+        }
+        // Two calls that were judged by the same count can't both pass: the first one changes it.
+        let rests_on = &self.decision.moment;
+        if *rests_on != Moment::default() && rests_on.is_over(&moment(world, &self.session, at)) {
+            return Err(Refusal::new(Code::StaleDecision, "the session has gone on meanwhile"));
         }
         match self.decision.effect {
             Effect::Allow => Ok(()),
@@ -245,6 +251,7 @@ impl Admit {
             delivered: self.repetition.delivered.clone(),
             // Who writes the entry knows whether there are others.
             gateway: None,
+            audit: self.decision.audit.clone(),
         };
         let admitted = Admitted {
             call: self.call,
@@ -281,6 +288,7 @@ impl Admit {
             message: refusal.message.clone(),
             reasons: refusal.reasons.clone(),
             policies: if refusal.code == Code::Denied { self.decision.policies.clone() } else { Vec::new() },
+            audit: self.decision.audit.clone(),
         };
         let bodies = self.payload.iter().filter(|_| is_inside).cloned().collect();
         let mut drafts =

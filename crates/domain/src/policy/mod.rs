@@ -9,12 +9,14 @@
 
 pub mod arguments;
 pub mod event;
+pub mod moment;
 pub mod provenance;
 pub mod question;
 pub mod schema;
 pub mod state;
 
 pub use arguments::{Arguments, Value};
+pub use moment::Moment;
 pub use provenance::{Origin, Said};
 pub use question::{Ask, Decision, Effect, Question, Version};
 pub use schema::{Field, RecordType, Type};

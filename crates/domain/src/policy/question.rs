@@ -7,6 +7,7 @@ use crate::call::{Capability, Door, Place};
 use crate::digest::Digest;
 use crate::ids::{PrincipalName, RoleName, SessionId};
 use crate::policy::arguments::Arguments;
+use crate::policy::moment::Moment;
 
 /// Which policies, schema and principals made a decision: the digest of all of them.
 pub type Version = Digest;
@@ -30,6 +31,8 @@ pub struct Question<'a> {
     pub door: Door,
     /// At the door or inside a model's answer.
     pub place: Place,
+    /// When, and what the session has done by then. Where a rule reads what is absent, the answer is no and [`Decision::lacks_moment`].
+    pub moment: &'a Moment,
 }
 
 /// What policy answers.
@@ -66,6 +69,30 @@ pub struct Decision {
     pub asks: Vec<Ask>,
     /// Rules that could not be evaluated. There is never one without the answer being no.
     pub errors: Vec<String>,
+    /// What it rests on besides the question and the version: only what was read.
+    pub moment: Moment,
+    /// Whether the answer is no for the one reason that the moment was not told. Whoever tells it may ask again.
+    pub lacks_moment: bool,
+    /// What rules would have decided that are only on trial, as sentences.
+    pub audit: Vec<String>,
     /// What decided.
     pub version: Version,
+}
+
+impl Decision {
+    /// An answer that no rule made.
+    #[must_use]
+    pub fn of(effect: Effect, version: Version) -> Self {
+        Self {
+            effect,
+            policies: Vec::new(),
+            message: None,
+            asks: Vec::new(),
+            errors: Vec::new(),
+            moment: Moment::default(),
+            lacks_moment: false,
+            audit: Vec::new(),
+            version,
+        }
+    }
 }

@@ -388,14 +388,7 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
         door: Door::Openai,
         capability: capability(ask),
         payload: if ask.has_payload { Ok(payload(ask.call)) } else { Err(unread) },
-        decision: Decision {
-            effect: ask.effect,
-            policies: vec![],
-            message: None,
-            asks: vec![],
-            errors: vec![],
-            version,
-        },
+        decision: Decision::of(ask.effect, version),
         estimate: ask.estimate.map(Nanodollars::new),
         repetition: Repetition {
             mark: ask.marked.map(Marked::mark),
@@ -431,7 +424,14 @@ pub(super) fn configure(engine: &Engine, raised: [u64; 2], policies: u8) -> Conf
         (principal(number), Nanodollars::new(granted + raised))
     };
     let budgets: BTreeMap<_, _> = [(0, raised[0]), (1, raised[1])].map(budget).into();
-    Configure { policy_version: Digest::of(&[policies]), policies: 1, policy_text: body("permit(…);"), budgets }
+    Configure {
+        policy_version: Digest::of(&[policies]),
+        policies: 1,
+        is_audit: false,
+        made_of: None,
+        policy_text: body("permit(…);"),
+        budgets,
+    }
 }
 
 fn create_key(key: u8, owner: u8, expires_at: Option<Timestamp>) -> CreateKey {

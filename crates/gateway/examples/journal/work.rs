@@ -50,7 +50,14 @@ fn policies() -> Digest {
 /// Before anything else: policies are in force, and `ann` may spend enough.
 pub(crate) fn configure() -> Configure {
     let budgets = BTreeMap::from([("ann".parse().unwrap(), Nanodollars::MAX)]);
-    Configure { policy_version: policies(), policies: 1, policy_text: body(0, 100), budgets }
+    Configure {
+        policy_version: policies(),
+        policies: 1,
+        is_audit: false,
+        made_of: None,
+        policy_text: body(0, 100),
+        budgets,
+    }
 }
 
 pub(crate) fn issue(number: u64) -> CreateKey {
@@ -84,14 +91,7 @@ pub(crate) fn admit(number: u64, within: u64, length: usize) -> Admit {
         door: Door::Openai,
         capability: Capability::new(Kind::Model, "gpt-4o-mini"),
         payload: Ok(body(number, length)),
-        decision: Decision {
-            effect: Effect::Allow,
-            policies: policies_that_permit,
-            message: None,
-            asks: Vec::new(),
-            errors: Vec::new(),
-            version: policies(),
-        },
+        decision: Decision { policies: policies_that_permit, ..Decision::of(Effect::Allow, policies()) },
         estimate: Some(Nanodollars::new(1_000)),
         repetition: Repetition::default(),
         candidates: None,

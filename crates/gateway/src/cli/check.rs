@@ -12,6 +12,8 @@ use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::config::read::{self, Loaded};
 use crate::config::{Config, Problem, schema};
+use crate::policy::load;
+use crate::policy::table::Mode;
 use crate::registry::Tool;
 use crate::registry::tool::read_list;
 use crate::upstreams::client::HttpClient;
@@ -80,6 +82,8 @@ async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>)
     }
     let warning = |message| Problem { is_warning: true, ..Problem::of_file(&file, message) };
     let unlimited: Vec<Problem> = unlimited(&loaded.config).into_iter().map(warning).collect();
+    let is_on_trial = loaded.config.policy.mode == Mode::Audit;
+    let on_trial = is_on_trial.then(|| warning(load::ON_TRIAL.to_owned()));
     let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable };
     let (policies, schema) = match parts.build() {
         Ok(snapshot) => {
@@ -92,6 +96,7 @@ async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>)
         }
     };
     problems.extend(unlimited);
+    problems.extend(on_trial);
     (policies, schema, problems)
 }
 

@@ -12,6 +12,7 @@ use portcullis_domain::event::Outcome;
 use portcullis_domain::ids::{CallId, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::Moment;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::push::PushName;
@@ -168,7 +169,7 @@ impl Gate {
         turn: Option<Duration>,
         patience: &mut Patience,
     ) -> Result<Passed, Refusal> {
-        let know = |snapshot: &Snapshot| snapshot.know_agent(asking, Place::Request, agent);
+        let know = |snapshot: &Snapshot, moment: &Moment| snapshot.know_agent(asking, moment, Place::Request, agent);
         let mut looks =
             turn.map_or(0, |wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)).saturating_mul(TURN_LOOKS_PER_S);
         loop {

@@ -14,6 +14,7 @@ use portcullis_domain::call::Door;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Outcome;
 use portcullis_domain::journal::Body;
+use portcullis_domain::policy::Moment;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::frame::http::write_request;
 use portcullis_interop::llm::chat::ChatRequest;
@@ -113,8 +114,8 @@ impl Gate {
     }
 
     async fn refuse_agent(&self, asking: &Asking, agent: &Arc<Agent>, refusal: Refusal) -> Refusal {
-        let know = |snapshot: &Snapshot| {
-            let known = snapshot.know_agent(asking, portcullis_domain::call::Place::Request, agent);
+        let know = |snapshot: &Snapshot, moment: &Moment| {
+            let known = snapshot.know_agent(asking, moment, portcullis_domain::call::Place::Request, agent);
             crate::snapshot::Known { obstacle: Some(refusal.clone()), ..known }
         };
         let refused = self.admit(asking, None, &Body::new(Bytes::new()), Terms::default(), know).await;

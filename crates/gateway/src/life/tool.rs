@@ -9,6 +9,7 @@ use portcullis_domain::event::Outcome;
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::Moment;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
@@ -137,11 +138,11 @@ impl Gate {
         mark: Option<Mark>,
         patience: &mut Patience,
     ) -> Result<Entered, Refusal> {
-        let know = |snapshot: &Snapshot| {
+        let know = |snapshot: &Snapshot, moment: &Moment| {
             let raw = std::str::from_utf8(payload.bytes()).unwrap_or_default();
             // The tool as it is declared now; without it there is nothing to judge by.
             let current = snapshot.catalogue.all_tools().get(&*tool.capability.name).unwrap_or(tool);
-            snapshot.know_tool(asking, Place::Request, current, raw)
+            snapshot.know_tool(asking, moment, Place::Request, current, raw)
         };
         loop {
             let delivered = self.repetitions.deliveries(&asking.session);

@@ -44,6 +44,7 @@ mod memory;
 mod money;
 mod once;
 mod own_sessions;
+mod policy;
 mod push;
 mod responses;
 mod rolling;

@@ -104,11 +104,16 @@ impl Scene {
 
     /// Everything by `setup`.
     pub(crate) async fn of(setup: &Setup) -> Self {
+        Self::with(setup, |config| config).await
+    }
+
+    /// The same, with another configuration file.
+    pub(crate) async fn with(setup: &Setup, change: impl FnOnce(String) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let effects = folder.path().join("effects.jsonl");
         let model = Upstream::model(setup.served).await;
         let tools = Upstream::tools(setup.era, effects.clone()).await;
-        let config = setup.config(&model.url, &tools.url);
+        let config = change(setup.config(&model.url, &tools.url));
         let gateway = Gateway::start(&config, &[("rules.cedar", setup.rules)]).await;
         gateway.keep_secret(MODEL_KEY);
         gateway.keep_secret(TOOLS_TOKEN);

@@ -102,7 +102,9 @@ impl Laws {
             let is_there = self.world.disabled.since(&event.principal).is_some();
             self.must(is_there, || format!("`{}` was not disabled", event.principal));
         } else if let Event::PolicyActivated(_) = &entry.event {
-            self.has_body(entry, None);
+            // Its text, and since there is something that can tell, all that it was made of.
+            let is_there = matches!(entry.bodies.len(), 1 | 2);
+            self.must(is_there, || format!("it has {} bodies", entry.bodies.len()));
         } else if let Event::ToolsObserved(event) = &entry.event {
             self.has_body(entry, Some(event.digest));
         } else if let Event::Granted(event) = &entry.event {

@@ -52,7 +52,14 @@ impl Journal {
             now: 1_000,
         };
         let budgets = [("ann".parse().unwrap(), Nanodollars::new(1_000))].into();
-        journal.run(&Configure { policy_version: version(), policies: 1, policy_text: body("permit"), budgets });
+        journal.run(&Configure {
+            policy_version: version(),
+            policies: 1,
+            is_audit: false,
+            made_of: None,
+            policy_text: body("permit"),
+            budgets,
+        });
         for (key, principal) in [("key-ann", "ann"), ("key-bob", "bob")] {
             journal.run(&create_key(key, principal)).unwrap();
         }
@@ -139,14 +146,7 @@ fn create_key(key: &str, principal: &str) -> CreateKey {
 
 fn admit(number: u8, session: &str, estimate: u64) -> Admit {
     let session: SessionId = session.parse().unwrap();
-    let decision = Decision {
-        effect: Effect::Allow,
-        policies: vec![],
-        message: None,
-        asks: vec![],
-        errors: vec![],
-        version: version(),
-    };
+    let decision = Decision::of(Effect::Allow, version());
     Admit {
         call: call(number),
         parent: None,
@@ -185,6 +185,7 @@ fn admitted(number: u8) -> CallAdmitted {
         placement: None,
         is_turn: false,
         delivered: Vec::new(),
+        audit: Vec::new(),
         gateway: None,
     }
 }
@@ -209,6 +210,7 @@ fn refused(number: u8, session: Option<&str>) -> Event {
         code: Code::Denied,
         message: "no".to_owned(),
         reasons: vec![],
+        audit: Vec::new(),
         policies: vec![],
     })
 }
@@ -336,7 +338,10 @@ fn an_admission_that_no_rule_would_make_is_found() {
     };
     check(despite, "was admitted, and it was refused before");
     let other_policies = |journal: &mut Journal| {
-        journal.plant("control", Event::PolicyActivated(Activated { version: Digest::ZERO, policies: 0 }));
+        journal.plant(
+            "control",
+            Event::PolicyActivated(Activated { version: Digest::ZERO, policies: 0, is_audit: false }),
+        );
         journal.plant(CLAIM, Event::CallAdmitted(admitted(2)));
     };
     check(other_policies, "policies that were not in force");

@@ -176,7 +176,7 @@ impl Pump {
                         }
                     }
                     Ok(Some(Step::Judge(call))) => {
-                        let judged = self.gate.judge(snapshot, &self.asking, &call.name, &call.arguments);
+                        let judged = self.gate.judge(snapshot, &self.asking, &call.name, &call.arguments).await;
                         let verdict = if judged.effect == Effect::Allow { Verdict::Allow } else { Verdict::Deny };
                         self.judged.push((call.name, judged));
                         machine.decide(verdict);

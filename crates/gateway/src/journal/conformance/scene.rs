@@ -156,6 +156,8 @@ fn configure(budget: u64) -> Configure {
     let budgets = BTreeMap::from([("ann".parse().unwrap(), Nanodollars::new(budget))]);
     Configure {
         policy_version: policies(),
+        is_audit: false,
+        made_of: None,
         policies: 1,
         policy_text: body("permit (principal, action, resource);"),
         budgets,
@@ -236,14 +238,7 @@ fn put_state(name: &str, at: &str, expected: Expected, value: &str) -> PutState 
 }
 
 pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
-    let decision = Decision {
-        effect: Effect::Allow,
-        policies: vec!["policy0".to_owned()],
-        message: None,
-        asks: Vec::new(),
-        errors: Vec::new(),
-        version: policies(),
-    };
+    let decision = Decision { policies: vec!["policy0".to_owned()], ..Decision::of(Effect::Allow, policies()) };
     Admit {
         call: CallId([call; 16]),
         parent: None,
