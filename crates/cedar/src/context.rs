@@ -47,6 +47,11 @@ pub(crate) fn of(
     if reads.context.has("time") {
         add("time", time(moment.at.unwrap_or_default(), reads)?);
     }
+    if let (Some(arguments), Some(said)) = (question.arguments.filter(|_| reads.has_origins()), question.said) {
+        let read = arguments.iter().filter(|(name, _)| reads.origins.has(name));
+        let origins = read.map(|(name, value)| (name.clone(), text(said.origin(value).as_str())));
+        add("origins", RestrictedExpression::new_record(origins).map_err(|error| error.to_string())?);
+    }
     if let Some(arguments) = question.arguments.filter(|_| reads.context.has("arguments")) {
         add("arguments", lower::record(arguments.iter().filter(|(name, _)| reads.arguments.has(name)))?);
     }
@@ -67,6 +72,9 @@ fn session(question: &Question<'_>, moment: &Moment, reads: &Reads) -> Result<Re
         if let Some(count) = count {
             add(name, RestrictedExpression::new_long(long(count)));
         }
+    }
+    if let Some(labels) = &moment.labels {
+        add("labels", RestrictedExpression::new_set(labels.iter().map(|label| text(label.as_str()))));
     }
     if let Some(spent) = moment.spent {
         add("spent", lower::value(&dollars(spent))?);
@@ -103,6 +111,8 @@ fn long(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use portcullis_domain::call::Kind;
     use portcullis_domain::policy::Effect;
 
@@ -117,6 +127,7 @@ mod tests {
             spent: Some(Nanodollars::new(1_500_000_001)),
             calls: Some(3),
             refused: Some(1),
+            labels: Some(BTreeSet::from(["untrusted".parse().unwrap()])),
         };
         Asked { moment, ..Asked::new("mia", Kind::Model, "small") }.on_behalf_of("ann", &["mia"])
     }

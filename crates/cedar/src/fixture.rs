@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_domain::authority::Chain;
 use portcullis_domain::call::{Capability, Door, Kind, Place};
 use portcullis_domain::ids::{PrincipalName, SessionId};
-use portcullis_domain::policy::{Arguments, Decision, Moment, Question, RecordType, Value};
+use portcullis_domain::policy::{Arguments, Decision, Moment, Question, RecordType, Said, Value};
 use serde_json::json;
 
 use crate::{Engine, Facts, Principal, Problem, Source, Tool, compile};
@@ -98,6 +98,7 @@ pub(crate) struct Asked {
     pub(crate) place: Place,
     pub(crate) through: Vec<PrincipalName>,
     pub(crate) moment: Moment,
+    pub(crate) said: Option<Said>,
 }
 
 impl Asked {
@@ -111,6 +112,7 @@ impl Asked {
             place: Place::Request,
             through: Vec::new(),
             moment: Moment::default(),
+            said: None,
         }
     }
 
@@ -134,6 +136,7 @@ impl Asked {
             arguments: self.arguments.as_ref(),
             session: &self.session,
             door: self.door,
+            said: self.said.as_ref(),
             place: self.place,
             moment: &self.moment,
         }

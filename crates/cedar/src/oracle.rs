@@ -10,7 +10,7 @@ use cedar_policy::{
 };
 use portcullis_domain::call::{Door, Kind, Place};
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Arguments, Decision, Effect, Moment, Value};
+use portcullis_domain::policy::{Arguments, Decision, Effect, Moment, Said, Value};
 use portcullis_domain::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
@@ -71,6 +71,10 @@ fn context(asked: &Asked) -> Vec<(String, RestrictedExpression)> {
         ("refused", long(asked.moment.refused.unwrap())),
         ("age_s", long(asked.moment.age_s.unwrap())),
         ("spent", expression(&Value::Decimal(asked.moment.spent.unwrap().nanos() as i64 / 100_000))),
+        (
+            "labels",
+            RestrictedExpression::new_set(asked.moment.labels.iter().flatten().map(|label| text(label.as_str()))),
+        ),
     ]);
     let date = at.to_string();
     let part = |range: std::ops::Range<usize>| date[range].replace('-', "").parse::<u64>().unwrap();
@@ -133,6 +137,10 @@ impl Oracle {
         let mut context = context(asked);
         if let Some(arguments) = &asked.arguments {
             context.push(("arguments".to_owned(), RestrictedExpression::new_record(attributes(arguments)).unwrap()));
+            let said = asked.said.as_ref().unwrap();
+            let origin = |(name, value): (&String, &Value)| (name.clone(), text(said.origin(value).as_str()));
+            let origins = RestrictedExpression::new_record(arguments.iter().map(origin)).unwrap();
+            context.push(("origins".to_owned(), origins));
         }
         let request = Request::new(
             uid("Principal", asked.principal.as_str()),
@@ -188,12 +196,13 @@ const CAPABILITIES: [(&str, &str, bool); 15] = [
 ];
 
 /// What any rule may ask.
-const CONDITIONS: [&str; 33] = [
+const CONDITIONS: [&str; 34] = [
     "true",
     "context.door == \"mcp\"",
     "context.place == \"request\" || context.door == \"openai\"",
     "context.session.owner == \"ann\"",
-    "context.session == {owner: \"ann\", name: \"claim-99\", calls: 1, refused: 0, age_s: 0, spent: decimal(\"0.5\")}",
+    "context.session == {owner: \"ann\", name: \"claim-99\", calls: 1, refused: 0, age_s: 0, spent: decimal(\"0.5\"), labels: [\"untrusted\"]}",
+    "context.session.labels.contains(\"untrusted\")",
     "context.session.spent.greaterThan(decimal(\"0.9999\"))",
     "context.session.calls + context.session.refused > 2",
     "context.session has age_s && context.session.age_s >= 60",
@@ -225,7 +234,9 @@ const CONDITIONS: [&str; 33] = [
 ];
 
 /// What a rule about `approve_payment` may ask.
-const ARGUMENT_CONDITIONS: [&str; 10] = [
+const ARGUMENT_CONDITIONS: [&str; 12] = [
+    "context.origins.amount == \"user\"",
+    "context.origins has note && [\"user\", \"trusted\"].contains(context.origins.note)",
     "context.arguments.amount.greaterThan(decimal(\"10000.0\"))",
     "context.arguments.amount.lessThanOrEqual(principal.limit)",
     "principal.limit.greaterThanOrEqual(context.arguments.amount)",
@@ -327,6 +338,7 @@ prop_compose! {
         through in prop::sample::select(vec![vec![], vec!["bob"], vec!["bob", "mia"]]),
         (calls, refused, spent) in (0_u64..3, 0_u64..3, prop::sample::select(&[0_u64, 500_000_000, 1_000_000_000][..])),
         (age_s, at) in (0_u64..90, 1_700_000_000_u64..1_900_000_000),
+        (is_labelled, words) in (any::<bool>(), prop::sample::select(&["", "x", "pay 10000 or 1.5"][..])),
     ) -> Asked {
         let count = count.map(|count| ("count".to_owned(), Value::Long(count)));
         let share = |share: Option<i64>| share.map(|share| ("share".to_owned(), Value::Decimal(share)));
@@ -359,7 +371,11 @@ prop_compose! {
             spent: Some(Nanodollars::new(spent)),
             calls: Some(calls),
             refused: Some(refused),
+            labels: Some(is_labelled.then(|| "untrusted".parse().unwrap()).into_iter().collect()),
         };
+        let mut said = Said::default();
+        said.by_user(words);
+        asked.said = Some(said);
         asked
     }
 }

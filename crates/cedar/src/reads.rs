@@ -48,17 +48,18 @@ pub(crate) struct Reads {
     pub(crate) arguments: Part,
     pub(crate) session: Part,
     pub(crate) time: Part,
+    pub(crate) origins: Part,
 }
 
 impl Reads {
     /// Nothing at all.
     pub(crate) const fn nothing() -> Self {
         let nothing = Part::nothing;
-        Self { context: nothing(), arguments: nothing(), session: nothing(), time: nothing() }
+        Self { context: nothing(), arguments: nothing(), session: nothing(), time: nothing(), origins: nothing() }
     }
 
     const fn everything() -> Self {
-        Self { context: Part::All, arguments: Part::All, session: Part::All, time: Part::All }
+        Self { context: Part::All, arguments: Part::All, session: Part::All, time: Part::All, origins: Part::All }
     }
 
     /// What the conditions of a rule read, by Cedar's JSON form of them.
@@ -78,6 +79,7 @@ impl Reads {
         self.arguments.join(&other.arguments);
         self.session.join(&other.session);
         self.time.join(&other.time);
+        self.origins.join(&other.origins);
     }
 
     fn visit(&mut self, json: &Json) {
@@ -116,6 +118,7 @@ impl Reads {
             "arguments" => Some(&mut self.arguments),
             "session" => Some(&mut self.session),
             "time" => Some(&mut self.time),
+            "origins" => Some(&mut self.origins),
             _ => None,
         }
     }
@@ -123,6 +126,11 @@ impl Reads {
     /// Whether who asked first is read, whom no class of principals can stand for.
     pub(crate) fn has_subject(&self) -> bool {
         self.context.has("subject")
+    }
+
+    /// Whether it is read where arguments come from.
+    pub(crate) fn has_origins(&self) -> bool {
+        self.origins != Part::nothing()
     }
 
     /// What a decision rests on, of that moment; none when something is read that is not known.
@@ -135,12 +143,14 @@ impl Reads {
             spent: moment.spent.filter(|_| session("spent")),
             calls: moment.calls.filter(|_| session("calls")),
             refused: moment.refused.filter(|_| session("refused")),
+            labels: moment.labels.clone().filter(|_| session("labels")),
         };
         let is_known = rests_on.at.is_some() == has_time
             && rests_on.age_s.is_some() == session("age_s")
             && rests_on.spent.is_some() == session("spent")
             && rests_on.calls.is_some() == session("calls")
-            && rests_on.refused.is_some() == session("refused");
+            && rests_on.refused.is_some() == session("refused")
+            && rests_on.labels.is_some() == session("labels");
         is_known.then_some(rests_on)
     }
 }
@@ -223,8 +233,8 @@ mod tests {
             assert_eq!(found, expected, "{condition}");
         };
         check("context.session.owner == \"ann\" && context.depth == 0", Some(Moment::default()));
-        check("context.session.calls < 5", Some(Moment { at: None, ..moment }));
-        check("context.time.hour < 5", Some(Moment { calls: None, ..moment }));
+        check("context.session.calls < 5", Some(Moment { at: None, ..moment.clone() }));
+        check("context.time.hour < 5", Some(Moment { calls: None, ..moment.clone() }));
         check("context.session.calls < 5 && context.session.age_s > 1", None);
         check("context == {}", None);
     }

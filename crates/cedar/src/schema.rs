@@ -108,6 +108,7 @@ fn applies_to(resource: &str, arguments: Option<&RecordType>) -> Json {
     });
     if let (Some(arguments), Some(context)) = (arguments, context.as_object_mut()) {
         context.insert("arguments".to_owned(), shape(arguments));
+        context.insert("origins".to_owned(), shape(&origins(arguments)));
     }
     json!({
         "principalTypes": ["Principal"],
@@ -120,7 +121,15 @@ fn applies_to(resource: &str, arguments: Option<&RecordType>) -> Json {
 pub(crate) fn session() -> RecordType {
     let long = ["calls", "refused", "age_s"].map(|name| (name, Type::Long));
     let text = ["owner", "name"].map(|name| (name, Type::Text));
-    always(long.into_iter().chain(text).chain([("spent", Type::Decimal)]))
+    let more = [("spent", Type::Decimal), ("labels", Type::Set(Box::new(Type::Text)))];
+    always(long.into_iter().chain(text).chain(more))
+}
+
+/// What rules may read of where arguments come from: as `user`, `trusted`, `untrusted` or `model`, for each argument that is there and can be judged.
+pub(crate) fn origins(arguments: &RecordType) -> RecordType {
+    let judged = arguments.fields.iter().filter(|(_, field)| field.ty != Type::Opaque);
+    let fields = judged.map(|(name, field)| (name.clone(), Field { ty: Type::Text, ..field.clone() }));
+    RecordType { fields: fields.collect(), open: false }
 }
 
 /// What rules may read of the time, in UTC.

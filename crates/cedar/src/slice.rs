@@ -14,7 +14,8 @@ use crate::rule::Rule;
 use crate::trial::{self, Trial};
 
 /// Why the answer is no where a rule reads what was not told.
-const UNTOLD: &str = "a rule reads the time or what the session has done, which was not told";
+const UNTOLD: &str =
+    "a rule reads the time, what the session has done or where arguments come from, which was not told";
 
 /// All rules in the order of their sources.
 #[derive(Debug)]
@@ -210,9 +211,11 @@ impl Slice {
 impl Open {
     fn decide(&self, question: &Question<'_>, rules: &Rules, population: &Population) -> Result<Decision, String> {
         let mut verdict = self.settled.clone();
-        let Some(moment) = self.reads.of_moment(question.moment) else {
+        let known = self.reads.of_moment(question.moment);
+        let (lacks_moment, lacks_said) = (known.is_none(), self.reads.has_origins() && question.said.is_none());
+        let Some(moment) = known.filter(|_| !lacks_said) else {
             verdict.errors.push(UNTOLD.to_owned());
-            return Ok(Decision { lacks_moment: true, ..verdict.decision(rules) });
+            return Ok(Decision { lacks_moment, lacks_said, ..verdict.decision(rules) });
         };
         let first = self.first(question, population)?;
         let (uid, entities) = first.as_ref().map_or((None, &self.subject.entities), |(uid, all)| (Some(*uid), all));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Authority;
 use crate::call::{Capability, Door, Place};
-use crate::ids::{CallId, GatewayId, SessionId};
+use crate::ids::{CallId, GatewayId, LabelName, SessionId};
 use crate::money::{Nanodollars, Tokens};
 use crate::policy::{Effect, Version};
 use crate::refusal::Code;
@@ -50,6 +50,9 @@ pub enum Event {
     /// A session takes no calls until a person lets it go on.
     #[serde(rename = "session.frozen")]
     SessionFrozen(session::event::Frozen),
+    /// A label of a session was lifted.
+    #[serde(rename = "session.label_lifted")]
+    LabelLifted(session::event::LabelLifted),
     /// A session goes on.
     #[serde(rename = "session.unfrozen")]
     SessionUnfrozen(session::event::Unfrozen),
@@ -222,6 +225,9 @@ pub struct CallSettled {
     /// What it cost beyond that.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub overrun: Nanodollars,
+    /// What the session is marked with from here on, because of what came into it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelName>,
     /// The tool calls that the model wanted to make, and what policy said of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub judged: Vec<Judged>,

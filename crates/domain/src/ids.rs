@@ -81,6 +81,8 @@ names! {
     RoleName, "a role";
     /// Who vouches for principals that the gateway does not know by itself.
     IssuerName, "an issuer";
+    /// What a session is marked with because of what came into it.
+    LabelName, "a label";
     /// The tenant that an entry belongs to.
     TenantName, "a tenant";
     /// What a session keeps for a client: a response, a conversation, an item of one.

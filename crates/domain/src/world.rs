@@ -99,6 +99,7 @@ impl World {
             | Event::SessionClosed(_)
             | Event::SessionFrozen(_)
             | Event::SessionUnfrozen(_)
+            | Event::LabelLifted(_)
             | Event::StatePut(_)
             | Event::StateDeleted(_)
             | Event::CallAdmitted(_)
@@ -134,6 +135,7 @@ impl World {
             }
             Event::SessionFrozen(_) => self.session.frozen(session),
             Event::SessionUnfrozen(_) => self.session.unfrozen(session),
+            Event::LabelLifted(event) => self.session.label_lifted(session, &event.label),
             Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq, entry.at),
             Event::StateDeleted(event) => self.session.state_was_deleted(session, event),
             Event::WaitOpened(event) => self.waits.opened(session, event),
@@ -208,6 +210,7 @@ impl World {
         let denied = event.judged.iter().filter(|judged| judged.effect == Effect::Deny).count();
         self.session.counted(session, 0, u64::try_from(denied).unwrap_or(u64::MAX));
         self.ledger.settled(event.call, event.charged);
+        self.session.labelled(session, &event.labels);
         let open = self.open_calls.remove(&event.call);
         if let Some(open) = &open {
             self.session.turn_ended(session, &open.capability, event.call);

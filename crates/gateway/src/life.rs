@@ -365,5 +365,5 @@ fn of_fault(call: CallId, fault: &UpstreamFault) -> Settle {
         Outcome::Failed => Some(Nanodollars::ZERO),
         Outcome::Completed | Outcome::Aborted | Outcome::Unknown => None,
     };
-    Settle { call, outcome, tokens: None, cost, answer: None, judged: Vec::new() }
+    Settle { call, outcome, tokens: None, cost, answer: None, judged: Vec::new(), labels: Vec::new() }
 }

@@ -33,5 +33,6 @@ pub(crate) fn moment(world: &World, session: &SessionId, at: Timestamp) -> Momen
         spent: Some(spent),
         calls: Some(found.map_or(0, |session| session.calls)),
         refused: Some(found.map_or(0, |session| session.refused)),
+        labels: Some(found.map(|session| session.labels.clone()).unwrap_or_default()),
     }
 }

@@ -1,7 +1,10 @@
 //! What changes from call to call: the time, and what the session has done so far.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use crate::ids::LabelName;
 use crate::money::Nanodollars;
 use crate::time::Timestamp;
 
@@ -9,7 +12,7 @@ use crate::time::Timestamp;
 pub const AGE_LIMIT_US: u64 = 10_000_000;
 
 /// What rules may read of the moment. What is absent is not known, or was not read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
     /// The time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,6 +29,9 @@ pub struct Moment {
     /// How many calls were refused in it, at the door or inside a model's answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<u64>,
+    /// What the session is marked with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeSet<LabelName>>,
 }
 
 impl Moment {
@@ -38,6 +44,7 @@ impl Moment {
             spent: self.spent.or(other.spent),
             calls: self.calls.or(other.calls),
             refused: self.refused.or(other.refused),
+            labels: self.labels.or(other.labels),
         }
     }
 
@@ -49,6 +56,7 @@ impl Moment {
         is_other(self.spent.map(Nanodollars::nanos), now.spent.map(Nanodollars::nanos))
             || is_other(self.calls, now.calls)
             || is_other(self.refused, now.refused)
+            || self.labels.is_some() && self.labels != now.labels
             || self.at.is_some() && micros(now.at).abs_diff(micros(self.at)) > AGE_LIMIT_US
     }
 }
@@ -64,19 +72,22 @@ mod tests {
             spent: Some(Nanodollars::new(5)),
             calls: Some(2),
             refused: Some(0),
+            labels: Some(BTreeSet::from(["untrusted".parse().unwrap()])),
         };
         assert_eq!(then.is_over(&now), expected, "{then:?}");
     }
 
     #[test]
     fn only_what_was_read_can_be_over() {
-        let nothing = Moment::default();
-        check(nothing, false);
-        check(Moment { calls: Some(2), spent: Some(Nanodollars::new(5)), refused: Some(0), ..nothing }, false);
-        check(Moment { calls: Some(1), ..nothing }, true);
-        check(Moment { spent: Some(Nanodollars::ZERO), ..nothing }, true);
-        check(Moment { refused: Some(1), ..nothing }, true);
-        check(Moment { age_s: Some(1), at: Some(Timestamp(AGE_LIMIT_US * 2)), ..nothing }, false);
-        check(Moment { at: Some(Timestamp(AGE_LIMIT_US * 2 - 1)), ..nothing }, true);
+        let nothing = Moment::default;
+        check(nothing(), false);
+        check(Moment { labels: Some(BTreeSet::from(["untrusted".parse().unwrap()])), ..nothing() }, false);
+        check(Moment { labels: Some(BTreeSet::new()), ..nothing() }, true);
+        check(Moment { calls: Some(2), spent: Some(Nanodollars::new(5)), refused: Some(0), ..nothing() }, false);
+        check(Moment { calls: Some(1), ..nothing() }, true);
+        check(Moment { spent: Some(Nanodollars::ZERO), ..nothing() }, true);
+        check(Moment { refused: Some(1), ..nothing() }, true);
+        check(Moment { age_s: Some(1), at: Some(Timestamp(AGE_LIMIT_US * 2)), ..nothing() }, false);
+        check(Moment { at: Some(Timestamp(AGE_LIMIT_US * 2 - 1)), ..nothing() }, true);
     }
 }

@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::ids::{PrincipalName, RoleName, SessionId};
 use crate::policy::arguments::Arguments;
 use crate::policy::moment::Moment;
+use crate::policy::provenance::Said;
 
 /// Which policies, schema and principals made a decision: the digest of all of them.
 pub type Version = Digest;
@@ -33,6 +34,8 @@ pub struct Question<'a> {
     pub place: Place,
     /// When, and what the session has done by then. Where a rule reads what is absent, the answer is no and [`Decision::lacks_moment`].
     pub moment: &'a Moment,
+    /// What was said in the session, which values may come from. Where a rule reads where they come from and this is absent, the answer is no and [`Decision::lacks_said`].
+    pub said: Option<&'a Said>,
 }
 
 /// What policy answers.
@@ -73,6 +76,8 @@ pub struct Decision {
     pub moment: Moment,
     /// Whether the answer is no for the one reason that the moment was not told. Whoever tells it may ask again.
     pub lacks_moment: bool,
+    /// Whether the answer is no for the one reason that what was said in the session was not told.
+    pub lacks_said: bool,
     /// What rules would have decided that are only on trial, as sentences.
     pub audit: Vec<String>,
     /// What decided.
@@ -91,6 +96,7 @@ impl Decision {
             errors: Vec::new(),
             moment: Moment::default(),
             lacks_moment: false,
+            lacks_said: false,
             audit: Vec::new(),
             version,
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::call::Capability;
-use crate::ids::{CallId, SessionId, SessionName};
+use crate::ids::{CallId, LabelName, SessionId, SessionName};
 use crate::refusal::{Code, Refusal};
 use crate::session::event::{StateDeleted, StatePut};
 use crate::session::once::Once;
@@ -61,6 +61,9 @@ pub struct Session {
     pub calls: u64,
     /// How many calls were refused, at the door or inside a model's answer.
     pub refused: u64,
+    /// What it is marked with.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<LabelName>,
     /// Its versioned values.
     pub scratchpad: Scratchpad,
     /// The turn that is under way with each agent.
@@ -125,6 +128,7 @@ impl Sessions {
             last_at: at,
             calls: 0,
             refused: 0,
+            labels: BTreeSet::new(),
             scratchpad: Scratchpad::default(),
             turns: BTreeMap::new(),
             once: Once::default(),
@@ -155,6 +159,20 @@ impl Sessions {
     fn changes(&mut self, id: &SessionId, from: Status, to: Status) {
         if let Some(session) = self.sessions.get_mut(id).filter(|session| session.status == from) {
             session.status = to;
+        }
+    }
+
+    /// Takes in that a session was marked.
+    pub fn labelled(&mut self, id: &SessionId, labels: &[LabelName]) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.labels.extend(labels.iter().cloned());
+        }
+    }
+
+    /// Takes in that a session is not marked so any more.
+    pub fn label_lifted(&mut self, id: &SessionId, label: &LabelName) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.labels.remove(label);
         }
     }
 

@@ -11,7 +11,7 @@ use portcullis_domain::session::{Origin, Repetition, Turn};
 use super::engine::Engine;
 use super::steps::{authority, call, payload, session, started};
 
-fn ask(engine: &mut Engine, number: u8, effect: Effect, moment: Moment) -> Result<(), Code> {
+fn ask(engine: &mut Engine, number: u8, effect: Effect, moment: &Moment) -> Result<(), Code> {
     let version = engine.world.policy.version.unwrap();
     let admit = Admit {
         call: call(number),
@@ -23,7 +23,7 @@ fn ask(engine: &mut Engine, number: u8, effect: Effect, moment: Moment) -> Resul
         door: Door::Openai,
         capability: Capability::new(Kind::Model, "gpt"),
         payload: Ok(payload(number)),
-        decision: Decision { moment, ..Decision::of(effect, version) },
+        decision: Decision { moment: moment.clone(), ..Decision::of(effect, version) },
         estimate: Some(Nanodollars::ZERO),
         repetition: Repetition::default(),
         candidates: None,
@@ -43,11 +43,11 @@ fn two_calls_that_were_judged_by_the_same_count_do_not_both_pass() {
     for round in 0..3 {
         let before = counted(&mut engine);
         assert_eq!(before.calls, Some(u64::from(round)));
-        assert_eq!(ask(&mut engine, round * 2, Effect::Allow, before), Ok(()));
+        assert_eq!(ask(&mut engine, round * 2, Effect::Allow, &before), Ok(()));
         let written = engine.written.len();
-        assert_eq!(ask(&mut engine, round * 2 + 1, Effect::Allow, before), Err(Code::StaleDecision));
+        assert_eq!(ask(&mut engine, round * 2 + 1, Effect::Allow, &before), Err(Code::StaleDecision));
         // What was judged too early is no refusal either.
-        assert_eq!(ask(&mut engine, round * 2 + 1, Effect::Deny, before), Err(Code::StaleDecision));
+        assert_eq!(ask(&mut engine, round * 2 + 1, Effect::Deny, &before), Err(Code::StaleDecision));
         assert_eq!(engine.written.len(), written);
     }
 }
@@ -56,21 +56,21 @@ fn two_calls_that_were_judged_by_the_same_count_do_not_both_pass() {
 fn what_was_not_read_does_not_matter() {
     let mut engine = started();
     let before = look(&mut engine);
-    assert_eq!(ask(&mut engine, 0, Effect::Allow, Moment { spent: before.spent, ..Moment::default() }), Ok(()));
-    assert_eq!(ask(&mut engine, 1, Effect::Allow, Moment { spent: before.spent, ..Moment::default() }), Ok(()));
+    assert_eq!(ask(&mut engine, 0, Effect::Allow, &Moment { spent: before.spent, ..Moment::default() }), Ok(()));
+    assert_eq!(ask(&mut engine, 1, Effect::Allow, &Moment { spent: before.spent, ..Moment::default() }), Ok(()));
     assert_eq!(
-        ask(&mut engine, 2, Effect::Deny, Moment { refused: before.refused, ..Moment::default() }),
+        ask(&mut engine, 2, Effect::Deny, &Moment { refused: before.refused, ..Moment::default() }),
         Err(Code::Denied)
     );
     let refused = Moment { refused: before.refused, ..Moment::default() };
-    assert_eq!(ask(&mut engine, 3, Effect::Allow, refused), Err(Code::StaleDecision));
+    assert_eq!(ask(&mut engine, 3, Effect::Allow, &refused), Err(Code::StaleDecision));
 }
 
 #[test]
 fn a_decision_that_rests_on_the_time_does_not_wait_for_long() {
     let mut engine = started();
     let before = Moment { at: look(&mut engine).at, ..Moment::default() };
-    assert_eq!(ask(&mut engine, 0, Effect::Allow, before), Ok(()));
+    assert_eq!(ask(&mut engine, 0, Effect::Allow, &before), Ok(()));
     engine.now += AGE_LIMIT_US;
-    assert_eq!(ask(&mut engine, 1, Effect::Allow, before), Err(Code::StaleDecision));
+    assert_eq!(ask(&mut engine, 1, Effect::Allow, &before), Err(Code::StaleDecision));
 }

@@ -310,8 +310,15 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
         }
         Step::Settle { call: number, outcome, cost } => {
             let (call, cost) = (aimed(&engine.world, *number), cost.map(Nanodollars::new));
-            let settle =
-                Settle { call, outcome: *outcome, tokens: None, cost, answer: Some(body("answer")), judged: vec![] };
+            let settle = Settle {
+                call,
+                outcome: *outcome,
+                tokens: None,
+                cost,
+                answer: Some(body("answer")),
+                judged: vec![],
+                labels: vec![],
+            };
             done(engine.run(&settle), Done::Settled)
         }
         Step::Open { key, owner, name, origin, budget } => {

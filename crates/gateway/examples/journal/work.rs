@@ -107,5 +107,6 @@ pub(crate) fn settle(number: u64, length: usize) -> Settle {
         cost: Some(Nanodollars::new(800)),
         answer: Some(body(number, length)),
         judged: Vec::new(),
+        labels: Vec::new(),
     }
 }

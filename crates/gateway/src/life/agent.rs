@@ -293,6 +293,7 @@ pub fn settle(call: CallId, outcome: Outcome, answer: Option<Bytes>) -> Settle {
         cost: Some(Nanodollars::ZERO),
         answer: answer.map(Body::new),
         judged: Vec::new(),
+        labels: Vec::new(),
     }
 }
 

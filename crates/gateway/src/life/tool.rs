@@ -199,5 +199,6 @@ fn of_tool(admitted: &Admitted, answer: &Result<ToolAnswer, UpstreamFault>) -> S
         cost: Some(Nanodollars::ZERO),
         answer: body.map(Body::new),
         judged: Vec::new(),
+        labels: Vec::new(),
     }
 }

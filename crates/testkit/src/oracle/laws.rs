@@ -158,6 +158,10 @@ impl Laws {
             Event::SessionOpened(_) | Event::SessionClosed(_) => {}
             Event::SessionFrozen(_) => self.is_now(session, Status::Active),
             Event::SessionUnfrozen(_) => self.is_now(session, Status::Frozen),
+            Event::LabelLifted(event) => {
+                let is_there = self.world.session.find(session).is_some_and(|one| one.labels.contains(&event.label));
+                self.must(is_there, || format!("label `{}` was not there", event.label));
+            }
             Event::StatePut(event) => self.state_put(session, event, entry),
             Event::StateDeleted(event) => self.state_deleted(session, event, entry),
             Event::WaitOpened(event) => self.wait_opened(session, event, entry),
@@ -441,6 +445,7 @@ fn is_anybodys(event: &Event) -> bool {
         Event::SessionClosed(_)
             | Event::SessionFrozen(_)
             | Event::SessionUnfrozen(_)
+            | Event::LabelLifted(_)
             | Event::CallResolved(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)

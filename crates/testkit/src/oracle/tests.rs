@@ -167,7 +167,15 @@ fn admit(number: u8, session: &str, estimate: u64) -> Admit {
 
 fn settle(number: u8, cost: u64) -> Settle {
     let cost = Some(Nanodollars::new(cost));
-    Settle { call: call(number), outcome: Outcome::Completed, tokens: None, cost, answer: None, judged: vec![] }
+    Settle {
+        call: call(number),
+        outcome: Outcome::Completed,
+        tokens: None,
+        cost,
+        answer: None,
+        judged: vec![],
+        labels: vec![],
+    }
 }
 
 /// An admission that would be lawful in Ann's session.
@@ -198,6 +206,7 @@ fn settled(number: u8, charged: u64) -> CallSettled {
         charged: Nanodollars::new(charged),
         overrun: Nanodollars::ZERO,
         judged: vec![],
+        labels: vec![],
     }
 }
 

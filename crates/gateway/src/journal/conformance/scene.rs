@@ -260,7 +260,15 @@ pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
 fn settle(call: u8, cost: u64) -> Settle {
     let answer = Some(body(&format!("answer {call}")));
     let cost = Some(Nanodollars::new(cost));
-    Settle { call: CallId([call; 16]), outcome: Outcome::Completed, tokens: None, cost, answer, judged: Vec::new() }
+    Settle {
+        call: CallId([call; 16]),
+        outcome: Outcome::Completed,
+        tokens: None,
+        cost,
+        answer,
+        judged: Vec::new(),
+        labels: Vec::new(),
+    }
 }
 
 /// All that can be seen of a journal from outside.
