@@ -50,6 +50,9 @@ pub enum Event {
     /// A session takes no calls until a person lets it go on.
     #[serde(rename = "session.frozen")]
     SessionFrozen(session::event::Frozen),
+    /// The user has said something.
+    #[serde(rename = "session.user_said")]
+    UserSaid(session::event::UserSaid),
     /// A label of a session was lifted.
     #[serde(rename = "session.label_lifted")]
     LabelLifted(session::event::LabelLifted),

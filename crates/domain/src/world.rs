@@ -100,6 +100,7 @@ impl World {
             | Event::SessionFrozen(_)
             | Event::SessionUnfrozen(_)
             | Event::LabelLifted(_)
+            | Event::UserSaid(_)
             | Event::StatePut(_)
             | Event::StateDeleted(_)
             | Event::CallAdmitted(_)
@@ -135,6 +136,8 @@ impl World {
             }
             Event::SessionFrozen(_) => self.session.frozen(session),
             Event::SessionUnfrozen(_) => self.session.unfrozen(session),
+            // What was said is for those who read it.
+            Event::UserSaid(_) => {}
             Event::LabelLifted(event) => self.session.label_lifted(session, &event.label),
             Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq, entry.at),
             Event::StateDeleted(event) => self.session.state_was_deleted(session, event),

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
 use crate::doors::sealed::Sealer;
+use crate::heard::Heard;
 use crate::hydration::Told;
 use crate::identity::signing::SigningKey;
 use crate::identity::{self, ADMINISTRATOR, issue};
@@ -132,6 +133,7 @@ impl Assembly {
             replicas: Arc::new(Replicas::default()),
             cards: Arc::new(Cards::new(clock.clone())),
             told: Told::default(),
+            heard: Heard::default(),
             metrics: Metrics::new(),
             owed: Owed::default(),
         };
@@ -247,6 +249,8 @@ impl Assembly {
         // What is wrong with it was found when the snapshot was made.
         self.gate.pushes.allow(Guard::new(&snapshot.config.server.push_allowed).unwrap_or_default());
         self.gate.snapshot.store(Arc::new(snapshot));
+        // Other sources may be believed now.
+        self.gate.heard.forget();
         let old = std::mem::replace(&mut self.connections, connections);
         for (name, (_, connection)) in old {
             if !self.connections.get(&name).is_some_and(|(_, kept)| Arc::ptr_eq(kept, &connection)) {

@@ -16,6 +16,7 @@ pub mod deliveries;
 pub mod doors;
 pub mod doorway;
 pub mod entropy;
+pub mod heard;
 pub mod hydration;
 pub mod identity;
 pub mod journal;

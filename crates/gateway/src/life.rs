@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 
 use crate::asking::Asking;
 use crate::entropy::new_call;
+use crate::heard::Heard;
 use crate::hydration::Told;
 use crate::identity::signing::SigningKey;
 use crate::journal::leases::Leases;
@@ -48,7 +49,7 @@ pub use crate::life::tool::Called;
 pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Repetitions};
 use crate::reply::{ModelAnswer, UpstreamFault};
-use crate::snapshot::{Known, Snapshot};
+use crate::snapshot::{Known, Setting, Snapshot};
 use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
@@ -94,6 +95,8 @@ pub struct Gate {
     pub cards: Arc<Cards>,
     /// What their replicas know of sessions.
     pub told: Told,
+    /// What was said in sessions, and by whom.
+    pub heard: Heard,
     /// What is counted.
     pub metrics: Metrics,
     /// What is still to be written down.
@@ -175,7 +178,8 @@ impl Gate {
         }
         let upstream_name = model.as_ref().map_or("", |model| &model.upstream_name);
         let payload = Body::new(request.ask_again(upstream_name, rounds));
-        let know = |snapshot: &Snapshot, moment: &Moment| snapshot.know_chat(asking, moment, model.as_deref(), request);
+        let know =
+            |snapshot: &Snapshot, setting: &Setting| snapshot.know_chat(asking, setting, model.as_deref(), request);
         let mut choice = Choice::of(model.as_ref());
         loop {
             let terms = Terms { candidates: choice.candidates(&self.replicas), ..Terms::default() };
@@ -211,14 +215,22 @@ impl Gate {
         &self,
         asking: &Asking,
         snapshot: &Snapshot,
-        know: impl Fn(&Snapshot, &Moment) -> Known,
+        know: impl Fn(&Snapshot, &Setting) -> Known,
     ) -> Result<Known, StoreFault> {
-        let known = know(snapshot, &Moment::default());
-        if !known.decision.lacks_moment {
+        let known = know(snapshot, &Setting::default());
+        let (lacks_moment, lacks_said) = (known.decision.lacks_moment, known.decision.lacks_said);
+        if !lacks_moment && !lacks_said {
             return Ok(known);
         }
-        let moment = self.journal.execute(Look { session: asking.session.clone() }).await?;
-        Ok(know(snapshot, &moment))
+        let mut setting = Setting::default();
+        if lacks_moment {
+            setting.moment = self.journal.execute(Look { session: asking.session.clone() }).await?;
+        }
+        if lacks_said {
+            let sources = |tool: &str| snapshot.source(tool);
+            setting.said = Some(self.heard.in_session(&self.journal, &asking.session, &sources).await?);
+        }
+        Ok(know(snapshot, &setting))
     }
 
     /// May this call be forwarded? Asked again as long as the policies change in between, or what the session has done.
@@ -228,7 +240,7 @@ impl Gate {
         parent: Option<CallId>,
         payload: &Body,
         terms: Terms,
-        know: impl Fn(&Snapshot, &Moment) -> Known,
+        know: impl Fn(&Snapshot, &Setting) -> Known,
     ) -> Result<(Passed, Arc<Snapshot>), Refusal> {
         let call = new_call()?;
         let mut attempt = 0;
@@ -289,14 +301,14 @@ impl Gate {
     /// What policy says of a tool call inside a model's answer. A name that may mean several tools must be allowed for all of them.
     pub async fn judge(&self, snapshot: &Snapshot, asking: &Asking, name: &str, arguments: &str) -> Judged {
         let place = Place::ModelAnswer;
-        let know = |snapshot: &Snapshot, moment: &Moment| {
+        let know = |snapshot: &Snapshot, setting: &Setting| {
             let meant = snapshot.catalogue.meant(name);
-            let known = meant.iter().map(|tool| snapshot.know_tool(asking, moment, place, tool, arguments));
+            let known = meant.iter().map(|tool| snapshot.know_tool(asking, setting, place, tool, arguments));
             let all = known.reduce(|first, second| if first.decision.effect == Effect::Allow { second } else { first });
-            all.unwrap_or_else(|| snapshot.know_function(asking, moment, place, name))
+            all.unwrap_or_else(|| snapshot.know_function(asking, setting, place, name))
         };
         let known = self.known(asking, snapshot, know).await.unwrap_or_else(|fault| {
-            let mut known = know(snapshot, &Moment::default());
+            let mut known = know(snapshot, &Setting::default());
             known.decision.errors.push(fault.to_string());
             known
         });

@@ -11,13 +11,13 @@ use portcullis_domain::call::{Capability, Door, Kind, Place};
 use portcullis_domain::ids::PrincipalName;
 use portcullis_domain::ledger::estimate;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Arguments, Decision, Effect, Moment, Question, arguments};
+use portcullis_domain::policy::{Arguments, Decision, Effect, Moment, Question, Said, arguments};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 
 use crate::asking::Asking;
 use crate::config::Config;
-use crate::registry::table::AgentProtocol;
+use crate::registry::table::{AgentProtocol, SourceTable};
 use crate::registry::{Agent, Catalogue, Model, Tool};
 
 /// The most tokens that one call may be asked to produce, over all choices.
@@ -38,6 +38,15 @@ pub struct Snapshot {
     pub policy_text: String,
     /// All that the rules were made of: [`crate::policy::made_of::MadeOf`] as JSON.
     pub made_of: Vec<u8>,
+}
+
+/// What changes from call to call and that rules may read, as far as it was asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Setting {
+    /// The time, and what the session has done by then.
+    pub moment: Moment,
+    /// What was said in the session.
+    pub said: Option<Arc<Said>>,
 }
 
 /// What is known of a call before it is admitted.
@@ -112,6 +121,16 @@ impl Snapshot {
         selected?.get(name).cloned()
     }
 
+    /// How far what a tool says is to be believed, by its full name.
+    #[must_use]
+    pub fn source(&self, tool: &str) -> SourceTable {
+        let found = self.catalogue.all_tools().get(tool).and_then(|tool| {
+            let sources = &self.config.registry.servers.get(&tool.server)?.sources;
+            sources.get(&tool.name).or_else(|| sources.get("*"))
+        });
+        found.cloned().unwrap_or_default()
+    }
+
     /// How long new connections are still taken after the gateway is asked to stop.
     #[must_use]
     pub fn unready(&self) -> Duration {
@@ -126,13 +145,13 @@ impl Snapshot {
 
     /// What is known of a call of a tool with these arguments.
     #[must_use]
-    pub fn know_tool(&self, asking: &Asking, moment: &Moment, place: Place, tool: &Tool, raw: &str) -> Known {
+    pub fn know_tool(&self, asking: &Asking, setting: &Setting, place: Place, tool: &Tool, raw: &str) -> Known {
         // Some models write nothing where a tool has no arguments.
         let raw = if raw.is_empty() { "{}" } else { raw };
         let read = arguments::read(raw, &tool.arguments);
         // Arguments that can't be judged are refused for that reason; policy is not asked about what it can't see.
         let decision = match &read {
-            Ok(read) => self.decide(asking, moment, place, &tool.capability, Some(read)),
+            Ok(read) => self.decide(asking, setting, place, &tool.capability, Some(read)),
             Err(refusal) => self.unjudged(refusal),
         };
         Known { capability: tool.capability.clone(), obstacle: read.err(), decision, estimate: Some(Nanodollars::ZERO) }
@@ -140,10 +159,10 @@ impl Snapshot {
 
     /// What is known of a call of a tool that there is not, or that is `hidden` from the caller, by the name and with the arguments that the caller gives.
     #[must_use]
-    pub fn know_no_tool(&self, asking: &Asking, moment: &Moment, name: &str, hidden: Option<(&Tool, &str)>) -> Known {
+    pub fn know_no_tool(&self, asking: &Asking, setting: &Setting, name: &str, hidden: Option<(&Tool, &str)>) -> Known {
         let mut refusal = no_tool(name);
         if let Some((tool, raw)) = hidden {
-            let known = self.know_tool(asking, moment, Place::Request, tool, raw);
+            let known = self.know_tool(asking, setting, Place::Request, tool, raw);
             refusal = refusal.because(hidden_from(asking, &known.capability, &known.decision));
         }
         self.unknown(Capability::new(Kind::Tool, name), refusal)
@@ -168,33 +187,33 @@ impl Snapshot {
 
     /// What is known of a call of an agent.
     #[must_use]
-    pub fn know_agent(&self, asking: &Asking, moment: &Moment, place: Place, agent: &Agent) -> Known {
-        let decision = self.ask(asking, moment, place, &agent.capability);
+    pub fn know_agent(&self, asking: &Asking, setting: &Setting, place: Place, agent: &Agent) -> Known {
+        let decision = self.ask(asking, setting, place, &agent.capability);
         Known { capability: agent.capability.clone(), obstacle: None, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a function that the registry does not have.
     #[must_use]
-    pub fn know_function(&self, asking: &Asking, moment: &Moment, place: Place, name: &str) -> Known {
+    pub fn know_function(&self, asking: &Asking, setting: &Setting, place: Place, name: &str) -> Known {
         let capability = Catalogue::function(name);
-        let decision = self.ask(asking, moment, place, &capability);
+        let decision = self.ask(asking, setting, place, &capability);
         Known { capability, obstacle: None, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a chat completion. What the provider would run by itself never passes another door, so it is asked about here.
     #[must_use]
-    pub fn know_chat(&self, asking: &Asking, moment: &Moment, model: Option<&Model>, request: &ChatRequest) -> Known {
+    pub fn know_chat(&self, asking: &Asking, setting: &Setting, model: Option<&Model>, request: &ChatRequest) -> Known {
         let place = Place::Request;
         let Some(model) = model else {
             return self.unknown(Capability::new(Kind::Model, request.model()), no_model(request.model()));
         };
-        let own = self.ask(asking, moment, place, &model.capability);
+        let own = self.ask(asking, setting, place, &model.capability);
         if !self.may_allow(asking.chain(), &model.capability) {
             let refusal = no_model(request.model()).because(hidden_from(asking, &model.capability, &own));
             return self.unknown(model.capability.clone(), refusal);
         }
         let inner =
-            request.provider_tools().iter().map(|name| self.ask(asking, moment, place, &Catalogue::function(name)));
+            request.provider_tools().iter().map(|name| self.ask(asking, setting, place, &Catalogue::function(name)));
         let decision = std::iter::once(own).chain(inner).reduce(both).unwrap_or_else(|| self.unjudged(&no_question()));
         let shape = estimate::Shape {
             text_bytes: count(request.text_bytes()),
@@ -221,15 +240,15 @@ impl Snapshot {
         Known { capability, obstacle: Some(refusal), decision, estimate: None }
     }
 
-    fn ask(&self, asking: &Asking, moment: &Moment, place: Place, capability: &Capability) -> Decision {
-        self.decide(asking, moment, place, capability, None)
+    fn ask(&self, asking: &Asking, setting: &Setting, place: Place, capability: &Capability) -> Decision {
+        self.decide(asking, setting, place, capability, None)
     }
 
     /// What policy says of everybody on the chain: all of them must be allowed.
     fn decide(
         &self,
         asking: &Asking,
-        moment: &Moment,
+        setting: &Setting,
         place: Place,
         capability: &Capability,
         arguments: Option<&Arguments>,
@@ -240,7 +259,18 @@ impl Snapshot {
         }
         let of = |principal| {
             let (session, door) = (&asking.session, asking.door);
-            self.policy.decide(&Question { principal, chain, capability, arguments, session, door, place, moment })
+            let (moment, said) = (&setting.moment, setting.said.as_deref());
+            self.policy.decide(&Question {
+                principal,
+                chain,
+                capability,
+                arguments,
+                session,
+                door,
+                place,
+                moment,
+                said,
+            })
         };
         chain.principals().map(of).reduce(both).unwrap_or_else(|| self.nothing())
     }
@@ -290,7 +320,7 @@ fn hidden_from(asking: &Asking, capability: &Capability, decision: &Decision) ->
 /// What two decisions come to together: the first "no"; otherwise everybody who is to be asked; otherwise what allowed both. It rests on what both rest on.
 fn both(mut first: Decision, mut second: Decision) -> Decision {
     let moment = first.moment.or(second.moment);
-    (first.moment, second.moment) = (moment, moment);
+    (first.moment, second.moment) = (moment.clone(), moment);
     let mut audit = std::mem::take(&mut first.audit);
     audit
         .extend(std::mem::take(&mut second.audit).into_iter().filter(|said| !audit.contains(said)).collect::<Vec<_>>());

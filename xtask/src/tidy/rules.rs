@@ -138,6 +138,7 @@ const GATEWAY: Border = Border {
                 "listings",
                 "conversation",
                 "scratchpad",
+                "heard",
                 "hydration",
                 "deliveries",
                 "news",

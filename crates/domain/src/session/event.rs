@@ -46,6 +46,10 @@ pub struct LabelLifted {
     pub reason: String,
 }
 
+/// The user has said something, for the record of what they want. The body is what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserSaid {}
+
 /// A value of the scratchpad was written. The body is the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatePut {

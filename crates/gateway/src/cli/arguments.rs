@@ -250,6 +250,29 @@ pub enum Session {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Note what the user has said, for rules that look at where arguments come from
+    Say {
+        /// A session of one's own
+        id: String,
+        /// What was said
+        words: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Lift a label of a session: somebody has looked at what came into it
+    Lift {
+        /// `owner:name`, or a name of one's own
+        id: String,
+        /// The label
+        label: String,
+        /// Why, for the record
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Let a frozen session go on
     Unfreeze {
         /// `owner:name`, or a name of one's own

@@ -19,6 +19,22 @@ pub(super) async fn run(common: &Common, command: Session) -> Result<(), Exit> {
             said(common, &json!({"session": id, "status": "frozen"}), &format!("session {id} is frozen"));
             Ok(())
         }
+        Session::Say { id, words, remote } => {
+            let api = Api::open(common, &remote)?;
+            api.post(&format!("/api/v1/sessions/{id}/words"), &json!({"words": words})).await?;
+            said(common, &json!({"session": id, "noted": true}), &format!("noted in session {id}"));
+            Ok(())
+        }
+        Session::Lift { id, label, reason, remote } => {
+            let path = format!("/api/v1/sessions/{id}/labels/{label}/lift");
+            Api::open(common, &remote)?.post(&path, &json!({"reason": reason})).await?;
+            said(
+                common,
+                &json!({"session": id, "lifted": label}),
+                &format!("session {id} has no label {label} any more"),
+            );
+            Ok(())
+        }
         Session::Unfreeze { id, remote } => {
             Api::open(common, &remote)?.post(&format!("/api/v1/sessions/{id}/unfreeze"), &json!({})).await?;
             said(common, &json!({"session": id, "status": "active"}), &format!("session {id} goes on"));

@@ -12,7 +12,6 @@ use portcullis_domain::event::Outcome;
 use portcullis_domain::ids::{CallId, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::Moment;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::push::PushName;
@@ -29,7 +28,7 @@ use crate::registry::Agent;
 use crate::registry::table::{AgentProtocol, ToolServerTable};
 use crate::repetition::Patience;
 use crate::reply::UpstreamFault;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Setting, Snapshot};
 use crate::turns::under_way;
 use crate::upstreams::agent::{AgentAnswer, AgentEndpoint};
 
@@ -169,7 +168,7 @@ impl Gate {
         turn: Option<Duration>,
         patience: &mut Patience,
     ) -> Result<Passed, Refusal> {
-        let know = |snapshot: &Snapshot, moment: &Moment| snapshot.know_agent(asking, moment, Place::Request, agent);
+        let know = |snapshot: &Snapshot, setting: &Setting| snapshot.know_agent(asking, setting, Place::Request, agent);
         let mut looks =
             turn.map_or(0, |wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)).saturating_mul(TURN_LOOKS_PER_S);
         loop {

@@ -14,7 +14,6 @@ use portcullis_domain::call::Door;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Outcome;
 use portcullis_domain::journal::Body;
-use portcullis_domain::policy::Moment;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::frame::http::write_request;
 use portcullis_interop::llm::chat::ChatRequest;
@@ -28,6 +27,7 @@ use crate::registry::Agent;
 use crate::registry::table::AgentHistory;
 use crate::repetition::{Gone, Patience};
 use crate::reply::{AnswerStream, ModelAnswer, UpstreamFault};
+use crate::snapshot::Setting;
 use crate::snapshot::{Snapshot, no_model};
 use crate::upstreams::client::ANSWER_LIMIT_BYTES;
 
@@ -114,8 +114,8 @@ impl Gate {
     }
 
     async fn refuse_agent(&self, asking: &Asking, agent: &Arc<Agent>, refusal: Refusal) -> Refusal {
-        let know = |snapshot: &Snapshot, moment: &Moment| {
-            let known = snapshot.know_agent(asking, moment, portcullis_domain::call::Place::Request, agent);
+        let know = |snapshot: &Snapshot, setting: &Setting| {
+            let known = snapshot.know_agent(asking, setting, portcullis_domain::call::Place::Request, agent);
             crate::snapshot::Known { obstacle: Some(refusal.clone()), ..known }
         };
         let refused = self.admit(asking, None, &Body::new(Bytes::new()), Terms::default(), know).await;

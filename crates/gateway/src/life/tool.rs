@@ -9,7 +9,6 @@ use portcullis_domain::event::Outcome;
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::Moment;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
@@ -21,7 +20,7 @@ use crate::registry::table::ToolServerTable;
 use crate::registry::{self, Tool};
 use crate::repetition::{Patience, UnderWay};
 use crate::reply::{ToolAnswer, UpstreamFault};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Setting, Snapshot};
 
 /// How many replicas of a server are tried for one call.
 const ATTEMPTS_LIMIT: usize = 3;
@@ -71,7 +70,11 @@ impl Gate {
                 answer = self.forward_tool(asking, &admitted, tool) => answer,
                 _ = &mut patience.gone => return Err(self.left(&admitted).await),
             };
-            self.settle(of_tool(&admitted, &answer)).await?;
+            let mut settle = of_tool(&admitted, &answer);
+            if settle.answer.is_some() {
+                settle.labels = self.snapshot.load().source(&tool.capability.name).labels;
+            }
+            self.settle(settle).await?;
             drop(under_way);
             let fault = match answer {
                 Ok(answer) => {
@@ -138,11 +141,11 @@ impl Gate {
         mark: Option<Mark>,
         patience: &mut Patience,
     ) -> Result<Entered, Refusal> {
-        let know = |snapshot: &Snapshot, moment: &Moment| {
+        let know = |snapshot: &Snapshot, setting: &Setting| {
             let raw = std::str::from_utf8(payload.bytes()).unwrap_or_default();
             // The tool as it is declared now; without it there is nothing to judge by.
             let current = snapshot.catalogue.all_tools().get(&*tool.capability.name).unwrap_or(tool);
-            snapshot.know_tool(asking, moment, Place::Request, current, raw)
+            snapshot.know_tool(asking, setting, Place::Request, current, raw)
         };
         loop {
             let delivered = self.repetitions.deliveries(&asking.session);

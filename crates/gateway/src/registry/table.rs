@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use portcullis_domain::ids::{AgentName, PrincipalName, ServerName};
+use portcullis_domain::ids::{AgentName, LabelName, PrincipalName, ServerName};
 use portcullis_domain::registry::Replica;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -194,6 +194,21 @@ pub struct ToolServerTable {
     pub directory: Option<PathBuf>,
     /// How long a call of a tool may take, in seconds.
     pub timeout_s: Option<u64>,
+    /// How far what its tools say is to be believed, by the tool's name at the server; `*` is for all that are not named. What is not said is believed in nothing.
+    pub sources: BTreeMap<String, SourceTable>,
+}
+
+/// How far what a tool says is to be believed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceTable {
+    /// Whether all of it comes from whoever runs the gateway, or from somebody they vouch for.
+    pub trusted: bool,
+    /// The fields, at any depth of what it says in JSON or YAML, whose values are vouched for: such as the recipients of one's own past payments. Nobody else may choose what stands there.
+    pub vouches_for: Vec<String>,
+    /// What sessions are marked with that have heard it.
+    #[schemars(with = "Vec<String>")]
+    pub labels: Vec<LabelName>,
 }
 
 impl ToolServerTable {

@@ -158,6 +158,7 @@ impl Laws {
             Event::SessionOpened(_) | Event::SessionClosed(_) => {}
             Event::SessionFrozen(_) => self.is_now(session, Status::Active),
             Event::SessionUnfrozen(_) => self.is_now(session, Status::Frozen),
+            Event::UserSaid(_) => self.has_body(entry, None),
             Event::LabelLifted(event) => {
                 let is_there = self.world.session.find(session).is_some_and(|one| one.labels.contains(&event.label));
                 self.must(is_there, || format!("label `{}` was not there", event.label));

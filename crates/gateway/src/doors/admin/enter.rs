@@ -26,6 +26,10 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::POST, ["api", "v1", "sessions"]) => session::open(gate, &arrived).await,
         (&Method::GET, ["api", "v1", "sessions", id]) => session::show(gate, &arrived.caller, id).await,
         (&Method::DELETE, ["api", "v1", "sessions", id]) => session::close(gate, &arrived, id).await,
+        (&Method::POST, ["api", "v1", "sessions", id, "words"]) => session::say(gate, &arrived, id).await,
+        (&Method::POST, ["api", "v1", "sessions", id, "labels", label, "lift"]) => {
+            session::lift(gate, &arrived, id, label).await
+        }
         (&Method::POST, ["api", "v1", "sessions", id, "freeze"]) => session::freeze(gate, &arrived, id).await,
         (&Method::POST, ["api", "v1", "sessions", id, "unfreeze"]) => session::unfreeze(gate, &arrived, id).await,
         (&Method::POST, ["api", "v1", "sessions", id, "calls", call, "resolve"]) => {
