@@ -3,12 +3,23 @@
 //! `direct …` is answered by a message, `wait …` by a task that goes on until it is cancelled, `hang …` by nothing, everything else by a task that is done. Its tasks are called `t-1`, `t-2` and so on.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_testkit::process::listen;
 use serde_json::{Value, json};
 
 use crate::raw_upstream::{RawUpstream, Received, SILENCE, event_head, whole};
+
+/// How many tasks it gives at a time.
+const PAGE: usize = 3;
+
+/// A time after all that were given before, to any agent.
+fn next_second() -> String {
+    static SECONDS: AtomicUsize = AtomicUsize::new(0);
+    let second = SECONDS.fetch_add(1, Ordering::SeqCst);
+    format!("2026-11-22T{:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaks {
@@ -132,10 +143,14 @@ impl State {
                 let event = if self.speaks == Speaks::Old { task } else { json!({"task": task}) };
                 vec![event_head(), format!("data: {}\n\n", result(event)).into_bytes(), SILENCE.to_vec()]
             }),
-            // It does not mind the filter.
+            // It does not mind the filters, and gives few tasks at a time.
             "ListTasks" => {
-                let tasks: Vec<Value> = self.tasks().values().cloned().collect();
-                let page = json!({"totalSize": tasks.len(), "pageSize": 50, "nextPageToken": "", "tasks": tasks});
+                let all: Vec<Value> = self.tasks().values().cloned().collect();
+                let start = params["pageToken"].as_str().map_or(0, |token| token.parse::<usize>().unwrap());
+                let end = all.len().min(start + PAGE);
+                let next = if end < all.len() { end.to_string() } else { String::new() };
+                let page =
+                    json!({"totalSize": all.len(), "pageSize": PAGE, "nextPageToken": next, "tasks": all[start..end]});
                 vec![whole(200, "", &result(page))]
             }
             "CreateTaskPushNotificationConfig" | "tasks/pushNotificationConfig/set" => {
@@ -202,10 +217,11 @@ impl State {
         } else {
             "completed"
         };
+        let timestamp = next_second();
         let task = if is_old {
-            json!({"kind": "task", "id": id, "contextId": context, "status": {"state": state}, "artifacts": [{"artifactId": "a", "parts": [{"kind": "text", "text": text}]}]})
+            json!({"kind": "task", "id": id, "contextId": context, "status": {"state": state, "timestamp": timestamp}, "artifacts": [{"artifactId": "a", "parts": [{"kind": "text", "text": text}]}]})
         } else {
-            json!({"id": id, "contextId": context, "status": {"state": self.state(state)}, "artifacts": [{"artifactId": "a", "parts": [{"text": text}]}]})
+            json!({"id": id, "contextId": context, "status": {"state": self.state(state), "timestamp": timestamp}, "artifacts": [{"artifactId": "a", "parts": [{"text": text}]}]})
         };
         self.tasks().insert(id, task.clone());
         if is_old { task } else { json!({"task": task}) }

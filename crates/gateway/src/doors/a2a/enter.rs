@@ -3,33 +3,29 @@
 use std::sync::Arc;
 
 use http::Method as Verb;
-use http::header::{HeaderMap, HeaderName};
+use http::header::HeaderMap;
 use portcullis_domain::call::{Capability, Door};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::journal::Body;
-use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::refusal::Refusal;
 use portcullis_domain::session::push::PushName;
 use portcullis_interop::a2a::card::{FORMER_WELL_KNOWN, WELL_KNOWN};
 use portcullis_interop::a2a::{A2aCall, Failure, Kind, Method, Webhook, answer as written, ingress, kept, refusal};
-use tokio::sync::oneshot;
 
 use crate::asking::{Asking, Effect};
+use crate::doors::a2a::apart::{apart, trace};
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
 use crate::doors::a2a::push::{Concern, Wanted};
 use crate::doors::a2a::refuse::{failed, refused, said, shown};
 use crate::doors::a2a::relay::{Asked, Relay, replayed};
-use crate::doors::a2a::{card, push};
+use crate::doors::a2a::{card, list, push};
 use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
 use crate::entropy::new_call;
 use crate::life::agent::{Replied, Wish};
 use crate::life::task::Task;
-use crate::repetition::Patience;
-
-/// The headers by which a call belongs to a trace (W3C Trace Context).
-const TRACE: [HeaderName; 2] = [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
 
 /// Answers a request to `/a2a/<agent>…`.
 ///
@@ -64,6 +60,11 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
 /// When there is no such agent for the caller.
 pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCall<'static>) -> Result<Answer, Refusal> {
     let agent = doors.gate.snapshot.load().agent_for(&arrived.caller.principal, name, Door::A2a)?;
+    if call.method == Method::ListTasks && arrived.session.is_none() && call.context_id().is_none() {
+        let listed = list::of_all_contexts(doors, &arrived, &agent.capability, agent.calls_limit, &call).await;
+        let listed = listed.and_then(|page| written::whole(&call, &page));
+        return Ok(listed.map_or_else(|failure| failed(&call, &failure), said));
+    }
     let prepared = match Prepared::of(doors, &arrived, &agent.capability, &call).await {
         Ok(prepared) => prepared,
         Err(failure) => return Ok(failed(&call, &failure)),
@@ -83,12 +84,8 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
         door: Door::A2a,
         effect: Effect::default(),
     };
-    let (stays, gone) = oneshot::channel::<()>();
-    let (stays, listens) = (Arc::new(stays), Arc::new(()));
-    let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
     let task = claims.task.as_ref().filter(|_| call.method.is_sending());
     let answers = task.map(|(_, id)| Task { session: &session, agent: &agent.capability, id }.prefix());
-    let wish = Wish { payload, content, trace, patience, turn, push, answers };
     let face = card::Face::of(doors, &arrived, &agent.capability.name);
     let asked = Asked {
         doors: doors.clone(),
@@ -99,17 +96,12 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
         key: key_of_caller,
         face,
     };
-    // In a task of its own, so that it is settled even when the caller leaves. Whether the agent goes on with its task is the agent's affair.
-    let work = tokio::spawn(async move {
+    let answered = apart(key, |patience| async move {
+        let wish = Wish { payload, content, trace, patience, turn, push, answers };
         let replied = asked.doors.gate.call_agent(&asking, &agent, wish).await;
         asked.answer(replied).await
     });
-    let answered = work.await;
-    drop((stays, listens));
-    let answer = answered.unwrap_or_else(|error| {
-        let refusal = Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway");
-        failed(&call, &refusal::failure(&refusal.because(error.to_string())))
-    });
+    let answer = answered.await.unwrap_or_else(|failure| failed(&call, &failure));
     Ok(answer::with_header(answer, SESSION, session.name.as_str()))
 }
 
@@ -174,13 +166,12 @@ impl Terms {
                 Digest::of_parts(&[&same, b"\n", wanted.place.raw().as_bytes()])
             }
         };
-        let trace = TRACE.into_iter().filter_map(|name| Some((name.clone(), headers.get(&name)?.clone())));
         Ok(Self {
             key: header_idempotency_key(headers).map_err(failure)?,
             turn: if call.method.is_sending() { Some(turn_wait(headers).map_err(failure)?) } else { None },
             payload,
             content,
-            trace: trace.collect(),
+            trace: trace(headers),
         })
     }
 }
