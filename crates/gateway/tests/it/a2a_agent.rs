@@ -1,6 +1,7 @@
 //! A small agent that speaks Agent2Agent in one version and binding, and says what it was asked.
 //!
-//! `direct …` is answered by a message, `wait …` by a task that goes on until it is cancelled, `hang …` by nothing, everything else by a task that is done. Its tasks are called `t-1`, `t-2` and so on.
+//! `direct …` is answered by a message, `wait …` by a task that goes on until it is cancelled, `hang …` by nothing, `fail <code>` by that error, `garble …` by what is no answer, everything else by a
+//! task that is done. Its tasks are called `t-1`, `t-2` and so on. Who subscribes to `wait briefly` sees its end.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,14 +112,19 @@ impl State {
         let (id, params) = (&body["id"], &body["params"]);
         let result = |result: Value| json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string();
         let named = params["id"].as_str().unwrap_or_default();
-        let missing = || {
-            let message = format!("Task {named} not found");
-            let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32001, "message": message}});
+        let error = |code: i64, message: &str| {
+            let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}});
             vec![whole(200, "", &error.to_string())]
         };
-        if params["message"]["parts"][0]["text"].as_str().is_some_and(|text| text.starts_with("hang")) {
-            return vec![SILENCE.to_vec()];
+        let text = params["message"]["parts"][0]["text"].as_str().unwrap_or_default();
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match word {
+            "hang" => return vec![SILENCE.to_vec()],
+            "fail" => return error(rest.parse().unwrap(), "no"),
+            "garble" => return vec![whole(200, "", &result(json!({"nothing": true})))],
+            _ => {}
         }
+        let missing = || error(-32001, &format!("Task {named} not found"));
         match body["method"].as_str().unwrap_or_default() {
             "SendMessage" | "message/send" => vec![whole(200, "", &result(self.send(&params["message"], false)))],
             "SendStreamingMessage" | "message/stream" => {
@@ -133,16 +139,24 @@ impl State {
                 self.task(named).map_or_else(missing, |task| vec![whole(200, "", &result(task))])
             }
             "CancelTask" | "tasks/cancel" => {
-                if self.task(named).is_none() {
-                    return missing();
+                match self.task(named) {
+                    None => return missing(),
+                    Some(task) if self.is_last(&task) => return error(-32002, "Task cannot be canceled"),
+                    Some(_) => self.change(named, self.state("canceled")),
                 }
-                self.change(named, self.state("canceled"));
                 vec![whole(200, "", &result(self.task(named).unwrap()))]
             }
-            "SubscribeToTask" | "tasks/resubscribe" => self.task(named).map_or_else(missing, |task| {
-                let event = if self.speaks == Speaks::Old { task } else { json!({"task": task}) };
-                vec![event_head(), format!("data: {}\n\n", result(event)).into_bytes(), SILENCE.to_vec()]
-            }),
+            "SubscribeToTask" | "tasks/resubscribe" => match self.task(named) {
+                None => missing(),
+                Some(task) if self.is_last(&task) => error(-32004, "the task has ended"),
+                Some(task) => {
+                    let is_brief = task.to_string().contains("wait briefly");
+                    let end = json!({"statusUpdate": {"taskId": named, "contextId": task["contextId"], "status": {"state": self.state("completed")}}});
+                    let event = if self.speaks == Speaks::Old { task } else { json!({"task": task}) };
+                    let data = |event: Value| format!("data: {}\n\n", result(event)).into_bytes();
+                    vec![event_head(), data(event), if is_brief { data(end) } else { SILENCE.to_vec() }]
+                }
+            },
             // It does not mind the filters, and gives few tasks at a time.
             "ListTasks" => {
                 let all: Vec<Value> = self.tasks().values().cloned().collect();
@@ -157,6 +171,9 @@ impl State {
                 vec![whole(200, "", &result(params.clone()))]
             }
             "GetExtendedAgentCard" | "agent/getAuthenticatedExtendedCard" => {
+                if !*self.has_card.lock().unwrap_or_else(PoisonError::into_inner) {
+                    return error(-32007, "no such card");
+                }
                 let mut card = self.card("http://192.0.2.1");
                 card["description"] = json!("Adjusts large claims.");
                 let card = card.to_string();
@@ -167,11 +184,7 @@ impl State {
             "DeleteTaskPushNotificationConfig" | "tasks/pushNotificationConfig/delete" => {
                 vec![whole(200, "", &result(Value::Null))]
             }
-            _ => vec![whole(
-                200,
-                "",
-                &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "no"}}).to_string(),
-            )],
+            _ => error(-32601, "no"),
         }
     }
 
@@ -263,7 +276,7 @@ impl State {
         self.tasks().get(id).cloned()
     }
 
-    fn change(&self, id: &str, state: String) {
+    pub(crate) fn change(&self, id: &str, state: String) {
         self.tasks().get_mut(id).unwrap()["status"]["state"] = json!(state);
     }
 

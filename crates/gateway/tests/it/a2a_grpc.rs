@@ -228,13 +228,7 @@ async fn a_refusal_is_a_status_with_its_reason() {
             "FAILED_PRECONDITION",
             "PUSH_NOTIFICATION_NOT_SUPPORTED",
         ),
-        (
-            client.clone(),
-            Method::GetExtendedCard,
-            json!({}),
-            "FAILED_PRECONDITION",
-            "EXTENDED_AGENT_CARD_NOT_CONFIGURED",
-        ),
+        (client.clone(), Method::GetExtendedCard, json!({}), "FAILED_PRECONDITION", "UNSUPPORTED_OPERATION"),
     ] {
         let refused = client.call(method, &params).await;
         let details = String::from_utf8_lossy(refused.status.details.as_deref().unwrap_or_default()).into_owned();

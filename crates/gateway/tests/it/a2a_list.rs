@@ -1,4 +1,4 @@
-//! `ListTasks` without a context: everything that is the caller's at an agent, whichever replicas its sessions have, and nothing else.
+//! `ListTasks`: everything that is the caller's at an agent, or of one context, whichever replicas its sessions have, and nothing else.
 
 use portcullis_interop::a2a::{Binding, Method, Version};
 use portcullis_testkit::http::Client;
@@ -87,6 +87,9 @@ async fn all_tasks_of_the_caller_are_listed_newest_first_page_by_page_over_sessi
         let waiting = json!({"status": "TASK_STATE_INPUT_REQUIRED"});
         assert_eq!(ann.all(binding, waiting, 4, 4).await, ids(&sent[8..]), "{binding:?}");
         assert_eq!(bob.all(binding, json!({}), 2, 3).await.len(), 3);
+        // Of one context it is the same, and nobody else's are counted, though the agent minds no filter.
+        let one: Vec<Value> = sent.iter().filter(|task| task["contextId"] == "claim-1").cloned().collect();
+        assert_eq!(ann.all(binding, json!({"contextId": "claim-1"}), 2, 3).await, ids(&one), "{binding:?}");
         let page = ann.list(binding, &json!({"includeArtifacts": true})).await.unwrap();
         assert_eq!((&page["pageSize"], &page["tasks"]), (&json!(50), &json!(sent)), "{binding:?}");
     }
@@ -108,6 +111,7 @@ async fn a_page_belongs_to_its_list_and_its_owner() {
     for (lister, params) in [
         (&bob, json!({"pageToken": token})),
         (&ann, json!({"pageToken": token, "status": "TASK_STATE_WORKING"})),
+        (&ann, json!({"pageToken": token, "contextId": "claim-1"})),
         (&ann, json!({"pageToken": "made-up"})),
         (&ann, json!({"pageSize": 101})),
         (&ann, json!({"historyLength": -1})),
@@ -141,6 +145,10 @@ async fn sessions_that_rules_say_no_to_or_that_are_over_are_not_in_the_list() {
     stage.gateway.reload().await;
     stage.gateway.kill();
     stage.gateway.restart().await;
+    for (context, code) in [("shut-1", 403), ("over-1", 410)] {
+        let refused = rpc(&ann.http, "1.0", "ListTasks", json!({"contextId": context})).await.json();
+        assert_eq!(refused["error"]["code"], code, "{refused}");
+    }
     let page = ann.list(Binding::JsonRpc, &json!({})).await.unwrap();
     assert_eq!((&page["totalSize"], &page["tasks"][0]["contextId"]), (&json!(1), &json!("claim-1")), "{page}");
     stage.gateway.finish().await;
@@ -165,6 +173,6 @@ async fn a_list_that_can_not_be_whole_is_none() {
     }
     let refused = rpc(&ann.http, "1.0", "ListTasks", json!({})).await.json();
     assert_eq!(refused["error"]["code"], 413, "{refused}");
-    assert!(refused["error"]["message"].as_str().unwrap().contains("name one in `contextId`"), "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("name one context in `contextId`"), "{refused}");
     stage.gateway.finish().await;
 }

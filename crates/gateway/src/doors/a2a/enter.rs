@@ -10,7 +10,9 @@ use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::Refusal;
 use portcullis_domain::session::push::PushName;
 use portcullis_interop::a2a::card::{FORMER_WELL_KNOWN, WELL_KNOWN};
-use portcullis_interop::a2a::{A2aCall, Failure, Kind, Method, Webhook, answer as written, ingress, kept, refusal};
+use portcullis_interop::a2a::{
+    A2aCall, Failure, Kind, Method, Version, Webhook, answer as written, ingress, kept, refusal,
+};
 
 use crate::asking::{Asking, Effect};
 use crate::doors::a2a::apart::{apart, trace};
@@ -60,10 +62,8 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
 /// When there is no such agent for the caller.
 pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCall<'static>) -> Result<Answer, Refusal> {
     let agent = doors.gate.snapshot.load().agent_for(&arrived.caller.principal, name, Door::A2a)?;
-    if call.method == Method::ListTasks && arrived.session.is_none() && call.context_id().is_none() {
-        let listed = list::of_all_contexts(doors, &arrived, &agent.capability, agent.calls_limit, &call).await;
-        let listed = listed.and_then(|page| written::whole(&call, &page));
-        return Ok(listed.map_or_else(|failure| failed(&call, &failure), said));
+    if call.method == Method::ListTasks {
+        return Ok(list::answer(doors, &arrived, &agent.capability, agent.calls_limit, &call).await);
     }
     let prepared = match Prepared::of(doors, &arrived, &agent.capability, &call).await {
         Ok(prepared) => prepared,
@@ -120,11 +120,7 @@ struct Prepared {
 
 impl Prepared {
     async fn of(doors: &Doors, arrived: &Arrived, agent: &Capability, call: &A2aCall<'_>) -> Result<Self, Failure> {
-        let failure = |refused: Refusal| refusal::failure(&refused);
-        if call.method == Method::GetExtendedCard && !doors.gate.has_extended_card(agent).await.map_err(failure)? {
-            let message = "there is no other card for known callers";
-            return Err(Failure::new(Kind::ExtendedCardNotConfigured, message));
-        }
+        check_offer(doors, agent, call).await?;
         let names = Names { sealer: &doors.transport, owner: &arrived.caller.principal, agent };
         let base = push::public_url(doors, agent, call).await?;
         let claims = Claims::read(call, &arrived.caller, arrived.session.clone(), names)?;
@@ -132,6 +128,25 @@ impl Prepared {
         let terms = Terms::read(&arrived.headers, call, &claims, names, &concern)?;
         Ok(Self { claims, concern, terms })
     }
+}
+
+/// What the agent's card does not offer is not asked of it (A2A 1.0, section 3.3.4). Whether it streams is not asked of a card that can't be looked at: then the call fails by itself.
+async fn check_offer(doors: &Doors, agent: &Capability, call: &A2aCall<'_>) -> Result<(), Failure> {
+    let unsupported = |message: &str| Err(Failure::new(Kind::UnsupportedOperation, message));
+    if call.method == Method::GetExtendedCard {
+        let has = doors.gate.has_extended_card(agent).await.map_err(|refused| refusal::failure(&refused))?;
+        return match call.dialect.version {
+            _ if has => Ok(()),
+            Version::V1_0 => unsupported("there is no other card for known callers"),
+            Version::V0_3 => {
+                Err(Failure::new(Kind::ExtendedCardNotConfigured, "there is no other card for known callers"))
+            }
+        };
+    }
+    if call.method.is_streaming() && !doors.gate.streams(agent).await.unwrap_or(true) {
+        return unsupported("the agent does not stream: send the message, and ask for the task");
+    }
+    Ok(())
 }
 
 /// What the request says besides the call.

@@ -1,9 +1,9 @@
-//! A list of tasks over all contexts: put together from what the agent says of each session of the caller's that it serves.
+//! Lists of tasks, of one context or of all: put together from what the agent says of each session of the caller's that it serves.
 //!
-//! The gateway keeps no list of tasks ([`names`](crate::doors::a2a::names) says why), so the agent is asked: once for each session, at the replica that the session
-//! has, by a call like any other, which the rules judge in that session and the journal has. Where they say no, the tasks are not the caller's to see and are not counted. Whatever
-//! else goes wrong ends the whole list, so that none is ever given for less than it is. For the next page everything is asked again: in between tasks move in the order,
-//! and whatever was kept would be out of date.
+//! The gateway keeps no list of tasks ([`names`](crate::doors::a2a::names) says why), so the agent is asked: for each session at the replica that the session
+//! has, by a call like any other, which the rules judge in that session and the journal has. Where they say no, the tasks are not the caller's to see: of all contexts they are
+//! left out and not counted. Whatever else goes wrong ends the whole list, so that none is ever given for less than it is. For the next page everything is asked again: in
+//! between tasks move in the order, and whatever was kept would be out of date. So a list is right even if the agent minds no filter and shows tasks of others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::HeaderMap;
 use portcullis_domain::call::{Capability, Door};
 use portcullis_domain::digest::Digest;
-use portcullis_domain::ids::{KeyId, SessionId};
+use portcullis_domain::ids::{KeyId, PrincipalName, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
 use portcullis_interop::a2a::listing::{Gathered, Place, Wanted};
-use portcullis_interop::a2a::{A2aCall, Failure, Kind, Reply, kept, refusal};
+use portcullis_interop::a2a::{A2aCall, Failure, Kind, Reply, answer as written, kept, refusal};
 use tokio::task::JoinSet;
 
 use crate::asking::{Asking, Effect};
@@ -25,7 +25,9 @@ use crate::doors::a2a::card::Face;
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::{Names, context_of};
 use crate::doors::a2a::push::Concern;
+use crate::doors::a2a::refuse::{failed, said};
 use crate::doors::a2a::relay::{Asked, Relay};
+use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::life::agent::{Replied, Wish};
 
@@ -38,51 +40,24 @@ const AT_ONCE_LIMIT: usize = 8;
 /// The most that is gathered for one list, in bytes.
 const GATHERED_LIMIT_BYTES: usize = 64 << 20;
 
-/// Lists the caller's tasks at this agent, of which a replica takes so many calls at a time.
-///
-/// # Errors
-///
-/// What the client is told.
-pub async fn of_all_contexts(
+/// Answers with the caller's tasks at this agent, of which a replica takes so many calls at a time.
+pub async fn answer(
     doors: &Arc<Doors>,
     arrived: &Arrived,
     agent: &Capability,
     calls_limit: usize,
     call: &A2aCall<'static>,
-) -> Result<Reply, Failure> {
-    let wanted = Wanted::read(call)?;
-    let (owner, capability) = (arrived.caller.principal.clone(), agent.clone());
-    let purpose = format!("a2a page\n{owner}\n{capability}");
-    let before = wanted.page_token().map(|token| {
-        let page: Option<(String, Place)> = doors.transport.open(&purpose, token);
-        page.filter(|(filters, _)| *filters == wanted.filters()).map(|(_, place)| place).ok_or_else(no_page)
-    });
-    let before = before.transpose()?;
-    let of_owner = doors.gate.journal.read(move |world| {
-        let served = world.placements.served(&owner, &capability);
-        served.take(CONTEXTS_LIMIT + 1).cloned().collect::<Vec<SessionId>>()
-    });
-    let sessions = of_owner.await.map_err(|fault| refusal::failure(&fault.into()))?;
-    if sessions.len() > CONTEXTS_LIMIT {
-        return Err(too_much(format!("there are tasks of more than {CONTEXTS_LIMIT} contexts")));
-    }
-    let listing = Listing {
-        doors: doors.clone(),
-        agent: agent.clone(),
-        call: call.clone(),
-        wanted,
-        key: arrived.caller.key.clone(),
-        face: Face::of(doors, arrived, &agent.name),
-        trace: trace(&arrived.headers),
-        at_once: AT_ONCE_LIMIT.min(calls_limit),
-        requests: AtomicUsize::new(0),
+) -> Answer {
+    let listing = match Listing::of(doors, arrived, agent, calls_limit, call) {
+        Ok(listing) => Arc::new(listing),
+        Err(failure) => return failed(call, &failure),
     };
-    let listing = Arc::new(listing);
-    let gathered = listing.gather(sessions).await?;
-    gathered.page(&listing.wanted, before.as_ref(), |place| {
-        let sealed = doors.transport.seal(&purpose, &(listing.wanted.filters(), place));
-        sealed.map_err(|fault| refusal::failure(&fault.into()))
-    })
+    let page = listing.page().await.and_then(|page| written::whole(call, &page));
+    let answer = page.map_or_else(|failure| failed(call, &failure), said);
+    match &listing.context {
+        Some(session) => answer::with_header(answer, SESSION, session.name.as_str()),
+        None => answer,
+    }
 }
 
 /// A list that is being put together.
@@ -91,6 +66,9 @@ struct Listing {
     agent: Capability,
     call: A2aCall<'static>,
     wanted: Wanted,
+    owner: PrincipalName,
+    /// The only one that is listed, if there is one.
+    context: Option<SessionId>,
     key: KeyId,
     face: Face,
     trace: HeaderMap,
@@ -100,6 +78,66 @@ struct Listing {
 }
 
 impl Listing {
+    fn of(
+        doors: &Arc<Doors>,
+        arrived: &Arrived,
+        agent: &Capability,
+        calls_limit: usize,
+        call: &A2aCall<'static>,
+    ) -> Result<Self, Failure> {
+        let wanted = Wanted::read(call)?;
+        let owner = arrived.caller.principal.clone();
+        let names = Names { sealer: &doors.transport, owner: &owner, agent };
+        let is_of_one = arrived.session.is_some() || call.context_id().is_some();
+        let claims = is_of_one.then(|| Claims::read(call, &arrived.caller, arrived.session.clone(), names));
+        Ok(Self {
+            context: claims.transpose()?.map(|claims| claims.session),
+            doors: doors.clone(),
+            agent: agent.clone(),
+            call: call.clone(),
+            wanted,
+            owner,
+            key: arrived.caller.key.clone(),
+            face: Face::of(doors, arrived, &agent.name),
+            trace: trace(&arrived.headers),
+            at_once: AT_ONCE_LIMIT.min(calls_limit),
+            requests: AtomicUsize::new(0),
+        })
+    }
+
+    /// The page that is asked for.
+    async fn page(self: &Arc<Self>) -> Result<Reply, Failure> {
+        let purpose = format!("a2a page\n{}\n{}", self.owner, self.agent);
+        let context = self.context.as_ref().map_or("", |session| session.name.as_str());
+        let list = format!("{context}\n{}", self.wanted.filters());
+        let before = self.wanted.page_token().map(|token| {
+            let page: Option<(String, Place)> = self.doors.transport.open(&purpose, token);
+            page.filter(|(of, _)| *of == list).map(|(_, place)| place).ok_or_else(no_page)
+        });
+        let before = before.transpose()?;
+        let gathered = self.gather(self.sessions().await?).await?;
+        gathered.page(&self.wanted, before.as_ref(), |place| {
+            let sealed = self.doors.transport.seal(&purpose, &(list, place));
+            sealed.map_err(|fault| refusal::failure(&fault.into()))
+        })
+    }
+
+    /// Those that are asked for.
+    async fn sessions(&self) -> Result<Vec<SessionId>, Failure> {
+        if let Some(session) = &self.context {
+            return Ok(vec![session.clone()]);
+        }
+        let (owner, agent) = (self.owner.clone(), self.agent.clone());
+        let of_owner = self.doors.gate.journal.read(move |world| {
+            world.placements.served(&owner, &agent).take(CONTEXTS_LIMIT + 1).cloned().collect::<Vec<SessionId>>()
+        });
+        let sessions = of_owner.await.map_err(|fault| refusal::failure(&fault.into()))?;
+        if sessions.len() > CONTEXTS_LIMIT {
+            return Err(too_much(&format!("there are tasks of more than {CONTEXTS_LIMIT} contexts")));
+        }
+        Ok(sessions)
+    }
+
     /// The tasks of these sessions. When one fails, or the caller leaves, the others are left as by a caller who goes.
     async fn gather(self: &Arc<Self>, sessions: Vec<SessionId>) -> Result<Gathered, Failure> {
         let mut gathered = Gathered::default();
@@ -125,7 +163,7 @@ impl Listing {
         let mut token: Option<String> = None;
         loop {
             if self.requests.fetch_add(1, Ordering::Relaxed) >= REQUESTS_LIMIT {
-                return Err(too_much(format!("they need more than {REQUESTS_LIMIT} requests")));
+                return Err(too_much(&format!("they need more than {REQUESTS_LIMIT} requests")));
             }
             let Some(page) = self.page_of(session.clone(), token.as_deref()).await? else {
                 return Ok(Gathered::default());
@@ -162,13 +200,14 @@ impl Listing {
         let (doors, face) = (self.doors.clone(), self.face.clone());
         let asked = Asked { doors, agent: self.agent.clone(), call, claims, concern: Concern::None, key, face };
         let (content, trace) = (Digest::of(payload.bytes()), self.trace.clone());
+        let is_of_all = self.context.is_none();
         let replied = apart(None, |patience| async move {
             let wish = Wish { payload, content, trace, patience, turn: None, push: None, answers: None };
             match asked.doors.gate.call_agent(&asking, &agent, wish).await {
                 Ok(Replied::Fresh(reply)) => Relay::new(asked, *reply).whole().await.map(Some),
                 Ok(Replied::Unspoken(_, failure)) => Err(*failure),
                 Ok(Replied::Recorded(..)) => Err(Failure::new(Kind::Internal, "a list was not asked for anew")),
-                Err(refused) if matches!(refused.code, Code::Denied | Code::SessionClosed) => Ok(None),
+                Err(refused) if is_of_all && matches!(refused.code, Code::Denied | Code::SessionClosed) => Ok(None),
                 Err(refused) => Err(refusal::failure(&refused)),
             }
         });
@@ -178,13 +217,13 @@ impl Listing {
 
 fn check_size(gathered: &Gathered) -> Result<(), Failure> {
     if gathered.bytes() > GATHERED_LIMIT_BYTES {
-        return Err(too_much(format!("they are more than {GATHERED_LIMIT_BYTES} bytes")));
+        return Err(too_much(&format!("they are more than {GATHERED_LIMIT_BYTES} bytes")));
     }
     Ok(())
 }
 
-fn too_much(what: String) -> Failure {
-    let message = format!("the tasks of all contexts can't be listed at once, since {what}: name one in `contextId`");
+fn too_much(what: &str) -> Failure {
+    let message = format!("the tasks can't be listed at once, since {what}: name one context in `contextId`");
     refusal::failure(&Refusal::new(Code::TooLarge, message).about("contextId"))
 }
 

@@ -315,7 +315,12 @@ impl Relay {
     /// Settles what has ended otherwise; the failure that the client is told, if it is to be told one.
     async fn end(&mut self, over: Over, has_begun: bool) -> Option<Failure> {
         let name = self.agent.name.clone();
-        let fault_of = |fault: UpstreamFault| Some(refusal::failure(&fault.refusal(&name)));
+        let fault_of = |fault: UpstreamFault| {
+            let refused = fault.refusal(&name);
+            let is_no_answer = matches!(fault, UpstreamFault::Garbled(_));
+            let garbled = || Failure::new(Kind::InvalidAgentResponse, refused.message.as_str());
+            Some(if is_no_answer { garbled() } else { refusal::failure(&refused) })
+        };
         let (outcome, failure) = match over {
             Over::End if has_begun => {
                 let answer = self.kept.take().and_then(|kept| kept::write_replies(&kept).ok());
