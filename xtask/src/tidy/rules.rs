@@ -96,6 +96,7 @@ const GATEWAY: Border = Border {
                 "stop",
                 "backoff",
                 "jwk",
+                "trust",
             ],
             may: &["a common word"],
             instead: "a common word knows nothing of what is said with it",

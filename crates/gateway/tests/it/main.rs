@@ -24,6 +24,7 @@ mod spoken;
 
 mod a2a;
 mod a2a_grpc;
+mod a2a_grpc_replicas;
 mod a2a_list;
 mod a2a_matrix;
 mod agents;
