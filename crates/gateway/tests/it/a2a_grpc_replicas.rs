@@ -1,11 +1,12 @@
-//! Where agents by gRPC are: under TLS only at a place that proves its name.
+//! Where agents by gRPC are: under TLS only at a place that proves its name, and for each session at one replica.
 
 use portcullis_interop::a2a::{Method, Version};
 use portcullis_testkit::authority::Authority;
-use serde_json::json;
+use portcullis_testkit::process::wait_until;
+use serde_json::{Value, json};
 
-use crate::gateway::Gateway;
-use crate::grpc_peer::{Called, GrpcAgent, GrpcClient, Proofs};
+use crate::gateway::{Gateway, LIMIT};
+use crate::grpc_peer::{Called, EXTENSION, GrpcAgent, GrpcClient, Proofs};
 use crate::scene::Setup;
 
 const ALL: &str = "permit (principal, action, resource);";
@@ -56,4 +57,44 @@ async fn an_agent_is_called_only_where_it_proves_its_name() {
         }
         gateway.finish().await;
     }
+}
+
+#[tokio::test]
+async fn a_session_stays_with_its_replica_and_the_next_one_is_told_what_it_remembers() {
+    let agents = [GrpcAgent::start(Version::V1_0).await, GrpcAgent::start(Version::V1_0).await];
+    let urls = agents.each_ref().map(GrpcAgent::url);
+    let gateway = Gateway::start(&config(&urls.each_ref().map(String::as_str), ""), &[("rules.cedar", ALL)]).await;
+    let key = gateway.key("ann").await;
+    let (client, http) = (GrpcClient::new(&gateway.url(), &key, Version::V1_0), gateway.stranger().with_key(&key));
+    http.put("/api/v1/sessions/claim-1/state/amount", &json!(900)).await.unwrap();
+    let task = send(&client, "wait", "claim-1").await.replies[0]["task"]["id"].clone();
+    let home = usize::from(agents[0].calls().is_empty());
+    let (before, after) = (&agents[home], &agents[1 - home]);
+    for _ in 0..3 {
+        assert_eq!(send(&client, "hello", "claim-1").await.status.code, 0);
+        assert_eq!(client.call(Method::GetTask, &json!({"id": task})).await.replies[0]["id"], task);
+    }
+    assert_eq!((before.calls().len(), after.calls().len()), (7, 0));
+    let told = |agent: &GrpcAgent| {
+        let calls = agent.calls().into_iter().filter(|(_, method, _)| method.is_sending());
+        calls.map(|(_, _, params)| params["message"]["metadata"][EXTENSION].clone()).collect::<Vec<Value>>()
+    };
+    let is_whole =
+        |told: &Value| told["state"][0]["key"] == "amount" && told["state"][0]["value"].as_f64() == Some(900.0);
+    let all = told(before);
+    assert!(
+        is_whole(&all[0]) && all[1..].iter().all(|told| told["session"] == "claim-1" && !is_whole(told)),
+        "{all:?}"
+    );
+    before.kill();
+    // A connection that has just broken may still be taken for one.
+    let has_moved = || async { send(&client, "hello", "claim-1").await.status.code == 0 };
+    wait_until("the session has moved", LIMIT, has_moved).await.unwrap();
+    assert_eq!(send(&client, "hello", "claim-1").await.status.code, 0);
+    let all = told(after);
+    let fences: Vec<Option<f64>> = all.iter().map(|told| told["fence"].as_f64()).collect();
+    assert!(is_whole(&all[0]) && !is_whole(&all[1]), "{all:?}");
+    assert_eq!((all.len(), fences), (2, vec![Some(2.0); 2]));
+    assert_eq!(before.calls().len(), 7);
+    gateway.finish().await;
 }
