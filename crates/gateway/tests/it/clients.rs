@@ -250,7 +250,9 @@ fn node_a2a(folder: &Path, environment: &str, script: &str) -> Command {
         let modules = libraries().join(environment).join("node_modules");
         std::os::unix::fs::symlink(modules, folder.join("node_modules")).unwrap();
     }
-    std::fs::copy(sources().join(environment).join(script), folder.join(script)).unwrap();
+    for (from, file) in [(environment, script), ("a2ajs", "harness.mjs")] {
+        std::fs::copy(sources().join(from).join(file), folder.join(file)).unwrap();
+    }
     let mut command = Command::new("node");
     command.arg(folder.join(script));
     command
