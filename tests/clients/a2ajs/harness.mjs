@@ -3,6 +3,8 @@
 import {
   ClientFactory, DefaultAgentCardResolver, JsonRpcTransportFactory, RestTransportFactory,
 } from '@a2a-js/sdk/client';
+import { GrpcTransportFactory } from '@a2a-js/sdk/client/grpc';
+import { InterceptingCall } from '@grpc/grpc-js';
 
 const { PORTCULLIS_URL, PORTCULLIS_AGENT, PORTCULLIS_BINDING } = process.env;
 const base = `${PORTCULLIS_URL}/a2a/${PORTCULLIS_AGENT}`;
@@ -19,18 +21,25 @@ export async function refused(sentence, wait, sign) {
   check(sentence, `${error.name} ${error.message}`.includes(sign), `${error.name} ${error.message}`);
 }
 
-// A client with this key.
-export async function open(key) {
+// A client with this key. By gRPC more may be said of each call.
+export async function open(key, more = {}) {
   const said = { authorization: `Bearer ${key}` };
   const fetchImpl = (input, init = {}) => {
     const headers = new Headers(init.headers);
     for (const [name, value] of Object.entries(said)) headers.set(name, value);
     return fetch(input, { ...init, headers });
   };
+  const saying = (options, nextCall) => new InterceptingCall(nextCall(options), {
+    start(metadata, listener, next) {
+      for (const [name, value] of Object.entries({ ...said, ...more })) metadata.set(name, value);
+      next(metadata, listener);
+    },
+  });
   // No other one, so that none is taken in its place.
   const transports = {
     'JSONRPC': () => new JsonRpcTransportFactory({ fetchImpl }),
     'HTTP+JSON': () => new RestTransportFactory({ fetchImpl }),
+    'GRPC': () => new GrpcTransportFactory({ grpcCallOptions: { interceptors: [saying] } }),
   };
   const options = {
     transports: [transports[PORTCULLIS_BINDING]()],

@@ -1,13 +1,15 @@
 // The official TypeScript client of Agent2Agent 0.3 against the gateway, by the binding that the environment names.
-import { check, context, open, refused } from './harness.mjs';
+import { agent, check, context, open, refused } from './harness.mjs';
 
 const message = (text, more = {}) => ({
   message: { messageId: 'm1', role: 'user', kind: 'message', parts: [{ kind: 'text', text }], contextId: context, ...more },
   configuration: { blocking: true },
 });
 
-const client = await open(process.env.PORTCULLIS_KEY);
-const other = await open(process.env.PORTCULLIS_OTHER_KEY);
+// The definition of 0.3 has no place for the agent's name.
+const named = { 'portcullis-agent': agent };
+const client = await open(process.env.PORTCULLIS_KEY, named);
+const other = await open(process.env.PORTCULLIS_OTHER_KEY, named);
 const said = await client.sendMessage(message('direct hi'));
 check('a message is answered by a message', said.parts[0].text === 'echo direct hi', said);
 check('in the same context', said.contextId === context, said);
