@@ -36,7 +36,6 @@ use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
 use crate::upstreams::cards::Cards;
-use crate::upstreams::client::HttpClient;
 use crate::upstreams::egress::{ToolServer, ToolServers};
 use crate::upstreams::guard::Guard;
 use crate::upstreams::push::PushClient;
@@ -45,7 +44,7 @@ use crate::upstreams::replicas::Replicas;
 mod connect;
 mod store;
 
-pub use connect::connector;
+pub use connect::{connector, http_client};
 pub use store::Opened;
 
 /// The connections with the tables that they were made of.
@@ -109,6 +108,7 @@ impl Assembly {
     /// Why the gateway can't start.
     pub async fn start(path: &Path, on_fault: OnFault) -> Result<Self, StartFault> {
         let loaded = read::read_file(path).map_err(|problem| StartFault::Config(vec![problem]))?;
+        let http = http_client(&loaded).map_err(|problem| StartFault::Config(vec![problem]))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let directory = loaded.resolve(loaded.config.journal.directory());
         let engine = store::open(&loaded.config.journal.store, &directory, clock.clone(), on_fault).await?;
@@ -122,7 +122,7 @@ impl Assembly {
         let gate = Gate {
             journal,
             snapshot: ArcSwap::from_pointee(empty().map_err(StartFault::Config)?),
-            egress: Egress::new(HttpClient::new()),
+            egress: Egress::new(http),
             repetitions: Repetitions::default(),
             turns: Turns::default(),
             deliveries: Notify::new(),
@@ -164,9 +164,9 @@ impl Assembly {
         let loaded = read::read_file(&self.path).map_err(|problem| vec![problem])?;
         self.wanted_policies.clone_from(&loaded.config.policy.files);
         let current = self.gate.snapshot.load_full();
-        let fixed = |config: &Config| (config.server.listen, config.journal.clone());
+        let fixed = |config: &Config| (config.server.listen, config.journal.clone(), config.registry.ca_file.clone());
         if fixed(&loaded.config) != fixed(&current.config) {
-            let message = "`server.listen` and `journal` can't change while the gateway runs";
+            let message = "`server.listen`, `journal` and `registry.ca_file` can't change while the gateway runs";
             return Err(vec![Problem::of_file(&self.path.display().to_string(), message)]);
         }
         self.take_in(loaded.config).await

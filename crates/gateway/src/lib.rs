@@ -36,5 +36,6 @@ pub mod snapshot;
 pub mod stop;
 pub mod telemetry;
 pub mod timers;
+pub mod trust;
 pub mod turns;
 pub mod upstreams;

@@ -97,6 +97,7 @@ const GATEWAY: Border = Border {
                 "doorway",
                 "backoff",
                 "jwk",
+                "trust",
             ],
             may: &["a common word"],
             instead: "a common word knows nothing of what is said with it",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_domain::ids::ServerName;
 use serde_json::json;
 
-use crate::assemble::{Parts, connector};
+use crate::assemble::{Parts, connector, http_client};
 use crate::cli::arguments::{Check, Common};
 use crate::cli::exit::Exit;
 use crate::cli::print;
@@ -16,7 +16,6 @@ use crate::policy::load;
 use crate::policy::table::Mode;
 use crate::registry::Tool;
 use crate::registry::tool::read_list;
-use crate::upstreams::client::HttpClient;
 
 /// How long a server may take to say which tools it has.
 const LIST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -58,8 +57,12 @@ async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>)
     let (mut tools, mut unreachable, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     let base = read::directory(&loaded.path).to_owned();
     let file = loaded.path.display().to_string();
+    let http = match http_client(&loaded) {
+        Ok(http) => http,
+        Err(problem) => return (0, String::new(), vec![problem]),
+    };
     for (name, table) in &loaded.config.registry.servers {
-        let listed = match connector(name, table, &base, &HttpClient::new()) {
+        let listed = match connector(name, table, &base, &http) {
             Ok(_) if check.offline => Err("was not asked for its tools".to_owned()),
             Ok(connection) => {
                 let listed = list(name, connection.as_ref()).await;

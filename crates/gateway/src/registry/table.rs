@@ -25,6 +25,8 @@ pub struct RegistryTable {
     pub agents: BTreeMap<AgentName, AgentTable>,
     /// Whether agents get tools for the scratchpad of their session: `portcullis__state_list`, `…get`, `…put` and `…delete`, which policies judge as all tools. Reading it as MCP resources needs no tools.
     pub session_tools: bool,
+    /// A PEM file with certificates of authorities that models, servers and agents may have theirs from, besides those of the web. Read at each start, relative to this file.
+    pub ca_file: Option<PathBuf>,
     /// Selections of tools that are served without the server's name at `/mcp/<toolset>`. Every server is a toolset of its own name.
     pub toolsets: BTreeMap<String, Vec<String>>,
 }

@@ -24,6 +24,9 @@ mod spoken;
 
 mod a2a;
 mod a2a_grpc;
+mod a2a_grpc_replicas;
+mod a2a_list;
+mod a2a_matrix;
 mod agents;
 mod cards;
 mod chat;
