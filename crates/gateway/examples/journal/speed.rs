@@ -113,7 +113,7 @@ pub(crate) fn fill(data: &Path, entries: u64, calls_per_session: u64, pace: Pace
     }
     println!("filled in {} ms, of processor time {} ms", began.elapsed().as_millis(), (processor_ticks() - ticks) * 10);
     walls.sort_unstable();
-    let at = |share: usize| walls[(walls.len() - 1) * share / 10_000] / 1_000;
+    let at = |share: usize| walls.get((walls.len() - 1) * share / 10_000).unwrap() / 1_000;
     println!(
         "batches of {FILL_BATCH} in µs: half {}, 99 % {}, 99.9 % {}, all {}",
         at(5_000),

@@ -288,7 +288,7 @@ async fn bookmarks_are_made_beside_the_writer_and_each_replaces_the_one_before()
     let mut last = Vec::new();
     for round in 0..5 {
         for number in 0..8 {
-            write(&opened, 10 * round + number).await;
+            write(&opened, number % 3).await;
             clock.advance(300_000);
         }
         until("there is a newer bookmark", || fs::read(store.path().join(FILE)).is_ok_and(|bytes| bytes != last)).await;
@@ -306,7 +306,8 @@ async fn bookmarks_are_made_beside_the_writer_and_each_replaces_the_one_before()
 async fn being_killed_while_a_bookmark_is_written_costs_nothing() {
     let store = Embedded::new();
     let half = store.path().join(format!("{FILE}.new"));
-    for round in 0..8 {
+    let mut halves = 0;
+    for _ in 0..8 {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", CHILD])
             .current_dir(store.path().parent().unwrap())
@@ -318,9 +319,10 @@ async fn being_killed_while_a_bookmark_is_written_costs_nothing() {
         child.wait().unwrap();
         let was_half = half.exists();
         start(&store).await;
-        println!("round {round}: killed with half a bookmark: {was_half}, with a whole one: {}", is_there(&store));
+        halves += u32::from(was_half);
         let _ = fs::remove_file(&half);
     }
+    assert!(halves > 0, "it was killed in the middle of it at least once");
 }
 
 const CHILD: &str = "journal::sqlite::tests::bookmarks::writes_entries_and_bookmarks_until_it_is_killed";
