@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use portcullis::clock::SystemClock;
+use portcullis::journal::bookmark::Pace;
 use portcullis::journal::fault::StoreFault;
 use portcullis::journal::sqlite::SqliteEngine;
 use portcullis_domain::admission::{Admit, Configure, CreateKey, PutState, Settle};
@@ -23,6 +24,11 @@ use portcullis_domain::session::{Expected, Origin, Repetition, Turn};
 pub(crate) fn open(data: &Path) -> Result<Arc<SqliteEngine>, StoreFault> {
     let told = Box::new(|fault: &StoreFault| println!("the engine has ended: {fault}"));
     SqliteEngine::open(data, Arc::new(SystemClock), told).map(Arc::new)
+}
+
+pub(crate) fn open_paced(data: &Path, pace: Pace) -> Result<Arc<SqliteEngine>, StoreFault> {
+    let told = Box::new(|fault: &StoreFault| println!("the engine has ended: {fault}"));
+    SqliteEngine::open_wrapped(data, Arc::new(SystemClock), told, Box::new(|disk| disk), pace).map(Arc::new)
 }
 
 pub(crate) fn call(number: u64) -> CallId {

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,10 +18,12 @@ use tokio::sync::{Notify, mpsc};
 use crate::clock::Clock;
 use crate::doorway::Doorway;
 use crate::entropy;
+use crate::journal::bookmark::Bookmarks;
 use crate::journal::decider::{Decider, Memory};
 use crate::journal::engine::{Engine, Job, OnFault, Stored};
 use crate::journal::fault::StoreFault;
 use crate::journal::files::DataDirectory;
+use crate::journal::keeper::Keeper;
 use crate::journal::postgres::address::Address;
 use crate::journal::postgres::connect::{Connector, Listener};
 use crate::journal::postgres::follow::load;
@@ -31,7 +34,7 @@ use crate::journal::postgres::options::Options;
 use crate::journal::postgres::read::Reader;
 use crate::journal::postgres::renew::Renewal;
 use crate::journal::postgres::schema;
-use crate::journal::postgres::trouble::Trouble;
+use crate::journal::postgres::trouble::{ANSWER_LIMIT, Trouble, within};
 use crate::journal::postgres::writer::{Ahead, Writer};
 use crate::journal::vault::Keyring;
 use tokio::sync::watch;
@@ -200,7 +203,18 @@ impl Start {
         schema::unlock(&connected.client).await?;
         drop(connected);
         let renewal = Renewal { connector: self.connector.clone(), me: self.me.clone(), lease: self.options.lease };
-        let memory = renewal.during(load(&link, &verifier)).await?;
+        let bookmarks = Arc::new(Bookmarks::new(directory, self.options.pace)?);
+        let memory = renewal.during(load(&link, &verifier, &bookmarks, &|| false)).await?;
+        if !bookmarks.is_there() {
+            bookmarks.keep_if_worth(&memory);
+        }
+        let again = Again {
+            connector: self.connector.clone(),
+            me: self.me.clone(),
+            verifier: verifier.clone(),
+            bookmarks: bookmarks.clone(),
+        };
+        let keeper = Keeper::start(bookmarks.clone(), &memory, Box::new(move |is_over| again.load(is_over)))?;
         let doorway = Arc::new(watch::Sender::new(Arc::new(Doorway::of(&memory.world))));
         let members = Members::new(self.me.clone(), self.options.lease);
         let writer = Writer {
@@ -215,8 +229,31 @@ impl Start {
             members,
             link: Some(link),
             ahead: Ahead::default(),
+            bookmarks,
+            keeper,
         };
         Ok((writer, secrets))
+    }
+}
+
+/// What a start reads, to be read beside the writer on a connection of its own.
+struct Again {
+    connector: Connector,
+    me: GatewayId,
+    verifier: Verifier,
+    bookmarks: Arc<Bookmarks>,
+}
+
+impl Again {
+    fn load(&self, is_over: &AtomicBool) -> Result<Memory, StoreFault> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| StoreFault::Failed(format!("can't start a reader: {error}")))?;
+        let loaded = runtime.block_on(async {
+            let listener = Listener { me: self.me.clone(), changed: Arc::new(Notify::new()) };
+            let link = within(ANSWER_LIMIT, Link::open(&self.connector, listener)).await?;
+            load(&link, &self.verifier, &self.bookmarks, &|| is_over.load(Ordering::Relaxed)).await
+        });
+        loaded.map_err(StoreFault::from)
     }
 }
 

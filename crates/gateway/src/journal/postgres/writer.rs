@@ -16,9 +16,11 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clock::Clock;
 use crate::doorway::Doorway;
+use crate::journal::bookmark::Bookmarks;
 use crate::journal::decider::{BATCH_LIMIT, Batch, Decider};
 use crate::journal::engine::Job;
 use crate::journal::fault::StoreFault;
+use crate::journal::keeper::Keeper;
 use crate::journal::postgres::connect::{Connector, Listener};
 use crate::journal::postgres::follow::{catch_up, known, load};
 use crate::journal::postgres::link::{Ending, Found, Link, LogHead};
@@ -63,6 +65,10 @@ pub struct Writer {
     pub link: Option<Link>,
     /// What runs ahead.
     pub ahead: Ahead,
+    /// Where memory can be read from without all of the log.
+    pub bookmarks: Arc<Bookmarks>,
+    /// Makes bookmarks of the log.
+    pub keeper: Keeper,
 }
 
 /// How memory stands to the database, between two turns.
@@ -124,8 +130,21 @@ impl Writer {
                 Wake::Jobs(jobs) => self.work(jobs, false).await?,
                 Wake::Beat => self.work(Vec::new(), false).await?,
                 Wake::Changed => self.follow().await?,
-                Wake::End => return self.work(Vec::new(), true).await,
+                Wake::End => {
+                    self.work(Vec::new(), true).await?;
+                    self.end();
+                    return Ok(());
+                }
             }
+            self.keeper.reached(&self.decider.memory);
+        }
+    }
+
+    /// Keeps for the next start what is in memory, unless a part of it may not be in the database.
+    fn end(self) {
+        drop(self.keeper);
+        if self.ahead.unsure.is_none() {
+            self.bookmarks.keep_if_worth(&self.decider.memory);
         }
     }
 
@@ -327,7 +346,7 @@ impl Writer {
         }
         within(ANSWER_LIMIT, link.end()).await?;
         tracing::warn!("the log has gone on without a batch that was decided here; memory is read anew");
-        self.decider.memory = self.renewal().during(load(link, &self.verifier)).await?;
+        self.decider.memory = self.renewal().during(load(link, &self.verifier, &self.bookmarks, &|| false)).await?;
         self.decider.keyring.clear();
         self.ahead.unsure = None;
         self.ahead.doorway_changed = true;
