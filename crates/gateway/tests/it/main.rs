@@ -48,6 +48,7 @@ mod money;
 mod once;
 mod own_sessions;
 mod policy;
+mod provenance;
 mod push;
 mod responses;
 mod rolling;
