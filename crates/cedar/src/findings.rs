@@ -4,7 +4,6 @@
 //! from its scope, since principals come and go. Conditions are not reasoned about: one rule covers another where it has none, or the very same.
 
 use cedar_policy::Effect;
-use serde_json::Value as Json;
 
 use crate::facts::Facts;
 use crate::population::Population;
@@ -67,10 +66,8 @@ impl<'a> Subject<'a> {
                 *last |= 1 << (place % 64);
             }
         }
-        let conditions = match &statement.conditions {
-            Json::Array(conditions) if conditions.is_empty() => String::new(),
-            conditions => conditions.to_string(),
-        };
+        let has_none = statement.conditions.as_array().is_some_and(Vec::is_empty);
+        let conditions = if has_none { String::new() } else { statement.conditions.to_string() };
         let is_plain = !rule.is_audit && statement.policy.annotation("ask").is_none();
         Self { statement, rule, targets, conditions, is_plain }
     }

@@ -116,7 +116,7 @@ impl Verdict {
 #[derive(Debug)]
 pub(crate) enum Slice {
     /// Everything: no rule reads the context.
-    Settled(Decision),
+    Settled(Box<Decision>),
     /// All but the rules that read the context.
     Open(Box<Open>),
 }
@@ -172,7 +172,7 @@ impl Slice {
             settled.add_response(&subject.ask(Context::empty(), &now, &subject.entities)?, rules);
         }
         if later.is_empty() && trial.is_nothing() {
-            return Ok(Self::Settled(settled.decision(rules)));
+            return Ok(Self::Settled(Box::new(settled.decision(rules))));
         }
         Ok(Self::Open(Box::new(Open { settled, policies: later, trial, reads, subject })))
     }
@@ -201,7 +201,7 @@ impl Slice {
         population: &Population,
     ) -> Result<Decision, String> {
         match self {
-            Self::Settled(decision) => Ok(decision.clone()),
+            Self::Settled(decision) => Ok(decision.as_ref().clone()),
             Self::Open(open) => open.decide(question, rules, population),
         }
     }
@@ -310,7 +310,7 @@ mod tests {
     fn slices_are_kept_and_bounded() {
         let rules = Rules::new(Vec::new(), Digest::ZERO, Mode::Enforce);
         let slices = Slices::default();
-        let settled = || Ok(Slice::Settled(rules.denial(String::new())));
+        let settled = || Ok(Slice::Settled(Box::new(rules.denial(String::new()))));
         let first = slices.get((0, 0), settled).unwrap();
         let again = slices.get((0, 0), || Err("it is made again".to_owned())).unwrap();
         assert!(Arc::ptr_eq(&first, &again));
