@@ -48,6 +48,7 @@ mod annotation;
 mod attributes;
 mod check;
 mod compile;
+mod findings;
 mod names;
 mod nesting;
 mod presence;

@@ -82,6 +82,19 @@ impl Population {
         }
     }
 
+    /// All capabilities, and last one function for all that no rule names.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        let all = [&self.models, &self.agents, &self.tools, &self.functions];
+        all.into_iter().flat_map(HashMap::values).chain(&self.other_function)
+    }
+
+    /// Whether the principal has the role.
+    pub(crate) fn is_in(&self, principal: &EntityUid, role: &EntityUid) -> bool {
+        let name = principal.id().unescaped().parse().ok();
+        let actor = name.and_then(|name: PrincipalName| self.actor(&name));
+        actor.is_some_and(|actor| actor.principal.parents.contains(role))
+    }
+
     /// The entity, where it has attributes or belongs to something.
     pub(crate) fn entity(&self, uid: &EntityUid) -> Option<&Entity> {
         self.entities.get(uid)

@@ -44,9 +44,10 @@ impl Rules {
         self.mode
     }
 
-    /// The rule at that position.
-    pub(crate) fn at(&self, position: usize) -> Option<&Rule> {
-        self.all.get(position)
+    /// The rule of that id, with its position.
+    fn find(&self, id: &PolicyId) -> Option<(usize, &Rule)> {
+        let position = *self.positions.get(id)?;
+        Some((position, self.all.get(position)?))
     }
 
     /// The rules whose scope holds for them.
@@ -68,14 +69,14 @@ impl Rules {
 
 /// Which rules hold, by position.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Verdict {
-    pub(crate) permits: Vec<usize>,
-    pub(crate) forbids: Vec<usize>,
-    pub(crate) errors: Vec<String>,
+struct Verdict {
+    permits: Vec<usize>,
+    forbids: Vec<usize>,
+    errors: Vec<String>,
 }
 
 impl Verdict {
-    pub(crate) fn add(&mut self, position: usize, effect: Effect) {
+    fn add(&mut self, position: usize, effect: Effect) {
         match effect {
             Effect::Permit => self.permits.push(position),
             Effect::Forbid => self.forbids.push(position),
@@ -83,7 +84,7 @@ impl Verdict {
     }
 
     /// Takes in what Cedar says. It names rules that permit only where none forbids, and that is all that matters.
-    pub(crate) fn add_response(&mut self, response: &Response, rules: &Rules) {
+    fn add_response(&mut self, response: &Response, rules: &Rules) {
         for id in response.diagnostics().reason() {
             let position = rules.positions.get(id).copied();
             if let Some((position, rule)) = position.and_then(|position| Some((position, rules.all.get(position)?))) {
@@ -134,7 +135,7 @@ pub(crate) struct Open {
 
 /// Who asks for what, in Cedar's words.
 #[derive(Debug)]
-pub(crate) struct Subject {
+struct Subject {
     actor: Arc<Actor>,
     target: Arc<Target>,
     entities: Entities,
@@ -157,7 +158,7 @@ impl Slice {
         let (mut now, mut later, mut reads) = (PolicySet::new(), PolicySet::new(), Reads::nothing());
         for (position, rule) in rules.for_both(actor, target) {
             if rule.is_audit {
-                trial.add(position, rule)?;
+                trial.add(rule)?;
                 reads.join(&rule.reads);
                 continue;
             }
@@ -202,7 +203,7 @@ impl Slice {
         population: &Population,
     ) -> Result<Decision, String> {
         match self {
-            Self::Settled(decision) => Ok((**decision).clone()),
+            Self::Settled(decision) => Ok(decision.as_ref().clone()),
             Self::Open(open) => open.decide(question, rules, population),
         }
     }
@@ -220,10 +221,10 @@ impl Open {
         let first = self.first(question, population)?;
         let (uid, entities) = first.as_ref().map_or((None, &self.subject.entities), |(uid, all)| (Some(*uid), all));
         let context = context::of(question, &moment, uid, &self.reads)?;
-        let trial = self.trial.verdict(|set| self.subject.ask(context.clone(), set, entities), rules)?;
+        let held = self.trial.held(|set| self.subject.ask(context.clone(), set, entities))?;
         verdict.add_response(&self.subject.ask(context, &self.policies, entities)?, rules);
         let mut decision = Decision { moment, ..verdict.decision(rules) };
-        decision.audit = trial::sentences(&trial, &decision, rules);
+        decision.audit = trial::sentences(held, &decision, |id| rules.find(id));
         Ok(decision)
     }
 

@@ -1,25 +1,27 @@
 //! Rules on trial, as `@mode("audit")` marks them: evaluated beside the others, told, and not applied.
 
-use cedar_policy::{Effect, PolicySet, Response};
+use cedar_policy::{Effect, PolicyId, PolicySet, Response};
 use portcullis_domain::policy::{Decision, Effect as Answer, Question};
 
 use crate::rule::Rule;
-use crate::slice::{Rules, Verdict};
 
 /// The rules on trial in a slice. Cedar names rules that permit only where none forbids, so that both kinds are asked apart.
 #[derive(Debug, Default)]
 pub(crate) struct Trial {
-    settled: Verdict,
     permits: PolicySet,
     forbids: PolicySet,
 }
 
+/// Which of them hold.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    permits: Vec<PolicyId>,
+    forbids: Vec<PolicyId>,
+    errors: Vec<String>,
+}
+
 impl Trial {
-    pub(crate) fn add(&mut self, position: usize, rule: &Rule) -> Result<(), String> {
-        if !rule.conditions.has_non_scope_constraint() {
-            self.settled.add(position, rule.effect);
-            return Ok(());
-        }
+    pub(crate) fn add(&mut self, rule: &Rule) -> Result<(), String> {
         let set = match rule.effect {
             Effect::Permit => &mut self.permits,
             Effect::Forbid => &mut self.forbids,
@@ -28,43 +30,45 @@ impl Trial {
     }
 
     pub(crate) fn is_nothing(&self) -> bool {
-        let settled = &self.settled;
-        settled.permits.is_empty() && settled.forbids.is_empty() && self.permits.is_empty() && self.forbids.is_empty()
+        self.permits.is_empty() && self.forbids.is_empty()
     }
 
     /// Which of them hold.
-    pub(crate) fn verdict(
-        &self,
-        ask: impl Fn(&PolicySet) -> Result<Response, String>,
-        rules: &Rules,
-    ) -> Result<Verdict, String> {
-        let mut verdict = self.settled.clone();
-        for set in [&self.forbids, &self.permits].into_iter().filter(|set| !set.is_empty()) {
-            verdict.add_response(&ask(set)?, rules);
+    pub(crate) fn held(&self, ask: impl Fn(&PolicySet) -> Result<Response, String>) -> Result<Held, String> {
+        let mut held = Held::default();
+        for (set, ids) in [(&self.forbids, &mut held.forbids), (&self.permits, &mut held.permits)] {
+            if !set.is_empty() {
+                let response = ask(set)?;
+                ids.extend(response.diagnostics().reason().cloned());
+                held.errors.extend(response.diagnostics().errors().map(ToString::to_string));
+            }
         }
-        Ok(verdict)
+        held.errors.sort_unstable();
+        Ok(held)
     }
 }
 
-/// What the rules on trial would have made of the decision.
-pub(crate) fn sentences(trial: &Verdict, decision: &Decision, rules: &Rules) -> Vec<String> {
-    let would = |positions: &[usize], what: &str| {
-        let mut positions = positions.to_vec();
-        positions.sort_unstable();
-        let sentence = |rule: &Rule| match &rule.message {
+/// What the rules on trial would have made of the decision. `find` knows a rule with its place among all.
+pub(crate) fn sentences<'a>(
+    held: Held,
+    decision: &Decision,
+    find: impl Fn(&PolicyId) -> Option<(usize, &'a Rule)>,
+) -> Vec<String> {
+    let would = |ids: &[PolicyId], what: &str| {
+        let mut rules: Vec<(usize, &Rule)> = ids.iter().filter_map(&find).collect();
+        rules.sort_unstable_by_key(|(place, _)| *place);
+        let sentence = |(_, rule): (usize, &Rule)| match &rule.message {
             Some(message) => format!("`{}` would have {what}: {message}", rule.name()),
             None => format!("`{}` would have {what}", rule.name()),
         };
-        positions.into_iter().filter_map(|position| rules.at(position)).map(sentence).collect::<Vec<_>>()
+        rules.into_iter().map(sentence).collect::<Vec<_>>()
     };
-    let mut sentences = would(&trial.forbids, "denied");
+    let mut sentences = would(&held.forbids, "denied");
     // Where a rule forbids, or one could not be evaluated, no other permission helps.
     if decision.effect == Answer::Deny && decision.policies.is_empty() && decision.errors.is_empty() {
-        sentences.extend(would(&trial.permits, "permitted"));
+        sentences.extend(would(&held.permits, "permitted"));
     }
-    let mut errors = trial.errors.clone();
-    errors.sort_unstable();
-    sentences.extend(errors);
+    sentences.extend(held.errors);
     sentences
 }
 

@@ -249,6 +249,7 @@ impl Gate {
             let known = self.known(asking, &snapshot, &know).await?;
             let audited = known.decision.audit.len();
             let rests_on_moment = known.decision.moment != Moment::default();
+            let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
             let command = Admit {
                 call,
                 parent,
@@ -271,13 +272,12 @@ impl Gate {
                 self.owed.add(of_fault(call, &never));
             });
             match decided? {
-                // Of several calls that were judged by the same count, each time one gets through.
-                Err(refusal) if refusal.code == Code::StaleDecision && rests_on_moment && attempt < OVERTAKEN_LIMIT => {
+                Err(refusal) if refusal.code == Code::StaleDecision && attempt < limit => {
                     attempt += 1;
-                }
-                Err(refusal) if refusal.code == Code::StaleDecision && attempt < STALE_LIMIT => {
-                    attempt += 1;
-                    tokio::time::sleep(STALE_PAUSE).await;
+                    // Of several calls that were judged by the same count, each time one gets through; new policies take a while.
+                    if !rests_on_moment {
+                        tokio::time::sleep(STALE_PAUSE).await;
+                    }
                 }
                 Err(refusal) => {
                     self.metrics.refused(asking.door, refusal.code);

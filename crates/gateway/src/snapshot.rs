@@ -318,7 +318,8 @@ fn hidden_from(asking: &Asking, capability: &Capability, decision: &Decision) ->
 }
 
 /// What two decisions come to together: the first "no"; otherwise everybody who is to be asked; otherwise what allowed both. It rests on what both rest on.
-fn both(mut first: Decision, mut second: Decision) -> Decision {
+#[must_use]
+pub fn both(mut first: Decision, mut second: Decision) -> Decision {
     let moment = first.moment.or(second.moment);
     (first.moment, second.moment) = (moment.clone(), moment);
     let mut audit = std::mem::take(&mut first.audit);

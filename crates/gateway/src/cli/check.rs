@@ -16,6 +16,7 @@ use crate::policy::load;
 use crate::policy::table::Mode;
 use crate::registry::Tool;
 use crate::registry::tool::read_list;
+use crate::snapshot::Snapshot;
 
 /// How long a server may take to say which tools it has.
 const LIST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -54,16 +55,25 @@ pub(super) async fn run(common: &Common, check: &Check) -> Result<(), Exit> {
 
 /// Puts everything together as a start would, without a store.
 async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>) {
+    let (snapshot, problems) = assembled(loaded, check.offline).await;
+    match snapshot {
+        Some(snapshot) => (snapshot.policy.policies(), snapshot.policy.schema_text().to_owned(), problems),
+        None => (0, String::new(), problems),
+    }
+}
+
+/// What would be in force, and all that somebody should look at.
+pub(super) async fn assembled(loaded: Loaded, is_offline: bool) -> (Option<Snapshot>, Vec<Problem>) {
     let (mut tools, mut unreachable, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     let base = read::directory(&loaded.path).to_owned();
     let file = loaded.path.display().to_string();
     let http = match http_client(&loaded) {
         Ok(http) => http,
-        Err(problem) => return (0, String::new(), vec![problem]),
+        Err(problem) => return (None, vec![problem]),
     };
     for (name, table) in &loaded.config.registry.servers {
         let listed = match connector(name, table, &base, &http) {
-            Ok(_) if check.offline => Err("was not asked for its tools".to_owned()),
+            Ok(_) if is_offline => Err("was not asked for its tools".to_owned()),
             Ok(connection) => {
                 let listed = list(name, connection.as_ref()).await;
                 connection.stop().await;
@@ -88,19 +98,19 @@ async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>)
     let is_on_trial = loaded.config.policy.mode == Mode::Audit;
     let on_trial = is_on_trial.then(|| warning(load::ON_TRIAL.to_owned()));
     let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable };
-    let (policies, schema) = match parts.build() {
+    let snapshot = match parts.build() {
         Ok(snapshot) => {
             problems.extend(snapshot.policy.warnings().iter().map(crate::assemble::of_rule));
-            (snapshot.policy.policies(), snapshot.policy.schema_text().to_owned())
+            Some(snapshot)
         }
         Err(found) => {
             problems.extend(found);
-            (0, String::new())
+            None
         }
     };
     problems.extend(unlimited);
     problems.extend(on_trial);
-    (policies, schema, problems)
+    (snapshot, problems)
 }
 
 /// Principals whose calls cost money and have no limit: nobody may have meant that.

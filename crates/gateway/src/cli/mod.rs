@@ -10,6 +10,7 @@ pub mod demo;
 pub mod exit;
 pub mod identity;
 pub mod journal;
+pub mod policy;
 pub mod print;
 pub mod run;
 pub mod session;

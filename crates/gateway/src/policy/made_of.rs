@@ -20,6 +20,15 @@ impl MadeOf {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// What these bytes say.
+    ///
+    /// # Errors
+    ///
+    /// When they are something else.
+    pub fn of_bytes(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|error| format!("the record of the policies can't be read: {error}"))
+    }
+
     /// The engine that it makes.
     ///
     /// # Errors

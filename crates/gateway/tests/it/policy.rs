@@ -91,6 +91,125 @@ async fn where_all_rules_are_on_trial_nothing_is_refused_and_it_is_said_aloud() 
     scene.finish().await;
 }
 
+/// What a command says, and its exit code.
+async fn said(scene: &Scene, arguments: &[&str]) -> (String, i32) {
+    let output = scene.gateway.command(arguments).await;
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (text, output.status.code().unwrap_or(-1))
+}
+
+#[tokio::test]
+async fn questions_are_tried_and_tested_beside_the_gateway() {
+    let scene = Scene::start().await;
+    let check = async |value: &str, arguments: &[&str], expected: (&str, i32)| {
+        let arguments = [&["policy", "try", "--as", "ann", "tool/tools__record", value], arguments].concat();
+        let (text, code) = said(&scene, &arguments).await;
+        assert!(text.contains(expected.0) && code == expected.1, "{arguments:?}: {code} {text}");
+    };
+    let limit = "ann: tool/tools__record: deny by `limit`: Limit Exceeded. Escalate to Manager.";
+    check(r#"{"id":"x","value":50000}"#, &[], (limit, 1)).await;
+    check(r#"{"id":"x","value":1}"#, &[], ("allow by `everything`", 0)).await;
+    check(r#"{"id":"x","value":50000}"#, &["--offline"], (limit, 1)).await;
+    check(r#"{"id":"x","value":"1"}"#, &[], ("a number is expected", 1)).await;
+    check(r#"{"id":"x","value":50000}"#, &["--json"], ("\"effect\": \"deny\"", 1)).await;
+
+    let tests = r#"tests:
+  - { name: a junior is stopped, principal: ann, capability: tool/tools__record, arguments: { id: x, value: 50000 }, expect: deny, by: limit, message: Limit Exceeded. Escalate to Manager. }
+  - { name: nobody gets around it, chain: [boss, ann], capability: tool/tools__record, arguments: '{"id":"x","value":1e5}', expect: deny, by: limit }
+  - { name: a senior is not, principal: boss, capability: tool/tools__record, arguments: { id: x, value: 50000 }, expect: allow }
+"#;
+    scene.gateway.replace("rules.test.yaml", tests);
+    assert_eq!(said(&scene, &["policy", "test"]).await, ("3 passed, 0 failed\n".to_owned(), 0));
+    scene.gateway.replace("rules.test.yaml", &tests.replace("expect: allow", "expect: deny, by: limit"));
+    let (text, code) = said(&scene, &["policy", "test", "--offline"]).await;
+    let expected =
+        "a senior is not\n  expected deny by `limit`\n  found    allow by `everything`\n2 passed, 1 failed\n";
+    assert!(text.ends_with(expected) && code == 1, "{text}");
+    scene.gateway.replace("rules.test.yaml", &tests.replace("chain:", "chian:"));
+    let (text, code) = said(&scene, &["policy", "test", "--offline"]).await;
+    assert!(text.contains("rules.test.yaml") && text.contains("chian") && code == 78, "{code} {text}");
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn past_decisions_are_explained_and_judged_by_other_rules() {
+    let rules = r#"
+        @id("everything") permit (principal, action, resource);
+        @id("limit") @message("Too much.") forbid (principal, action == Action::"tools__record", resource)
+        when { context.arguments.value.greaterThan(decimal("10.0")) || context.session.calls > 3 };
+    "#;
+    let scene = Scene::of(&Setup { rules, ..Setup::default() }).await;
+    let client = scene.client("ann").await;
+    let mut tools = tools_client(&client, "/mcp", Some("s"));
+    for id in [1, 2, 50, 3] {
+        tools.call_tool("tools__record", &recording(id), None).await.unwrap();
+    }
+    listen(
+        &client,
+        &in_session("s"),
+        &crate::spoken::with(saying("insist\nCALL tools__record {\"id\":\"x\",\"value\":7}"), "stream", true.into()),
+    )
+    .await;
+    let refused = scene.gateway.refused()[0].call.to_string();
+    let settled = scene.gateway.settled("ann:s");
+    let judging = settled.iter().find(|settled| !settled.judged.is_empty()).unwrap().call.to_string();
+
+    // Other rules come; what was decided is explained by those of then.
+    scene.gateway.replace("rules.cedar", "@id(\"all\") permit (principal, action, resource);");
+    scene.gateway.reload().await;
+    for (call, expected) in [
+        (
+            &refused,
+            &[
+                "what     tool/tools__record",
+                "\"value\":50",
+                "said     deny by `limit`; Too much.",
+                "again    the same: deny by `limit`",
+            ][..],
+        ),
+        (
+            &judging,
+            &["wanted in the answer", "until then  4 calls, 1 refused", "again    the same: deny by `limit`"][..],
+        ),
+    ] {
+        let (text, code) = said(&scene, &["policy", "explain", call]).await;
+        assert!(code == 0 && expected.iter().all(|part| text.contains(part)), "{code} {text}");
+    }
+    let (text, code) = said(&scene, &["policy", "explain", &"0".repeat(32)]).await;
+    assert!(code == 1 && text.contains("the journal has no call"), "{code} {text}");
+
+    scene.gateway.replace("same.cedar", rules);
+    let (text, code) =
+        said(&scene, &["policy", "backtest", "--policies", &path(&scene, "same.cedar"), "--strict"]).await;
+    assert!(code == 0 && text.contains("nothing would change"), "{code} {text}");
+    scene.gateway.replace("strict.cedar", &rules.replace("10.0", "1.5").replace(" > 3", " > 30"));
+    let flags = ["policy", "backtest", "--policies", &path(&scene, "strict.cedar"), "--json", "--strict"];
+    let (text, code) = said(&scene, &flags).await;
+    let end = text.rfind('}').unwrap() + 1;
+    let found: serde_json::Value = serde_json::from_str(&text[..end]).unwrap();
+    let changes: Vec<(u64, &str, &str)> = found["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| {
+            (change["count"].as_u64().unwrap(), change["from"].as_str().unwrap(), change["to"].as_str().unwrap())
+        })
+        .collect();
+    // 2 and 3 were allowed.
+    assert_eq!((changes.as_slice(), code), ([(2, "allow", "deny")].as_slice(), 1), "{text}");
+
+    let (text, code) = said(&scene, &["policy", "history"]).await;
+    assert!(code == 0 && text.lines().count() == 3, "{text}");
+    let first = text.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let (text, code) = said(&scene, &["policy", "show", &first]).await;
+    assert!(code == 0 && text.contains("@id(\"limit\")"), "{text}");
+    scene.finish().await;
+}
+
+fn path(scene: &Scene, name: &str) -> String {
+    scene.gateway.file(name).display().to_string()
+}
+
 /// What stands in the entries of calls that were admitted to the session.
 fn audits(scene: &Scene, session: &str) -> Vec<Vec<String>> {
     let events = scene.gateway.events(session).into_iter();
