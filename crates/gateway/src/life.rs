@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use portcullis_domain::admission::admit::{denied, unanswered};
-use portcullis_domain::admission::{Admit, Admitted, Passed, Receipt, Settle};
-use portcullis_domain::call::Place;
+use portcullis_domain::admission::admit::denied;
+use portcullis_domain::admission::{Admit, Admitted, Park, Passed, Receipt, Settle};
+use portcullis_domain::call::{Kind, Place};
+use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{Judged, Outcome};
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::{Body, StreamId};
@@ -82,6 +83,8 @@ pub struct Gate {
     pub leases: Leases,
     /// Said when a client is to be told something.
     pub news: Notify,
+    /// Said when a person is asked something, or has answered.
+    pub approvals: Notify,
     /// The way to places that clients name.
     pub pushes: PushClient,
     /// What the gateway signs with for outsiders.
@@ -136,6 +139,7 @@ struct Terms {
     repetition: Repetition,
     candidates: Option<Vec<Replica>>,
     turn: Turn,
+    content: Option<Digest>,
 }
 
 impl Gate {
@@ -233,6 +237,8 @@ impl Gate {
                 repetition: terms.repetition.clone(),
                 candidates: terms.candidates.clone(),
                 turn: terms.turn,
+                content: terms.content,
+                approval_us: snapshot.config.policy.approvals.expires_us(),
             };
             let decided = self.journal.execute(command).await.inspect_err(|_| {
                 // Whether it was admitted is not known. It is certainly not forwarded.
@@ -246,6 +252,9 @@ impl Gate {
                 }
                 Err(refusal) => {
                     self.metrics.refused(asking.door, refusal.code);
+                    if refusal.approval.is_some() {
+                        self.approvals.notify_one();
+                    }
                     return Err(refusal);
                 }
                 Ok(passed) => {
@@ -260,33 +269,54 @@ impl Gate {
     }
 
     /// What policy says of a tool call inside a model's answer. A name that may mean several tools must be allowed for all of them.
-    #[must_use]
-    pub fn judge(&self, snapshot: &Snapshot, asking: &Asking, name: &str, arguments: &str) -> Judged {
+    ///
+    /// Where a person must be asked, a tool of the gateway's own goes on to the agent: it is asked about at the door where the agent calls it. What the registry does not know passes no
+    /// door any more, and is held here until somebody has said yes.
+    pub async fn judge(&self, snapshot: &Snapshot, asking: &Asking, name: &str, arguments: &str) -> Judged {
         let place = Place::ModelAnswer;
         let meant = snapshot.catalogue.meant(name);
         let first = meant.first().map(|tool| snapshot.know_tool(asking, place, tool, arguments));
         let mut known = first.unwrap_or_else(|| snapshot.know_function(asking, place, name));
         for tool in meant.iter().skip(1) {
-            if known.decision.effect == Effect::Allow {
-                known = snapshot.know_tool(asking, place, tool, arguments);
+            let other = snapshot.know_tool(asking, place, tool, arguments);
+            if known.obstacle.is_none() && other.decision.effect > known.decision.effect {
+                known = other;
             }
         }
-        let refusal = match (known.obstacle, known.decision.effect) {
-            (Some(obstacle), _) => Some(obstacle),
-            (None, Effect::Ask) => Some(unanswered(&known.decision)),
-            (None, Effect::Deny) => Some(denied(&known.decision)),
-            (None, Effect::Allow) => None,
+        let (refusal, passed) = match (known.obstacle.take(), known.decision.effect) {
+            (Some(obstacle), _) => (Some(obstacle), Effect::Allow),
+            (None, Effect::Deny) => (Some(denied(&known.decision)), Effect::Allow),
+            (None, Effect::Ask) if known.capability.kind == Kind::Tool => (None, Effect::Ask),
+            (None, Effect::Ask) => (self.park(snapshot, asking, &known, arguments).await.err(), Effect::Allow),
+            (None, Effect::Allow) => (None, Effect::Allow),
         };
         self.metrics.judged(refusal.is_none());
         Judged {
             capability: known.capability,
             place,
-            effect: if refusal.is_some() { Effect::Deny } else { Effect::Allow },
+            effect: if refusal.is_some() { Effect::Deny } else { passed },
             arguments: arguments.to_owned(),
             policies: known.decision.policies,
             message: refusal.as_ref().map(|refusal| refusal.message.clone()),
             reasons: refusal.map(|refusal| refusal.reasons).unwrap_or_default(),
         }
+    }
+
+    /// Uses the approval of a tool call inside a model's answer, or asks for one.
+    async fn park(&self, snapshot: &Snapshot, asking: &Asking, known: &Known, arguments: &str) -> Result<(), Refusal> {
+        let park = Park {
+            call: new_call()?,
+            authority: asking.authority.clone(),
+            session: asking.session.clone(),
+            door: asking.door,
+            capability: known.capability.clone(),
+            arguments: Body::new(Bytes::copy_from_slice(arguments.as_bytes())),
+            decision: known.decision.clone(),
+            approval_us: snapshot.config.policy.approvals.expires_us(),
+        };
+        let parked = self.journal.execute(park).await?;
+        self.approvals.notify_one();
+        parked
     }
 
     /// Writes down what became of a call. Nothing that follows from it may be answered before.

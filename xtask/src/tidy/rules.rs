@@ -139,6 +139,7 @@ const GATEWAY: Border = Border {
                 "scratchpad",
                 "hydration",
                 "deliveries",
+                "approvals",
                 "news",
                 "timers",
                 "assemble",

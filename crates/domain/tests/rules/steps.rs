@@ -404,6 +404,8 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
         },
         candidates: ask.candidates.as_ref().map(|numbers| numbers.iter().map(|number| replica(*number)).collect()),
         turn: ask.turn,
+        content: None,
+        approval_us: 1_000,
     }
 }
 

@@ -96,6 +96,8 @@ pub(crate) fn admit(number: u64, within: u64, length: usize) -> Admit {
         repetition: Repetition::default(),
         candidates: None,
         turn: Turn::Beside,
+        content: None,
+        approval_us: 1_000,
     }
 }
 

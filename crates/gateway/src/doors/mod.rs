@@ -9,6 +9,7 @@ pub mod a2a;
 pub mod admin;
 pub mod agents;
 pub mod answer;
+pub mod approvals;
 pub mod arrived;
 pub mod caller;
 pub mod events;

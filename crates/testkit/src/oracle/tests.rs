@@ -162,6 +162,8 @@ fn admit(number: u8, session: &str, estimate: u64) -> Admit {
         repetition: Repetition::default(),
         candidates: None,
         turn: Turn::Beside,
+        content: None,
+        approval_us: 1_000,
     }
 }
 
@@ -183,6 +185,7 @@ fn admitted(number: u8) -> CallAdmitted {
         hold: Nanodollars::new(10),
         once: None,
         placement: None,
+        approval: None,
         is_turn: false,
         delivered: Vec::new(),
         gateway: None,

@@ -259,6 +259,8 @@ pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
         repetition: Repetition::default(),
         candidates: None,
         turn: Turn::Beside,
+        content: None,
+        approval_us: 1_000,
     }
 }
 
