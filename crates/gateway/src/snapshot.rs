@@ -75,7 +75,9 @@ impl Snapshot {
     /// The roles that somebody has who is asked.
     #[must_use]
     pub fn roles(&self, name: &PrincipalName) -> Vec<RoleName> {
-        let own = || crate::identity::ADMINISTRATOR_ROLE.parse().ok().filter(|_| name.as_str() == crate::identity::ADMINISTRATOR);
+        let own = || {
+            crate::identity::ADMINISTRATOR_ROLE.parse().ok().filter(|_| name.as_str() == crate::identity::ADMINISTRATOR)
+        };
         let listed = self.config.identity.principals.get(name);
         listed.map_or_else(|| own().into_iter().collect(), |table| table.roles.clone())
     }

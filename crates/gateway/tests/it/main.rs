@@ -25,6 +25,7 @@ mod spoken;
 mod a2a;
 mod a2a_grpc;
 mod agents;
+mod approvals;
 mod cards;
 mod chat;
 mod chat_agents;
