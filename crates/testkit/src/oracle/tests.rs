@@ -1,5 +1,6 @@
 //! The oracle accepts what the rules write, and finds every fault that is planted behind their back.
 
+mod approval;
 mod told;
 
 use bytes::Bytes;
