@@ -207,8 +207,11 @@ mod tests {
         check(&engine, &Asked::new("ann", Kind::Function, "f"), Ok(&["c"]));
     }
 
+    /// These rules, these roles with so many people each, and what they read.
+    type ExpectedAsk<'a> = (&'a [&'a str], &'a [(&'a str, u8)], Option<&'a str>);
+
     /// Who must be asked by these rules before ann may pay that much, and what they read; none where nobody need.
-    fn check_asked(rules: &str, amount: i64, expected: Option<(&[&str], &[(&str, u8)], Option<&str>)>) {
+    fn check_asked(rules: &str, amount: i64, expected: Option<ExpectedAsk<'_>>) {
         let decision = payment("ann", amount).decide(&claims(rules));
         let asks: Vec<(&str, u8)> = decision.asks.iter().map(|ask| (ask.role.as_str(), ask.approvals)).collect();
         let policies: Vec<&str> = decision.policies.iter().map(String::as_str).collect();
@@ -225,8 +228,7 @@ mod tests {
     fn a_permit_that_asks_is_a_condition_that_no_wider_permit_takes_away() {
         let asking = r#"@id("ask") @ask("manager") @message("More than 10,000.") permit(principal, action == Action::"claims__approve_payment", resource)
             when { context.arguments.amount.greaterThan(decimal("10000.0")) };"#;
-        let expected: Option<(&[&str], &[(&str, u8)], Option<&str>)> =
-            Some((&["ask"], &[("manager", 1)], Some("More than 10,000.")));
+        let expected: Option<ExpectedAsk<'_>> = Some((&["ask"], &[("manager", 1)], Some("More than 10,000.")));
         check_asked(asking, 500_000_000, expected);
         let wider = format!(r#"@id("all") permit(principal, action, resource); {asking}"#);
         check_asked(&wider, 500_000_000, expected);

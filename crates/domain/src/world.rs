@@ -152,7 +152,10 @@ impl World {
             Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq, entry.at),
             Event::StateDeleted(event) => self.session.state_was_deleted(session, event),
             Event::WaitOpened(event) => self.waits.opened(session, event),
-            Event::WaitEnded(event) => self.waits.ended(session, event, entry.seq),
+            Event::WaitEnded(event) => {
+                self.waits.ended(session, event, entry.seq);
+                self.approvals.told(&event.name);
+            }
             Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
             Event::ApprovalRequested(event) => self.approvals.requested(session, event, entry.seq, entry.at),
             Event::ApprovalAnswered(event) => {

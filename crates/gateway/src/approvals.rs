@@ -25,6 +25,10 @@ use crate::doors::sealed::Sealer;
 use crate::life::Gate;
 use crate::stop::stopped;
 
+mod run;
+
+use run::Runs;
+
 /// How often it is looked what is due, if nobody says that something is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// The most approvals that are looked at at a time.
@@ -37,18 +41,21 @@ type Notice = (CallId, usize);
 
 /// Lets approvals expire, calls others in, and tells of them, until `stop` says so.
 pub async fn run(gate: Arc<Gate>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, mut stop: watch::Receiver<bool>) {
+    let mut runs = Runs::default();
     let mut notices = Notices { told: HashSet::new(), backoff: Backoff::new() };
     loop {
         tokio::select! {
-            () = stopped(&mut stop) => return,
+            () = stopped(&mut stop) => return runs.finish().await,
+            () = runs.ended() => {}
             () = gate.approvals.notified() => {}
             () = tokio::time::sleep(LOOK_INTERVAL) => {}
         }
         let now = clock.now();
         age(&gate, now).await;
+        runs.look(&gate).await;
         // Telling may take a while, and nobody waits for it to be told to stop.
         tokio::select! {
-            () = stopped(&mut stop) => return,
+            () = stopped(&mut stop) => return runs.finish().await,
             () = notices.tell(&gate, &sealer, now) => {}
         }
     }

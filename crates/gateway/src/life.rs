@@ -15,7 +15,7 @@ use portcullis_domain::event::{Judged, Outcome};
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::money::{Nanodollars, Price};
-use portcullis_domain::policy::Effect;
+use portcullis_domain::policy::{Asks, Effect};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
@@ -140,6 +140,8 @@ struct Terms {
     candidates: Option<Vec<Replica>>,
     turn: Turn,
     content: Option<Digest>,
+    /// The approval that it uses, where the gateway makes a call that was parked.
+    uses: Option<CallId>,
 }
 
 impl Gate {
@@ -222,6 +224,9 @@ impl Gate {
         loop {
             let snapshot = self.snapshot.load_full();
             let known = know(&snapshot);
+            let approvals = &snapshot.config.policy.approvals;
+            let is_run = approvals.run && known.capability.kind == Kind::Tool;
+            let anew = Asks::Anew { lasts_us: approvals.expires_us(), is_run };
             let command = Admit {
                 call,
                 parent,
@@ -238,7 +243,7 @@ impl Gate {
                 candidates: terms.candidates.clone(),
                 turn: terms.turn,
                 content: terms.content,
-                approval_us: snapshot.config.policy.approvals.expires_us(),
+                asks: terms.uses.map_or(anew, Asks::Only),
             };
             let decided = self.journal.execute(command).await.inspect_err(|_| {
                 // Whether it was admitted is not known. It is certainly not forwarded.

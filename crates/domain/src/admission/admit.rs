@@ -12,7 +12,7 @@ use crate::event::{CallAdmitted, CallRefused, Event};
 use crate::ids::{Actor, CallId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::money::Nanodollars;
-use crate::policy::{Decision, Effect};
+use crate::policy::{Asks, Decision, Effect};
 use crate::refusal::{Code, Refusal};
 use crate::registry::{Placement, Replica};
 use crate::session::{Earlier, Origin, Repetition, Session, Turn};
@@ -56,8 +56,8 @@ pub struct Admit {
     pub turn: Turn,
     /// What of the payload an approval is bound to; all of it where nothing is named, as it differs between attempts in nothing else.
     pub content: Option<Digest>,
-    /// How long a request for approval lasts, in microseconds.
-    pub approval_us: u64,
+    /// How a person is asked.
+    pub asks: Asks,
 }
 
 /// A call that met with no "no".
@@ -182,9 +182,9 @@ impl Admit {
 
     /// The approval that it uses, where a person must be asked.
     fn is_approved(&self, world: &World, payload: &Body, at: Timestamp) -> Result<Option<CallId>, Refusal> {
-        match self.decision.effect {
-            Effect::Ask => self.parked(payload).approval(world, at).map(Some),
-            Effect::Allow | Effect::Deny => Ok(None),
+        match (self.decision.effect, self.asks) {
+            (Effect::Ask, _) | (_, Asks::Only(_)) => self.parked(payload).approval(world, at).map(Some),
+            (Effect::Allow | Effect::Deny, Asks::Anew { .. }) => Ok(None),
         }
     }
 
@@ -200,7 +200,7 @@ impl Admit {
             payload,
             decision: &self.decision,
             estimate: self.estimate,
-            lasts_us: self.approval_us,
+            asks: self.asks,
         }
     }
 
@@ -335,7 +335,7 @@ impl Admit {
         if let Ok(payload) = &self.payload
             && refusal.approval == Some(self.call)
         {
-            drafts.push(self.parked(payload).request(at));
+            drafts.extend(self.parked(payload).request(at));
         }
         Verdict { answer: Err(refusal), drafts }
     }

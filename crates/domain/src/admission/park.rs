@@ -9,8 +9,8 @@ use crate::event::Event;
 use crate::ids::{CallId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::money::Nanodollars;
-use crate::policy::Decision;
 use crate::policy::event::ApprovalUsed;
+use crate::policy::{Asks, Decision};
 use crate::refusal::{Code, Refusal};
 use crate::session::Origin;
 use crate::time::Timestamp;
@@ -46,7 +46,7 @@ impl Command for Park {
         match self.approval(world, &parked, at) {
             Ok(approval) => Verdict { answer: Ok(()), drafts: vec![self.used(approval)] },
             Err(refusal) if refusal.approval == Some(self.call) => {
-                Verdict { answer: Err(refusal), drafts: vec![parked.request(at)] }
+                Verdict { answer: Err(refusal), drafts: parked.request(at) }
             }
             Err(refusal) => Verdict::unchanged(Err(refusal)),
         }
@@ -66,7 +66,7 @@ impl Park {
             payload: &self.arguments,
             decision: &self.decision,
             estimate: Some(Nanodollars::ZERO),
-            lasts_us: self.approval_us,
+            asks: Asks::Anew { lasts_us: self.approval_us, is_run: false },
         }
     }
 

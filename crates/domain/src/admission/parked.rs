@@ -8,12 +8,17 @@ use crate::ids::{CallId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::json;
 use crate::money::Nanodollars;
+use crate::policy::approval::wait_of;
 use crate::policy::event::ApprovalRequested;
-use crate::policy::{Approval, Decision, Standing};
+use crate::policy::{Approval, Asks, Decision, Standing};
 use crate::refusal::{Code, Refusal};
+use crate::session::event::WaitOpened;
 use crate::session::state::is_minted;
 use crate::time::Timestamp;
 use crate::world::World;
+
+/// How long the gateway may take to make a call that was approved in the last moment, in microseconds.
+const RUN_LIMIT_US: u64 = 3_600 * 1_000_000;
 
 /// The call, with what an approval of it is bound to.
 pub(super) struct Parked<'a> {
@@ -27,7 +32,7 @@ pub(super) struct Parked<'a> {
     pub(super) payload: &'a Body,
     pub(super) decision: &'a Decision,
     pub(super) estimate: Option<Nanodollars>,
-    pub(super) lasts_us: u64,
+    pub(super) asks: Asks,
 }
 
 /// What tells a call of `capability` from calls with other arguments. Neither the order of members nor spaces count where they are JSON, and every byte does where they are not.
@@ -47,17 +52,31 @@ impl Parked<'_> {
     pub(super) fn approval(&self, world: &World, at: Timestamp) -> Result<CallId, Refusal> {
         let found = || world.approvals.of(&self.session.owner).filter(|(_, approval)| self.is_for_this(approval, at));
         let standing = |wanted: Standing| found().find(|(_, approval)| approval.standing == wanted);
+        if let Asks::Only(only) = self.asks {
+            let mut given = found().filter(|(_, approval)| approval.standing == Standing::Approved);
+            let is_given = given.any(|(approval, _)| approval == only);
+            let refusal = || Refusal::new(Code::Conflict, format!("approval {only} is not to be used"));
+            return is_given.then_some(only).ok_or_else(refusal);
+        }
         if let Some((approval, _)) = standing(Standing::Approved) {
             return Ok(approval);
         }
-        if let Some((approval, _)) = standing(Standing::Pending) {
-            return Err(waits(self.decision, approval));
+        if let Some((approval, found)) = standing(Standing::Pending) {
+            return Err(waits(self.decision, approval, found.is_run));
         }
         if let Some((approval, found)) = standing(Standing::Denied) {
             return Err(said_no(approval, found));
         }
         world.approvals.check(&self.session.owner)?;
-        Err(waits(self.decision, self.call))
+        if self.is_run() {
+            let wait = wait_of(self.call).map_err(|problem| Refusal::new(Code::Conflict, problem))?;
+            world.waits.check(self.session, &wait)?;
+        }
+        Err(waits(self.decision, self.call, self.is_run()))
+    }
+
+    fn is_run(&self) -> bool {
+        matches!(self.asks, Asks::Anew { is_run: true, .. })
     }
 
     /// By the same chain, of the same content, asked under the same policies; and in the same session, unless nobody has named that.
@@ -70,9 +89,24 @@ impl Parked<'_> {
             && (approval.session == *self.session || is_minted(&approval.session.name))
     }
 
-    /// The entry by which somebody is asked.
-    pub(super) fn request(&self, at: Timestamp) -> Draft<Event> {
-        let event = ApprovalRequested {
+    /// The entries by which somebody is asked; what comes of a call that the gateway makes itself is waited for.
+    pub(super) fn request(&self, at: Timestamp) -> Vec<Draft<Event>> {
+        let lasts_us = match self.asks {
+            Asks::Anew { lasts_us, .. } => lasts_us,
+            Asks::Only(_) => 0,
+        };
+        let expires_at = Timestamp(at.0.saturating_add(lasts_us));
+        let wait = wait_of(self.call).ok().filter(|_| self.is_run()).map(|name| {
+            let what = format!("the approval of {}", self.capability);
+            let until = Timestamp(expires_at.0.saturating_add(RUN_LIMIT_US));
+            self.draft(Event::WaitOpened(WaitOpened { name, what, until, deliver: None }), Vec::new())
+        });
+        let request = self.draft(self.requested(expires_at), vec![self.payload.clone()]);
+        std::iter::once(request).chain(wait).collect()
+    }
+
+    fn requested(&self, expires_at: Timestamp) -> Event {
+        Event::ApprovalRequested(ApprovalRequested {
             call: self.call,
             capability: self.capability.clone(),
             door: self.door,
@@ -84,23 +118,34 @@ impl Parked<'_> {
             asks: self.decision.asks.clone(),
             message: self.decision.message.clone(),
             estimate: self.estimate,
-            expires_at: Timestamp(at.0.saturating_add(self.lasts_us)),
-        };
+            expires_at,
+            is_run: self.is_run(),
+        })
+    }
+
+    fn draft(&self, event: Event, bodies: Vec<Body>) -> Draft<Event> {
         Draft {
             stream: StreamId::Session(self.session.clone()),
             actor: self.authority.actor(&self.session.owner),
-            event: Event::ApprovalRequested(event),
-            bodies: vec![self.payload.clone()],
+            event,
+            bodies,
         }
     }
 }
 
 /// The refusal of a call that waits for an approval, in words that a model can act on.
-fn waits(decision: &Decision, approval: CallId) -> Refusal {
+fn waits(decision: &Decision, approval: CallId, is_run: bool) -> Refusal {
     let Refusal { message, .. } = unanswered(decision);
-    let message = format!(
-        "{message} It was asked for as approval {approval}. Nothing was done. Once it is given, make exactly this call again; with other arguments it would need another approval."
-    );
+    let then = if is_run {
+        format!(
+            "Once it is given, the gateway makes this call itself: do not repeat it. The end of the wait `{}{approval}` of this session says what came of it.",
+            crate::policy::approval::WAIT_PREFIX
+        )
+    } else {
+        "Once it is given, make exactly this call again; with other arguments it would need another approval."
+            .to_owned()
+    };
+    let message = format!("{message} It was asked for as approval {approval}. Nothing was done. {then}");
     Refusal { approval: Some(approval), ..Refusal::new(Code::ApprovalRequired, message) }
 }
 

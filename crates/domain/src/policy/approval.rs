@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::Authority;
 use crate::call::{Capability, Door, Place};
 use crate::digest::Digest;
-use crate::ids::{CallId, PrincipalName, RoleName, SessionId};
+use crate::ids::{CallId, PrincipalName, RoleName, SessionId, SessionName};
 use crate::money::Nanodollars;
 use crate::policy::event::{ApprovalAnswered, ApprovalRequested};
 use crate::policy::question::{Ask, Version};
@@ -24,6 +24,32 @@ pub const OPEN_LIMIT: usize = 64;
 pub const OVER_LIMIT: usize = 128;
 /// The longest comment of whoever answers, in bytes.
 pub const COMMENT_LIMIT_BYTES: usize = 2_000;
+
+/// What the names of the waits begin with whose end says what came of a call that the gateway makes itself.
+pub const WAIT_PREFIX: &str = "approval_";
+
+/// How a person is asked, and what happens then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// Somebody is asked, if nobody was yet.
+    Anew {
+        /// How long there is time to answer, in microseconds.
+        lasts_us: u64,
+        /// Whether the gateway makes the call itself once it may.
+        is_run: bool,
+    },
+    /// Nobody is: the gateway makes the call that was parked, by this approval or not at all.
+    Only(CallId),
+}
+
+/// The name of the wait whose end says what came of the call that was parked.
+///
+/// # Errors
+///
+/// Never: it is a name.
+pub fn wait_of(call: CallId) -> Result<SessionName, String> {
+    format!("{WAIT_PREFIX}{call}").parse()
+}
 
 /// How an approval stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +124,9 @@ pub struct Approval {
     pub expires_at: Timestamp,
     /// The entry of the session's stream that has the arguments as its body.
     pub seq: u64,
+    /// Whether the gateway makes the call itself once it may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_run: bool,
     /// The roles that may answer besides, because it has taken too long.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub escalated: Vec<RoleName>,
@@ -170,6 +199,9 @@ pub struct Approvals {
     of_call: BTreeMap<CallId, PrincipalName>,
     /// The open ones by the time when they expire.
     by_time: BTreeSet<(Timestamp, CallId)>,
+    /// Those whose calls the gateway makes itself, until it is told what came of them.
+    #[serde(default)]
+    to_tell: BTreeSet<CallId>,
 }
 
 impl Approvals {
@@ -187,6 +219,11 @@ impl Approvals {
     /// Those that are open, by the time when they expire.
     pub fn open(&self) -> impl Iterator<Item = (CallId, &Approval)> {
         self.by_time.iter().filter_map(|(_, call)| Some((*call, self.find(*call)?)))
+    }
+
+    /// Those whose calls the gateway makes itself, until it is told what came of them.
+    pub fn to_tell(&self) -> impl Iterator<Item = (CallId, &Approval)> {
+        self.to_tell.iter().filter_map(|call| Some((*call, self.find(*call)?)))
     }
 
     /// The open ones whose time has come.
@@ -224,11 +261,15 @@ impl Approvals {
             requested_at: at,
             expires_at: event.expires_at,
             seq,
+            is_run: event.is_run,
             escalated: Vec::new(),
             said: Vec::new(),
             standing: Standing::Pending,
         };
         self.by_time.insert((approval.expires_at, event.call));
+        if approval.is_run {
+            self.to_tell.insert(event.call);
+        }
         self.of_call.insert(event.call, session.owner.clone());
         self.owners.entry(session.owner.clone()).or_default().insert(event.call, approval);
     }
@@ -259,6 +300,12 @@ impl Approvals {
         self.stands(approval, if is_valid { Standing::Approved } else { Standing::Void });
     }
 
+    /// Takes in that a wait of that name has ended: if it is one of ours, it is told.
+    pub fn told(&mut self, wait: &SessionName) {
+        let call = wait.as_str().strip_prefix(WAIT_PREFIX).and_then(|call| call.parse().ok());
+        call.map(|call: CallId| self.to_tell.remove(&call));
+    }
+
     /// Takes in that its time has come.
     pub fn expired(&mut self, call: CallId) {
         self.stands(call, Standing::Expired);
@@ -273,6 +320,9 @@ impl Approvals {
     /// Takes in that a session is closed.
     pub fn session_closed(&mut self, session: &SessionId) {
         self.void(|approval| approval.standing.is_open() && approval.session == *session);
+        let gone: Vec<CallId> =
+            self.to_tell().filter(|(_, found)| found.session == *session).map(|(call, _)| call).collect();
+        self.to_tell.retain(|call| !gone.contains(call));
     }
 
     fn void(&mut self, is_void: impl Fn(&Approval) -> bool) {
@@ -304,6 +354,7 @@ impl Approvals {
         let oldest = over().map(|(call, approval)| (approval.requested_at, call)).min();
         if let Some((_, call)) = oldest {
             self.of_call.remove(&call);
+            self.to_tell.remove(&call);
             self.owners.get_mut(owner).and_then(|approvals| approvals.remove(&call));
         }
     }

@@ -49,6 +49,9 @@ pub struct ApprovalRequested {
     pub estimate: Option<Nanodollars>,
     /// Until when it may be answered, and used.
     pub expires_at: Timestamp,
+    /// Whether the gateway makes the call itself once it may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_run: bool,
 }
 
 /// Whoever acts has said yes or no.

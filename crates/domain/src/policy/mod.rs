@@ -14,7 +14,7 @@ pub mod question;
 pub mod schema;
 pub mod state;
 
-pub use approval::{Approval, Approvals, Standing};
+pub use approval::{Approval, Approvals, Asks, Standing};
 pub use arguments::{Arguments, Value};
 pub use question::{APPROVALS_LIMIT, Ask, Decision, Effect, Question, Version};
 pub use schema::{Field, RecordType, Type};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use portcullis_domain::admission::{
-    Admit, AnswerApproval, CloseSession, Disable, EscalateApproval, ExpireApproval, Park, Passed, Settle,
+    Admit, AnswerApproval, CloseSession, Disable, EndWait, EscalateApproval, ExpireApproval, Park, Passed, Settle,
 };
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
@@ -13,15 +13,16 @@ use portcullis_domain::event::{Event, Outcome};
 use portcullis_domain::ids::{Actor, CallId, PrincipalName, RoleName};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::approval::{OPEN_LIMIT, OVER_LIMIT};
-use portcullis_domain::policy::{Ask, Decision, Effect, Standing};
+use portcullis_domain::policy::approval::{OPEN_LIMIT, OVER_LIMIT, wait_of};
+use portcullis_domain::policy::{Ask, Asks, Decision, Effect, Standing};
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::wait::End;
 use portcullis_domain::session::{Mark, Origin, Repetition, Turn};
 use portcullis_domain::time::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::engine::{Engine, replay};
+use super::engine::{Engine, Written, replay};
 use super::steps::{authority, config, configure, principal, session, started};
 
 const LASTS_US: u64 = 200;
@@ -88,7 +89,7 @@ fn admit(engine: &Engine, payment: &Payment<'_>) -> Admit {
         candidates: None,
         turn: Turn::Beside,
         content: None,
-        approval_us: LASTS_US,
+        asks: Asks::Anew { lasts_us: LASTS_US, is_run: false },
     }
 }
 
@@ -345,6 +346,32 @@ fn there_is_a_limit_on_what_persons_are_asked_and_on_what_is_remembered() {
     assert!(engine.world.approvals.find(id(0)).is_none());
 }
 
+#[test]
+fn a_call_that_the_gateway_makes_itself_uses_its_approval_or_is_not_made() {
+    let mut engine = started();
+    let asks = [ask(0, 1)];
+    let of = |number| Payment { number, asks: &asks, ..Payment::default() };
+    let first = Admit { asks: Asks::Anew { lasts_us: LASTS_US, is_run: true }, ..admit(&engine, &of(1)) };
+    assert_eq!(engine.run(&first).unwrap_err().approval, Some(id(1)));
+    let wait = wait_of(id(1)).unwrap();
+    assert!(engine.world.waits.find(&session(0, 0), &wait).is_some());
+    assert_eq!(engine.world.approvals.to_tell().count(), 1);
+    let run = |engine: &mut Engine, number| {
+        let run = Admit { asks: Asks::Only(id(1)), ..admit(engine, &of(number)) };
+        engine.run(&run).map(|_| ()).map_err(|refusal| (refusal.code, refusal.approval))
+    };
+    assert_eq!(run(&mut engine, 2), Err((Code::Conflict, None)), "it is not given, and nobody is asked once more");
+    answer(&mut engine, 1, 1, &[0], true).unwrap();
+    assert_eq!(run(&mut engine, 3), Ok(()));
+    assert_eq!(run(&mut engine, 4), Err((Code::Conflict, None)), "once");
+    let event = Some((None, Body::new("{}".into())));
+    let end =
+        EndWait { session: session(0, 0), name: wait, by: Actor::Gateway, end: End::Event("1".to_owned()), event };
+    engine.run(&end).unwrap();
+    assert_eq!(engine.world.approvals.to_tell().count(), 0);
+    assert_eq!(replay(&engine.written).0, engine.world);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Pay { amount: u8, agent: bool },
@@ -381,11 +408,14 @@ fn roles() -> impl Strategy<Value = Vec<u8>> {
 
 /// The approvals that were asked for, the newest first.
 fn asked(engine: &Engine, back: u8) -> u128 {
-    let asked = engine.written.iter().rev().filter_map(|written| match &written.entry.event {
-        Event::ApprovalRequested(event) => Some(u128::from_be_bytes(event.call.0)),
-        _ => None,
-    });
-    asked.skip(usize::from(back)).next().unwrap_or(0)
+    let requested = |written: &Written| {
+        if let Event::ApprovalRequested(event) = &written.entry.event {
+            Some(u128::from_be_bytes(event.call.0))
+        } else {
+            None
+        }
+    };
+    engine.written.iter().rev().filter_map(requested).nth(usize::from(back)).unwrap_or(0)
 }
 
 fn play(engine: &mut Engine, step: &Step, number: u128) {
@@ -451,35 +481,30 @@ fn judge(engine: &Engine) -> usize {
     let mut failed = BTreeSet::new();
     for written in &engine.written {
         let (event, at) = (&written.entry.event, written.entry.at);
-        let used = match event {
-            Event::ApprovalRequested(event) => {
-                let fresh = Known { expires_at: event.expires_at, ..Known::default() };
-                assert!(known.insert(event.call, fresh).is_none());
-                None
-            }
-            Event::ApprovalAnswered(event) => {
-                let known = known.get_mut(&event.call).unwrap();
-                let by = written.entry.actor.subject().unwrap().clone();
-                assert_ne!(by, principal(0), "nobody answers for themselves");
-                known.yes.insert(by, event.roles.iter().cloned().collect());
-                known.is_spoilt |= !event.is_yes;
-                None
-            }
-            Event::ApprovalEscalated(event) => {
-                known.get_mut(&event.call).unwrap().escalated.insert(event.role.clone());
-                None
-            }
-            Event::PolicyActivated(_) => {
-                known.values_mut().for_each(|known| known.is_spoilt = true);
-                None
-            }
-            Event::CallSettled(event) if event.outcome == Outcome::Failed => {
-                failed.insert(event.call);
-                None
-            }
-            Event::CallAdmitted(event) => Some((event.approval.unwrap(), event.call)),
-            Event::ApprovalUsed(event) => Some((event.call, event.by)),
-            _ => None,
+        if let Event::ApprovalRequested(event) = event {
+            let fresh = Known { expires_at: event.expires_at, ..Known::default() };
+            assert!(known.insert(event.call, fresh).is_none());
+        } else if let Event::ApprovalAnswered(event) = event {
+            let known = known.get_mut(&event.call).unwrap();
+            let by = written.entry.actor.subject().unwrap().clone();
+            assert_ne!(by, principal(0), "nobody answers for themselves");
+            known.yes.insert(by, event.roles.iter().cloned().collect());
+            known.is_spoilt |= !event.is_yes;
+        } else if let Event::ApprovalEscalated(event) = event {
+            known.get_mut(&event.call).unwrap().escalated.insert(event.role.clone());
+        } else if let Event::PolicyActivated(_) = event {
+            known.values_mut().for_each(|known| known.is_spoilt = true);
+        } else if let Event::CallSettled(event) = event
+            && event.outcome == Outcome::Failed
+        {
+            failed.insert(event.call);
+        }
+        let used = if let Event::CallAdmitted(event) = event {
+            Some((event.approval.unwrap(), event.call))
+        } else if let Event::ApprovalUsed(event) = event {
+            Some((event.call, event.by))
+        } else {
+            None
         };
         let Some((approval, call)) = used else { continue };
         uses += 1;

@@ -183,6 +183,7 @@ impl Gate {
                     Some(_) => Turn::Now,
                 },
                 content: Some(content),
+                uses: None,
             };
             let waited = match self.admit(asking, None, payload, terms, know).await {
                 Ok((Passed::Again(Earlier::Open(open)), _)) => Some(open),

@@ -37,6 +37,8 @@ pub struct ApprovalsTable {
     pub expires_s: u64,
     /// Who may answer too when nobody has for a while.
     pub escalate: Vec<Escalation>,
+    /// Whether the gateway makes a tool call itself once it is approved, and says what came of it as the end of a wait of the session. Otherwise the agent makes it again.
+    pub run: bool,
     /// A URL that is told of every approval that is asked for, with a link for each principal who may answer. As with news of tasks it must be public and `https`, or named in `server.push_allowed`.
     pub notify: Option<String>,
 }
@@ -54,7 +56,7 @@ pub struct Escalation {
 
 impl Default for ApprovalsTable {
     fn default() -> Self {
-        Self { expires_s: 86_400, escalate: Vec::new(), notify: None }
+        Self { expires_s: 86_400, escalate: Vec::new(), run: false, notify: None }
     }
 }
 
@@ -85,7 +87,7 @@ mod tests {
     fn an_escalation_comes_before_the_end() {
         let check = |expires_s, after_s, expected: bool| {
             let escalate = vec![Escalation { after_s, role: "director".parse().unwrap() }];
-            let table = ApprovalsTable { expires_s, escalate, notify: None };
+            let table = ApprovalsTable { expires_s, escalate, ..ApprovalsTable::default() };
             assert_eq!(table.problem().is_none(), expected, "{expires_s} {after_s}");
         };
         check(60, 59, true);

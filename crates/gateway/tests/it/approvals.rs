@@ -227,6 +227,51 @@ async fn many_retries_at_once_use_an_approval_once() {
 }
 
 #[tokio::test]
+async fn the_gateway_makes_an_approved_call_itself_once_and_says_what_came_of_it() {
+    let mut desk = Desk::with("", ", approvals: { run: true }").await;
+    let wait = async |desk: &Desk, id: &str| {
+        let path = format!("/api/v1/sessions/claim-99/waits/approval_{id}");
+        let has_come = || async { desk.ann.get(&path).await.unwrap().json()["status"] != "open" };
+        wait_until("the wait has ended", LIMIT, has_come).await.unwrap();
+        desk.ann.get(&path).await.unwrap().json()
+    };
+    let first = desk.pay(&payment("50000")).await;
+    assert!(first.text.contains("do not repeat it"), "{first:?}");
+    let id = desk.parked(&payment("50000")).await;
+    let denied = desk.parked(&payment("60000")).await;
+    assert_eq!(
+        desk.ann.get("/api/v1/sessions/claim-99").await.unwrap().json()["waiting_for"].as_array().unwrap().len(),
+        2
+    );
+    assert_eq!(answer(&desk.mia, &id, "approve").await.status, 200);
+    // Whenever it dies, the call is made at most once.
+    desk.scene.gateway.kill();
+    desk.scene.gateway.restart().await;
+    let ended = wait(&desk, &id).await;
+    let data = &ended["event"]["data"];
+    assert!(matches!(data["status"].as_str(), Some("completed" | "unknown")), "{ended}");
+    assert_eq!((&data["approval"], desk.status(&id).await), (&json!(id), json!("used")));
+    assert!(desk.scene.recorded().len() <= 1);
+    if data["status"] == "completed" {
+        assert_eq!(data["result"]["content"][0]["text"], "recorded x", "{ended}");
+        // The same call again gets that answer, and is no other payment.
+        desk.runs(&payment("50000")).await;
+        assert_eq!(desk.scene.recorded().len(), 1);
+    }
+    assert_eq!(answer(&desk.mia, &denied, "deny").await.status, 200);
+    assert_eq!(wait(&desk, &denied).await["event"]["data"]["status"], "denied");
+
+    // Without a crash it is made for certain.
+    let id = desk.parked(&payment("70000")).await;
+    assert_eq!(answer(&desk.mia, &id, "approve").await.status, 200);
+    let ended = wait(&desk, &id).await;
+    assert_eq!((&ended["status"], &ended["event"]["data"]["status"]), (&json!("arrived"), &json!("completed")));
+    desk.runs(&payment("70000")).await;
+    assert_eq!(desk.scene.recorded().iter().filter(|line| **line == payment("70000")).count(), 1);
+    desk.scene.finish().await;
+}
+
+#[tokio::test]
 async fn people_answer_on_the_command_line() {
     let mut desk = Desk::open().await;
     let key = desk.scene.gateway.key("mia").await;

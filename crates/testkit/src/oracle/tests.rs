@@ -16,7 +16,7 @@ use portcullis_domain::ledger::Account;
 use portcullis_domain::ledger::event::Granted;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::event::Activated;
-use portcullis_domain::policy::{Decision, Effect};
+use portcullis_domain::policy::{Asks, Decision, Effect};
 use portcullis_domain::registry::event::ToolsObserved;
 use portcullis_domain::session::event::{Closed, Opened, RecordDropped, StateDeleted, StatePut};
 use portcullis_domain::session::requests::Requester;
@@ -164,7 +164,7 @@ fn admit(number: u8, session: &str, estimate: u64) -> Admit {
         candidates: None,
         turn: Turn::Beside,
         content: None,
-        approval_us: 1_000,
+        asks: Asks::Anew { lasts_us: 1_000, is_run: false },
     }
 }
 

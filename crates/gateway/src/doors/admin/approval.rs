@@ -6,7 +6,7 @@ use portcullis_domain::admission::answer_approval::not_found;
 use portcullis_domain::event::Event;
 use portcullis_domain::ids::{CallId, PrincipalName};
 use portcullis_domain::journal::StreamId;
-use portcullis_domain::policy::approval::Said;
+use portcullis_domain::policy::approval::{Said, WAIT_PREFIX};
 use portcullis_domain::policy::{Approval, Ask, Standing};
 use portcullis_domain::refusal::{Code, Refusal};
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,9 @@ pub struct Shown {
     cost: Option<String>,
     requested_at: String,
     expires_at: String,
+    /// The wait of the session whose end says what came of it, where the gateway makes the call itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wait: Option<String>,
     /// The call that has used it.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_by: Option<String>,
@@ -128,6 +131,7 @@ pub async fn shown(gate: &Gate, call: CallId, approval: &Approval) -> Result<Sho
         cost: approval.estimate.map(|estimate| estimate.to_string()),
         requested_at: approval.requested_at.to_string(),
         expires_at: approval.expires_at.to_string(),
+        wait: approval.is_run.then(|| format!("{WAIT_PREFIX}{call}")),
         used_by: match approval.standing {
             Standing::Used(call) => Some(call.to_string()),
             Standing::Pending | Standing::Approved | Standing::Denied | Standing::Expired | Standing::Void => None,

@@ -31,6 +31,9 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         }
         (&Method::GET, ["api", "v1", "sessions", id, "waits"]) => wait::list(gate, &arrived.caller, id).await,
         (&Method::POST, ["api", "v1", "sessions", id, "waits"]) => wait::open(doors, &arrived, id).await,
+        (&Method::GET, ["api", "v1", "sessions", id, "waits", name]) => {
+            wait::show(gate, &arrived.caller, id, name).await
+        }
         (&Method::DELETE, ["api", "v1", "sessions", id, "waits", name]) => wait::cancel(gate, &arrived, id, name).await,
         (&Method::POST, ["api", "v1", "sessions", id, "waits", name, "events"]) => {
             wait::event(gate, &arrived, id, name).await

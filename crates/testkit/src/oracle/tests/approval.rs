@@ -25,6 +25,7 @@ fn requested(number: u8) -> ApprovalRequested {
         message: None,
         estimate: None,
         expires_at: Timestamp(1_000_000),
+        is_run: false,
     }
 }
 
