@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::doors::admin::approval::shown;
-use crate::doors::approvals::{Ticket, link};
+use crate::doors::links::link;
 use crate::doors::sealed::Sealer;
 use crate::life::Gate;
 use crate::stop::stopped;
@@ -140,7 +140,7 @@ async fn tell(
     let names: BTreeSet<&PrincipalName> = snapshot.config.identity.principals.keys().collect();
     let mut links = Vec::new();
     for principal in names.into_iter().filter(|name| snapshot.may_answer(name, approval)) {
-        links.push(json!({"principal": principal, "url": link(sealer, &base, &Ticket::new(call, principal))?}));
+        links.push(json!({"principal": principal, "url": link(sealer, &base, call, principal)?}));
     }
     let kind = if times == 0 { "approval.requested" } else { "approval.escalated" };
     let body = json!({"type": kind, "approval": shown(gate, call, approval).await?, "links": links});

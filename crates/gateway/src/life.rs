@@ -224,9 +224,7 @@ impl Gate {
         loop {
             let snapshot = self.snapshot.load_full();
             let known = know(&snapshot);
-            let approvals = &snapshot.config.policy.approvals;
-            let is_run = approvals.run && known.capability.kind == Kind::Tool;
-            let anew = Asks::Anew { lasts_us: approvals.expires_us(), is_run };
+            let anew = snapshot.config.policy.approvals.asks(known.capability.kind);
             let command = Admit {
                 call,
                 parent,

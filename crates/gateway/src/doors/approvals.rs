@@ -6,70 +6,32 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY};
 use portcullis_domain::admission::AnswerApproval;
-use portcullis_domain::ids::{CallId, PrincipalName};
+use portcullis_domain::ids::PrincipalName;
 use portcullis_domain::policy::Standing;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::refuse;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::doors::admin::approval::{no_agent, shown, status};
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Doors;
 use crate::doors::caller::text_header;
+use crate::doors::links::{self, Ticket};
 use crate::doors::path::decoded;
-use crate::doors::sealed::Sealer;
-use crate::entropy::NoEntropy;
 
-/// What stands before the token.
-pub const PATH: &str = "/approvals/";
 /// The largest answer, in bytes.
 pub const ANSWER_LIMIT_BYTES: usize = 16 << 10;
-/// What these tokens are for.
-const PURPOSE: &str = "answer of an approval";
 /// The page runs nothing, loads nothing, and is shown in no other one.
 const CONTENT_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// What a token holds.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Ticket {
-    call: CallId,
-    by: PrincipalName,
-}
-
-impl Ticket {
-    /// The ticket of that person for that approval.
-    #[must_use]
-    pub fn new(call: CallId, by: &PrincipalName) -> Self {
-        Self { call, by: by.clone() }
-    }
-}
-
-/// The link, at a gateway that is reached there.
-///
-/// # Errors
-///
-/// When the system has no randomness to give.
-pub fn link(sealer: &Sealer, base: &str, ticket: &Ticket) -> Result<String, NoEntropy> {
-    Ok(format!("{}{PATH}{}", base.trim_end_matches('/'), sealer.seal(PURPOSE, ticket)?))
-}
-
-/// Who is meant by a token.
-///
-/// # Errors
-///
-/// [`Code::NotFound`] for a link that the gateway has not made.
-pub fn open(doors: &Doors, token: &str) -> Result<Ticket, Refusal> {
-    doors.transport.open(PURPOSE, token).ok_or_else(none)
-}
-
 /// What is asked: a page with two buttons, or JSON for who would rather have that.
 pub async fn show(doors: &Doors, path: &str, headers: &HeaderMap) -> Answer {
     let shown = async {
-        let ticket = open(doors, path.strip_prefix(PATH).unwrap_or_default())?;
+        let ticket = links::open(&doors.transport, path.strip_prefix(links::PATH).unwrap_or_default())?;
         let found = doors.gate.journal.read(move |world| world.approvals.find(ticket.call).cloned()).await?;
         let approval = found.filter(|found| doors.gate.snapshot.load().may_answer(&ticket.by, found));
-        let approval = approval.ok_or_else(none)?;
+        let approval = approval.ok_or_else(links::none)?;
         let body = serde_json::to_value(shown(&doors.gate, ticket.call, &approval).await?);
         let body = body.map_err(|error| Refusal::new(Code::NotFound, error.to_string()))?;
         if text_header(headers, &ACCEPT).is_some_and(|accept| accept.contains("application/json")) {
@@ -141,10 +103,6 @@ fn read_form(body: &[u8]) -> Result<Said<'_>, Refusal> {
         pair.map(|(_, value)| decoded(&value.replace('+', " ")).map(|value| Cow::Owned(value.into_owned()))).transpose()
     };
     Ok(Said { answer: value("answer")?.unwrap_or_default(), comment: value("comment")? })
-}
-
-fn none() -> Refusal {
-    Refusal::new(Code::NotFound, "there is no such link, or nothing to answer by it any more")
 }
 
 fn invalid(message: &str) -> Refusal {

@@ -14,6 +14,7 @@ pub mod arrived;
 pub mod caller;
 pub mod events;
 pub mod framed;
+pub mod links;
 pub mod mcp;
 pub mod once;
 pub mod openai;

@@ -16,7 +16,7 @@ use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::{a2a, admin, agents, approvals, caller, events, mcp, openai, path};
+use crate::doors::{a2a, admin, agents, approvals, caller, events, links, mcp, openai, path};
 use crate::identity::signing::KEY_SET_PATH;
 use crate::snapshot::Snapshot;
 
@@ -60,13 +60,13 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         (&Method::GET, "/healthz") => return answer::whole(200, "text/plain", "ok\n"),
         (&Method::GET, KEY_SET_PATH) => return answer::json(200, doors.gate.signing.key_set().to_string()),
         (&Method::GET, "/readyz") => return admin::health::ready(doors).await,
-        (&Method::GET, path) if path.starts_with(approvals::PATH) => {
+        (&Method::GET, path) if path.starts_with(links::PATH) => {
             return approvals::show(doors, path, &head.headers).await;
         }
         _ => {}
     }
     let is_ticket =
-        |path: &str| [events::PATH, a2a::push::PATH, approvals::PATH].iter().any(|place| path.starts_with(place));
+        |path: &str| [events::PATH, a2a::push::PATH, links::PATH].iter().any(|place| path.starts_with(place));
     if head.method == Method::POST && is_ticket(&path) {
         let taken = take_with_ticket(doors, &path, &head.headers, body).await;
         return taken.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
@@ -89,8 +89,8 @@ async fn take_with_ticket(
         let body = read_body(body, EVENT_LIMIT_BYTES).await?;
         return events::take(doors, ticket, headers, body).await;
     }
-    if let Some(token) = path.strip_prefix(approvals::PATH) {
-        let ticket = approvals::open(doors, token)?;
+    if let Some(token) = path.strip_prefix(links::PATH) {
+        let ticket = links::open(&doors.transport, token)?;
         let body = read_body(body, approvals::ANSWER_LIMIT_BYTES).await?;
         return approvals::take(doors, ticket, headers, &body).await;
     }

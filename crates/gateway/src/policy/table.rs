@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use portcullis_domain::call::Kind;
 use portcullis_domain::ids::RoleName;
+use portcullis_domain::policy::Asks;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -65,6 +67,12 @@ impl ApprovalsTable {
     #[must_use]
     pub fn expires_us(&self) -> u64 {
         self.expires_s.saturating_mul(1_000_000)
+    }
+
+    /// How a person is asked about a call of something of that kind.
+    #[must_use]
+    pub fn asks(&self, kind: Kind) -> Asks {
+        Asks::Anew { lasts_us: self.expires_us(), is_run: self.run && kind == Kind::Tool }
     }
 
     /// What is wrong with it.

@@ -4,6 +4,7 @@
 mod approval;
 mod keyed;
 mod push;
+mod reckoned;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap};
@@ -61,7 +62,7 @@ pub(super) struct Laws {
     pub(super) calls: HashMap<CallId, Fate>,
     sessions: HashMap<SessionId, Used>,
     values: HashMap<SessionId, Values>,
-    approvals: HashMap<CallId, approval::Reckoned>,
+    approvals: HashMap<CallId, reckoned::Reckoned>,
     last_at: Timestamp,
     position: u64,
     /// What is wrong with the entry at hand.

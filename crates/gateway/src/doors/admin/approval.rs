@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 
 use crate::doors::admin::form::{json, read};
 use crate::doors::answer::{Answer, whole_json};
-use crate::doors::approvals::{self, Ticket};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{Caller, text_header};
+use crate::doors::links::link;
 use crate::doors::once;
 use crate::life::Gate;
 
@@ -232,7 +232,7 @@ async fn with_link(doors: &Doors, arrived: &Arrived, call: CallId, approval: &Ap
         let host = text_header(&arrived.headers, &HOST).unwrap_or_default();
         let public = snapshot.config.server.public_url.clone();
         let base = public.unwrap_or_else(|| format!("http://{host}"));
-        shown.link = Some(approvals::link(&doors.transport, &base, &Ticket::new(call, &caller.principal))?);
+        shown.link = Some(link(&doors.transport, &base, call, &caller.principal)?);
     }
     Ok(shown)
 }

@@ -2,57 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Place};
 use portcullis_domain::event::{CallAdmitted, Event, Outcome};
-use portcullis_domain::ids::{Actor, CallId, PrincipalName, RoleName, SessionId};
+use portcullis_domain::ids::{Actor, CallId, RoleName, SessionId};
 use portcullis_domain::journal::Entry;
+use portcullis_domain::policy::Version;
 use portcullis_domain::policy::event::{
     ApprovalAnswered, ApprovalEscalated, ApprovalExpired, ApprovalRequested, ApprovalUsed,
 };
-use portcullis_domain::policy::{Ask, Version};
 use portcullis_domain::refusal::Code;
 use portcullis_domain::session::Status;
 use portcullis_domain::session::state::MINTED_PREFIX;
 use portcullis_domain::time::Timestamp;
 
+use super::reckoned::Reckoned;
 use super::{Fate, Laws};
-
-/// One approval, as the entries tell it.
-#[derive(Debug)]
-pub(super) struct Reckoned {
-    session: SessionId,
-    authority: Authority,
-    capability: Capability,
-    version: Version,
-    expires_at: Timestamp,
-    asks: Vec<Ask>,
-    escalated: BTreeSet<RoleName>,
-    yes: BTreeMap<PrincipalName, Vec<RoleName>>,
-    is_over: bool,
-    used_by: Option<CallId>,
-}
-
-impl Reckoned {
-    fn is_given(&self) -> bool {
-        let counts = |ask: &Ask| {
-            let has =
-                |roles: &&Vec<RoleName>| roles.iter().any(|role| *role == ask.role || self.escalated.contains(role));
-            self.yes.values().filter(has).count() >= usize::from(ask.approvals)
-        };
-        self.asks.iter().all(counts)
-    }
-
-    /// A use that came to nothing is none.
-    fn is_unused(&self, calls: &HashMap<CallId, Fate>) -> bool {
-        let failed = |call| matches!(calls.get(&call), Some(Fate::Settled { outcome: Outcome::Failed, .. }));
-        self.used_by.is_none_or(failed)
-    }
-
-    fn is_pending(&self) -> bool {
-        !self.is_over && self.used_by.is_none() && !self.is_given()
-    }
-}
 
 impl Laws {
     pub(super) fn approval_requested(&mut self, session: &SessionId, event: &ApprovalRequested, entry: &Entry<Event>) {
@@ -130,7 +94,7 @@ impl Laws {
         let calls = &self.calls;
         let is_due = self.approvals.get_mut(&event.call).is_some_and(|known| {
             let was_open = !std::mem::replace(&mut known.is_over, true);
-            was_open && known.is_unused(calls) && known.expires_at <= entry.at
+            was_open && known.is_unused(|call| has_failed(calls, call)) && known.expires_at <= entry.at
         });
         self.must(is_due && !is_void, || format!("approval {} expired, and was over or not due", event.call));
     }
@@ -163,7 +127,7 @@ impl Laws {
         let Some(known) = self.approvals.get_mut(&approval) else {
             return self.problems.push(format!("call {by} uses approval {approval}, which was never asked for"));
         };
-        let is_unused = known.is_unused(&self.calls);
+        let is_unused = known.is_unused(|call| has_failed(&self.calls, call));
         let is_here = known.session == *session
             || (known.session.owner == session.owner && known.session.name.as_str().starts_with(MINTED_PREFIX));
         let is_it = of.is_none_or(|(capability, version)| known.capability == *capability && known.version == version);
@@ -186,4 +150,8 @@ impl Laws {
     pub(super) fn approvals_end(&mut self, version: Version) {
         self.approvals.values_mut().filter(|known| known.version != version).for_each(|known| known.is_over = true);
     }
+}
+
+fn has_failed(calls: &HashMap<CallId, Fate>, call: CallId) -> bool {
+    matches!(calls.get(&call), Some(Fate::Settled { outcome: Outcome::Failed, .. }))
 }
