@@ -10,7 +10,7 @@ use cedar_policy::{
 };
 use portcullis_domain::call::{Door, Kind, Place};
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Arguments, Decision, Effect, Moment, Said, Value};
+use portcullis_domain::policy::{Arguments, Ask, Decision, Effect, Moment, Said, Value};
 use portcullis_domain::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
@@ -23,9 +23,19 @@ struct Oracle {
     policies: PolicySet,
     entities: Entities,
     schema: Schema,
-    /// The ids in the order of the text, with the messages of rules that forbid.
-    order: Vec<(String, Option<String>)>,
+    /// The rules in the order of the text.
+    order: Vec<Written>,
 }
+
+/// What stands before a rule.
+struct Written {
+    id: String,
+    message: Option<String>,
+    ask: Option<Ask>,
+}
+
+/// Effect, rules, message, who is asked, and errors.
+type Parts = (Effect, Vec<String>, Option<String>, Vec<Ask>, Vec<String>);
 
 fn uid(ty: &str, name: &str) -> EntityUid {
     format!("{ty}::{name:?}").parse().unwrap()
@@ -110,10 +120,13 @@ impl Oracle {
             .policies()
             .map(|policy| {
                 let at = rules.find(&format!("@id({:?})", policy.annotation("id").unwrap())).unwrap();
-                (at, policy.id().to_string(), policy.annotation("message").map(str::to_owned))
+                let approvals = policy.annotation("approvals").map_or(1, |number| number.parse().unwrap());
+                let ask = policy.annotation("ask").map(|role| Ask { role: role.parse().unwrap(), approvals });
+                let message = policy.annotation("message").map(str::to_owned);
+                (at, Written { id: policy.id().to_string(), message, ask })
             })
             .collect();
-        order.sort();
+        order.sort_by_key(|(at, _)| *at);
         let principals = facts.principals.iter().map(|principal| {
             let roles: HashSet<_> = principal.roles.iter().map(|role| uid("Role", role.as_str())).collect();
             Entity::new(uid("Principal", principal.name.as_str()), attributes(&principal.attributes), roles).unwrap()
@@ -123,10 +136,10 @@ impl Oracle {
             Entity::new(uid("Tool", &tool.capability_name()), attributes(&tool.attributes()), server).unwrap()
         });
         let entities = Entities::from_entities(principals.chain(tools), Some(&schema)).unwrap();
-        Self { policies, entities, schema, order: order.into_iter().map(|(_, id, message)| (id, message)).collect() }
+        Self { policies, entities, schema, order: order.into_iter().map(|(_, written)| written).collect() }
     }
 
-    fn decide(&self, asked: &Asked) -> (Effect, Vec<String>, Option<String>, Vec<String>) {
+    fn decide(&self, asked: &Asked) -> Parts {
         let name: &str = &asked.capability.name;
         let (action, resource) = match asked.capability.kind {
             Kind::Model => ("call_model", "Model"),
@@ -154,12 +167,24 @@ impl Oracle {
         errors.sort();
         let is_allowed = response.decision() == Answer::Allow && errors.is_empty();
         let reasons: HashSet<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-        // What permits does not decide where an error denies.
-        let decides = |id: &str| reasons.contains(id) && (is_allowed || response.decision() == Answer::Deny);
-        let deciding: Vec<_> = self.order.iter().filter(|(id, _)| decides(id)).collect();
-        let message = deciding.iter().filter(|_| !is_allowed).find_map(|(_, message)| message.clone());
-        let effect = if is_allowed { Effect::Allow } else { Effect::Deny };
-        (effect, deciding.iter().map(|(id, _)| id.clone()).collect(), message, errors)
+        // What permits does not decide where an error denies, nor a plain permit where another one asks.
+        let holds = |rule: &&Written| reasons.contains(&rule.id) && (is_allowed || response.decision() == Answer::Deny);
+        let holding: Vec<&Written> = self.order.iter().filter(holds).collect();
+        let asks = is_allowed && holding.iter().any(|rule| rule.ask.is_some());
+        let deciding: Vec<&Written> = holding.into_iter().filter(|rule| !asks || rule.ask.is_some()).collect();
+        let effect = match (is_allowed, asks) {
+            (true, false) => Effect::Allow,
+            (true, true) => Effect::Ask,
+            (false, _) => Effect::Deny,
+        };
+        let message = deciding.iter().filter(|_| effect != Effect::Allow).find_map(|rule| rule.message.clone());
+        let mut most: BTreeMap<_, u8> = BTreeMap::new();
+        for ask in deciding.iter().filter_map(|rule| rule.ask.as_ref()) {
+            let approvals = most.entry(ask.role.clone()).or_default();
+            *approvals = ask.approvals.max(*approvals);
+        }
+        let asked = most.into_iter().map(|(role, approvals)| Ask { role, approvals }).collect();
+        (effect, deciding.iter().map(|rule| rule.id.clone()).collect(), message, asked, errors)
     }
 }
 
@@ -300,6 +325,7 @@ prop_compose! {
         parts in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), any::<bool>()), 0..4),
         unless in any::<bool>(),
         message in prop::option::of("[a-c]"),
+        ask in prop::option::weighted(0.4, (prop::sample::select(&["manager", "auditor"][..]), prop::option::of(1_u8..4))),
     ) -> String {
         let mut all = CONDITIONS.to_vec();
         if action.contains("claims__list") {
@@ -316,10 +342,17 @@ prop_compose! {
             condition = format!("{condition}{joint}{not}({})", index.get(&all));
         }
         let effect = if forbids { "forbid" } else { "permit" };
-        let message = message.filter(|_| forbids).map(|message| format!("@message({message:?}) ")).unwrap_or_default();
+        let ask = ask.filter(|_| !forbids);
+        let message = message.filter(|_| forbids || ask.is_some());
+        let message = message.map(|message| format!("@message({message:?}) ")).unwrap_or_default();
+        let ask = ask.map(|(role, approvals)| {
+            let approvals = approvals.map(|number| format!("@approvals(\"{number}\") ")).unwrap_or_default();
+            format!("@ask({role:?}) {approvals}")
+        });
+        let ask = ask.unwrap_or_default();
         let word = if unless { "unless" } else { "when" };
         let condition = if condition.is_empty() { condition } else { format!(" {word} {{ {condition} }}") };
-        format!("{message}{effect}({principal}, {action}, {resource}){condition};")
+        format!("{message}{ask}{effect}({principal}, {action}, {resource}){condition};")
     }
 }
 
@@ -384,8 +417,8 @@ fn engine(rules: &str) -> Engine {
     fixture::engine(rules, &facts())
 }
 
-fn parts(decision: Decision) -> (Effect, Vec<String>, Option<String>, Vec<String>) {
-    (decision.effect, decision.policies, decision.message, decision.errors)
+fn parts(decision: Decision) -> Parts {
+    (decision.effect, decision.policies, decision.message, decision.asks, decision.errors)
 }
 
 proptest! {

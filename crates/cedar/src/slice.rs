@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cedar_policy::{Authorizer, Context, Effect, Entities, EntityUid, PolicyId, PolicySet, Request, Response};
-use portcullis_domain::policy::{Decision, Effect as Answer, Question, Version};
+use portcullis_domain::policy::{Ask, Decision, Effect as Answer, Question, Version};
 
 use crate::context;
 use crate::facts::Mode;
@@ -97,17 +97,28 @@ impl Verdict {
         self.errors.extend(response.diagnostics().errors().map(ToString::to_string));
     }
 
+    /// Forbid beats all, and an `@ask` beats a plain permit: it is a condition that somebody has put there, and a wider rule elsewhere must not take it away.
     fn decision(mut self, rules: &Rules) -> Decision {
         let is_allowed = self.forbids.is_empty() && self.errors.is_empty() && !self.permits.is_empty();
+        let asking = |position: &usize| rules.all.get(*position).is_some_and(|rule| rule.ask.is_some());
         let mut positions = if is_allowed { self.permits } else { self.forbids };
+        let effect = match (is_allowed, positions.iter().any(asking)) {
+            (true, true) => Answer::Ask,
+            (true, false) => Answer::Allow,
+            (false, _) => Answer::Deny,
+        };
+        if effect == Answer::Ask {
+            positions.retain(asking);
+        }
         positions.sort_unstable();
         self.errors.sort_unstable();
         let deciding = positions.iter().filter_map(|position| rules.all.get(*position));
-        let message = deciding.clone().filter(|_| !is_allowed).find_map(|rule| rule.message.clone());
+        let message = deciding.clone().filter(|_| effect != Answer::Allow).find_map(|rule| rule.message.clone());
         Decision {
-            effect: if is_allowed { Answer::Allow } else { Answer::Deny },
-            policies: deciding.map(|rule| rule.name().to_owned()).collect(),
+            effect,
             message,
+            asks: Ask::all(deciding.clone().filter(|_| is_allowed).filter_map(|rule| rule.ask.clone())),
+            policies: deciding.map(|rule| rule.name().to_owned()).collect(),
             errors: self.errors,
             ..Decision::of(Answer::Deny, rules.version)
         }
@@ -179,10 +190,10 @@ impl Slice {
         Ok(Self::Open(Box::new(Open { settled, policies: later, trial, reads, subject })))
     }
 
-    /// Whether there may be a question that is answered with yes. It may say so where there is none; it never denies one that there is.
+    /// Whether there may be a question that is answered with yes, if need be by a person. It may say so where there is none; it never denies one that there is.
     pub(crate) fn may_allow(&self) -> bool {
         match self {
-            Self::Settled(decision) => decision.effect == Answer::Allow,
+            Self::Settled(decision) => decision.effect != Answer::Deny,
             Self::Open(open) => {
                 let permits = open.policies.policies().any(|rule| rule.effect() == Effect::Permit);
                 let settled = &open.settled;

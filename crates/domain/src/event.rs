@@ -35,6 +35,21 @@ pub enum Event {
     /// Other policies are in force.
     #[serde(rename = "policy.activated")]
     PolicyActivated(policy::event::Activated),
+    /// A call is parked until a person has said yes.
+    #[serde(rename = "approval.requested")]
+    ApprovalRequested(policy::event::ApprovalRequested),
+    /// A person has said yes or no.
+    #[serde(rename = "approval.answered")]
+    ApprovalAnswered(policy::event::ApprovalAnswered),
+    /// Nobody has answered for a while, and others may.
+    #[serde(rename = "approval.escalated")]
+    ApprovalEscalated(policy::event::ApprovalEscalated),
+    /// A tool call inside a model's answer has used its approval.
+    #[serde(rename = "approval.used")]
+    ApprovalUsed(policy::event::ApprovalUsed),
+    /// Nothing comes of an approval any more: its time has come.
+    #[serde(rename = "approval.expired")]
+    ApprovalExpired(policy::event::ApprovalExpired),
     /// A server declares other tools.
     #[serde(rename = "registry.tools_observed")]
     ToolsObserved(registry::event::ToolsObserved),
@@ -172,6 +187,9 @@ pub struct CallAdmitted {
     /// The replica that it goes to, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
+    /// The approval that it has used, where a person had to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<CallId>,
     /// Whether it is a turn of the session: turns with one agent come one after the other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_turn: bool,

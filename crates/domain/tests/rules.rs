@@ -13,6 +13,7 @@ mod rules {
     mod engine;
     mod steps;
 
+    mod approvals;
     mod forgery;
     mod interleavings;
     mod moments;

@@ -83,7 +83,7 @@ pub struct Assembly {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What seals transport sessions.
-    pub sealer: Option<Sealer>,
+    pub sealer: Arc<Sealer>,
     /// The connections with the tables that they were made of.
     connections: Connections,
     /// The servers that have not answered yet.
@@ -128,6 +128,7 @@ impl Assembly {
             deliveries: Notify::new(),
             leases: engine.leases(),
             news: Notify::new(),
+            approvals: Notify::new(),
             pushes: PushClient::new(),
             signing: SigningKey::new(&files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
             replicas: Arc::new(Replicas::default()),
@@ -142,7 +143,7 @@ impl Assembly {
             path: path.to_owned(),
             engine,
             clock,
-            sealer: Some(Sealer::new(&secret).map_err(StartFault::System)?),
+            sealer: Arc::new(Sealer::new(&secret).map_err(StartFault::System)?),
             connections: BTreeMap::new(),
             listings: Listings::default(),
             has_unreached: false,
@@ -352,7 +353,11 @@ impl Parts<'_> {
         let of_file = |message: String| Problem::of_file(&file, message);
         let base = read::directory(self.path);
         let mut problems: Vec<Problem> = self.open_to_others().into_iter().map(&of_file).collect();
-        problems.extend(Guard::new(&self.config.server.push_allowed).err().map(&of_file));
+        match Guard::new(&self.config.server.push_allowed) {
+            Ok(guard) => problems.extend(self.notified(&guard).err().map(&of_file)),
+            Err(problem) => problems.push(of_file(problem)),
+        }
+        problems.extend(self.config.policy.approvals.problem().map(&of_file));
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),
             name: tool.name.clone(),
@@ -398,6 +403,12 @@ impl Parts<'_> {
             }
             Some(_) | None => Err(problems),
         }
+    }
+
+    /// Who is told of approvals must be somebody whom the gateway may call.
+    fn notified(&self, guard: &Guard) -> Result<(), String> {
+        let Some(url) = &self.config.policy.approvals.notify else { return Ok(()) };
+        guard.check(url).map(drop).map_err(|problem| format!("`policy.approvals.notify`: {problem}"))
     }
 
     /// A gateway that others can reach must know its own names, or a page could make a browser call it by another.

@@ -6,8 +6,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response};
@@ -29,6 +27,7 @@ use tokio::task::{self, JoinSet};
 use crate::asking::{Asking, Effect};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::doors::admin::wait::event_form;
 use crate::doorway::{Doorway, halted};
 use crate::life::Gate;
 use crate::life::agent::{Replied, Reply, Wish, settle};
@@ -191,7 +190,7 @@ async fn message(gate: &Gate, due: &Due, end: &End, seq: u64) -> Result<Bytes, R
         End::Cancelled => ("cancelled", Value::Null),
         End::Event(id) => {
             let body = gate.journal.body(&stream, placed.position, 0).await?.unwrap_or_default();
-            ("event", event(id, ended.content_type.as_deref(), &body))
+            ("event", event_form(id, ended.content_type.as_deref(), &body))
         }
     };
     if let Some(members) = message.as_object_mut() {
@@ -201,14 +200,6 @@ async fn message(gate: &Gate, due: &Due, end: &End, seq: u64) -> Result<Bytes, R
         }
     }
     Ok(message.to_string().into())
-}
-
-/// JSON as it is; anything else in Base64.
-fn event(id: &str, content_type: Option<&str>, body: &[u8]) -> Value {
-    match serde_json::from_slice::<Value>(body) {
-        Ok(data) => json!({"id": id, "content_type": content_type, "data": data}),
-        Err(_) => json!({"id": id, "content_type": content_type, "data_base64": STANDARD.encode(body)}),
-    }
 }
 
 async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<Reply, Refusal> {

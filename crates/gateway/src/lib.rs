@@ -4,6 +4,7 @@
 //! the parts together, [`timers`] keeps them up to date, [`cli`] is how people start and ask.
 
 pub mod amount;
+pub mod approvals;
 pub mod asking;
 pub mod assemble;
 pub mod backoff;

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use portcullis_domain::admission::admit::{denied, unanswered};
-use portcullis_domain::admission::{Admit, Admitted, Look, Passed, Receipt, Settle};
-use portcullis_domain::call::Place;
+use portcullis_domain::admission::admit::denied;
+use portcullis_domain::admission::{Admit, Admitted, Look, Park, Passed, Receipt, Settle};
+use portcullis_domain::call::{Kind, Place};
+use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{Judged, Outcome};
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::money::{Nanodollars, Price};
-use portcullis_domain::policy::{Effect, Moment};
+use portcullis_domain::policy::{Asks, Effect, Moment};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
@@ -85,6 +86,8 @@ pub struct Gate {
     pub leases: Leases,
     /// Said when a client is to be told something.
     pub news: Notify,
+    /// Said when a person is asked something, or has answered.
+    pub approvals: Notify,
     /// The way to places that clients name.
     pub pushes: PushClient,
     /// What the gateway signs with for outsiders.
@@ -141,6 +144,9 @@ struct Terms {
     repetition: Repetition,
     candidates: Option<Vec<Replica>>,
     turn: Turn,
+    content: Option<Digest>,
+    /// The approval that it uses, where the gateway makes a call that was parked.
+    uses: Option<CallId>,
 }
 
 impl Gate {
@@ -250,6 +256,7 @@ impl Gate {
             let audited = known.decision.audit.len();
             let rests_on_moment = known.decision.moment != Moment::default();
             let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
+            let anew = snapshot.config.policy.approvals.asks(known.capability.kind);
             let command = Admit {
                 call,
                 parent,
@@ -265,6 +272,8 @@ impl Gate {
                 repetition: terms.repetition.clone(),
                 candidates: terms.candidates.clone(),
                 turn: terms.turn,
+                content: terms.content,
+                asks: terms.uses.map_or(anew, Asks::Only),
             };
             let decided = self.journal.execute(command).await.inspect_err(|_| {
                 // Whether it was admitted is not known. It is certainly not forwarded.
@@ -282,6 +291,9 @@ impl Gate {
                 Err(refusal) => {
                     self.metrics.refused(asking.door, refusal.code);
                     self.metrics.audited(audited);
+                    if refusal.approval.is_some() {
+                        self.approvals.notify_one();
+                    }
                     return Err(refusal);
                 }
                 Ok(passed) => {
@@ -304,32 +316,53 @@ impl Gate {
         let know = |snapshot: &Snapshot, setting: &Setting| {
             let meant = snapshot.catalogue.meant(name);
             let known = meant.iter().map(|tool| snapshot.know_tool(asking, setting, place, tool, arguments));
-            let all = known.reduce(|first, second| if first.decision.effect == Effect::Allow { second } else { first });
+            let all = known.reduce(|first, second| {
+                let is_stricter = first.obstacle.is_none() && second.decision.effect > first.decision.effect;
+                if is_stricter { second } else { first }
+            });
             all.unwrap_or_else(|| snapshot.know_function(asking, setting, place, name))
         };
-        let known = self.known(asking, snapshot, know).await.unwrap_or_else(|fault| {
+        let mut known = self.known(asking, snapshot, know).await.unwrap_or_else(|fault| {
             let mut known = know(snapshot, &Setting::default());
             known.decision.errors.push(fault.to_string());
             known
         });
-        let refusal = match (known.obstacle, known.decision.effect) {
-            (Some(obstacle), _) => Some(obstacle),
-            (None, Effect::Ask) => Some(unanswered(&known.decision)),
-            (None, Effect::Deny) => Some(denied(&known.decision)),
-            (None, Effect::Allow) => None,
+        let (refusal, passed) = match (known.obstacle.take(), known.decision.effect) {
+            (Some(obstacle), _) => (Some(obstacle), Effect::Allow),
+            (None, Effect::Deny) => (Some(denied(&known.decision)), Effect::Allow),
+            (None, Effect::Ask) if known.capability.kind == Kind::Tool => (None, Effect::Ask),
+            (None, Effect::Ask) => (self.park(snapshot, asking, &known, arguments).await.err(), Effect::Allow),
+            (None, Effect::Allow) => (None, Effect::Allow),
         };
         self.metrics.judged(refusal.is_none());
         self.metrics.audited(known.decision.audit.len());
         Judged {
             capability: known.capability,
             place,
-            effect: if refusal.is_some() { Effect::Deny } else { Effect::Allow },
+            effect: if refusal.is_some() { Effect::Deny } else { passed },
             arguments: arguments.to_owned(),
             policies: known.decision.policies,
             audit: known.decision.audit,
             message: refusal.as_ref().map(|refusal| refusal.message.clone()),
             reasons: refusal.map(|refusal| refusal.reasons).unwrap_or_default(),
         }
+    }
+
+    /// Uses the approval of a tool call inside a model's answer, or asks for one.
+    async fn park(&self, snapshot: &Snapshot, asking: &Asking, known: &Known, arguments: &str) -> Result<(), Refusal> {
+        let park = Park {
+            call: new_call()?,
+            authority: asking.authority.clone(),
+            session: asking.session.clone(),
+            door: asking.door,
+            capability: known.capability.clone(),
+            arguments: Body::new(Bytes::copy_from_slice(arguments.as_bytes())),
+            decision: known.decision.clone(),
+            approval_us: snapshot.config.policy.approvals.expires_us(),
+        };
+        let parked = self.journal.execute(park).await?;
+        self.approvals.notify_one();
+        parked
     }
 
     /// Writes down what became of a call. Nothing that follows from it may be answered before.

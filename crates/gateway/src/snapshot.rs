@@ -8,10 +8,10 @@ use std::time::Duration;
 use portcullis_cedar::Engine;
 use portcullis_domain::authority::Chain;
 use portcullis_domain::call::{Capability, Door, Kind, Place};
-use portcullis_domain::ids::PrincipalName;
+use portcullis_domain::ids::{PrincipalName, RoleName};
 use portcullis_domain::ledger::estimate;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Arguments, Decision, Effect, Moment, Question, Said, arguments};
+use portcullis_domain::policy::{Approval, Arguments, Ask, Decision, Effect, Moment, Question, Said, arguments};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 
@@ -83,8 +83,26 @@ impl Snapshot {
         chain.principals().all(|name| self.may_administrate(name))
     }
 
+    /// The roles that somebody has who is asked.
+    #[must_use]
+    pub fn roles(&self, name: &PrincipalName) -> Vec<RoleName> {
+        let own = || {
+            crate::identity::ADMINISTRATOR_ROLE.parse().ok().filter(|_| name.as_str() == crate::identity::ADMINISTRATOR)
+        };
+        let listed = self.config.identity.principals.get(name);
+        listed.map_or_else(|| own().into_iter().collect(), |table| table.roles.clone())
+    }
+
+    /// Whether the principal may answer an approval: somebody who has one of the roles, has no part in the call, and is no agent.
+    #[must_use]
+    pub fn may_answer(&self, name: &PrincipalName, approval: &Approval) -> bool {
+        !approval.is_on_chain(name)
+            && self.catalogue.agent_of(name).is_none()
+            && !approval.asked_of(&self.roles(name)).is_empty()
+    }
+
     fn may_administrate(&self, name: &PrincipalName) -> bool {
-        let is_role = |role: &portcullis_domain::ids::RoleName| role.as_str() == crate::identity::ADMINISTRATOR_ROLE;
+        let is_role = |role: &RoleName| role.as_str() == crate::identity::ADMINISTRATOR_ROLE;
         let listed = self.config.identity.principals.get(name);
         listed.map_or(name.as_str() == crate::identity::ADMINISTRATOR, |table| table.roles.iter().any(is_role))
     }
@@ -333,11 +351,12 @@ fn decided(mut first: Decision, second: Decision) -> Decision {
         (Effect::Deny, _) | (Effect::Ask, Effect::Allow) => first,
         (_, Effect::Deny) | (Effect::Allow, Effect::Ask) => second,
         (Effect::Allow, Effect::Allow) | (Effect::Ask, Effect::Ask) => {
-            let (policies, asks) = (second.policies, second.asks);
+            let policies = second.policies;
             first
                 .policies
                 .extend(policies.into_iter().filter(|policy| !first.policies.contains(policy)).collect::<Vec<_>>());
-            first.asks.extend(asks.into_iter().filter(|ask| !first.asks.contains(ask)).collect::<Vec<_>>());
+            first.asks = Ask::all(first.asks.into_iter().chain(second.asks));
+            first.message = first.message.or(second.message);
             first
         }
     }

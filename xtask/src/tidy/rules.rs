@@ -142,6 +142,7 @@ const GATEWAY: Border = Border {
                 "heard",
                 "hydration",
                 "deliveries",
+                "approvals",
                 "news",
                 "timers",
                 "assemble",

@@ -6,6 +6,8 @@
 //! Start with [`admit`], which asks the questions of a call in order and is the only maker of [`Admitted`], then [`settle`].
 
 pub mod admit;
+pub mod age_approval;
+pub mod answer_approval;
 pub mod bind_push;
 pub mod close_push;
 pub mod close_session;
@@ -27,6 +29,8 @@ pub mod observe_tools;
 pub mod open_push;
 pub mod open_session;
 pub mod open_wait;
+pub mod park;
+pub mod parked;
 pub mod put_state;
 pub mod recover;
 pub mod request;
@@ -35,6 +39,8 @@ pub mod settle;
 pub mod take_news;
 
 pub use admit::{Admit, Admitted, Passed};
+pub use age_approval::{EscalateApproval, ExpireApproval};
+pub use answer_approval::AnswerApproval;
 pub use bind_push::BindPush;
 pub use close_push::ClosePush;
 pub use close_session::CloseSession;
@@ -56,6 +62,7 @@ pub use observe_tools::ObserveTools;
 pub use open_push::OpenPush;
 pub use open_session::OpenSession;
 pub use open_wait::OpenWait;
+pub use park::Park;
 pub use put_state::{Put, PutState};
 pub use recover::{Recover, RecoverGateway};
 pub use request::{AnswerRequest, Keyed, Performed, RequestEnd, TakeRequest};

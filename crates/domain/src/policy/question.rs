@@ -1,5 +1,7 @@
 //! The question that policy is asked, and its answer.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::authority::Chain;
@@ -38,8 +40,8 @@ pub struct Question<'a> {
     pub said: Option<&'a Said>,
 }
 
-/// What policy answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What policy answers. The stricter answer is the greater one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// The call may be made.
@@ -50,6 +52,9 @@ pub enum Effect {
     Deny,
 }
 
+/// The most people that one rule may ask.
+pub const APPROVALS_LIMIT: u8 = 8;
+
 /// Who must be asked: the `@ask` of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Ask {
@@ -59,6 +64,19 @@ pub struct Ask {
     pub approvals: u8,
 }
 
+impl Ask {
+    /// All of these together, in the order of their roles: of those that ask the same role, the one that asks most of them.
+    #[must_use]
+    pub fn all(asks: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut most: BTreeMap<RoleName, u8> = BTreeMap::new();
+        for Self { role, approvals } in asks {
+            let known = most.entry(role).or_default();
+            *known = approvals.max(*known);
+        }
+        most.into_iter().map(|(role, approvals)| Self { role, approvals }).collect()
+    }
+}
+
 /// An answer with what led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -66,7 +84,7 @@ pub struct Decision {
     pub effect: Effect,
     /// The ids of the rules that decided; none when no rule permits.
     pub policies: Vec<String>,
-    /// What the model will read when the answer is no: the `@message` of the deciding rule.
+    /// What the model will read when the answer is no, and whoever is asked when a person must be: the `@message` of the deciding rule.
     pub message: Option<String>,
     /// Who must be asked, all of them, when that is the answer.
     pub asks: Vec<Ask>,

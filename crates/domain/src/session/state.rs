@@ -233,7 +233,9 @@ pub fn not_found(name: &SessionName) -> Refusal {
     Refusal::new(Code::SessionNotFound, format!("there is no session `{name}`"))
 }
 
-fn is_minted(name: &SessionName) -> bool {
+/// Whether the gateway has made the name, because the caller named no session.
+#[must_use]
+pub fn is_minted(name: &SessionName) -> bool {
     name.as_str().starts_with(MINTED_PREFIX)
 }
 

@@ -16,7 +16,7 @@ use portcullis_domain::ids::{Actor, CallId, KeyId, PrincipalName, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::ledger::Account;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Decision, Effect};
+use portcullis_domain::policy::{Asks, Decision, Effect};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::wait::{End, WaitName};
@@ -404,6 +404,8 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
         },
         candidates: ask.candidates.as_ref().map(|numbers| numbers.iter().map(|number| replica(*number)).collect()),
         turn: ask.turn,
+        content: None,
+        asks: Asks::Anew { lasts_us: 1_000, is_run: false },
     }
 }
 

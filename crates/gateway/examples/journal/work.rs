@@ -18,7 +18,7 @@ use portcullis_domain::identity::event::KeyCreated;
 use portcullis_domain::ids::{Actor, CallId, KeyId, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::{Nanodollars, Tokens};
-use portcullis_domain::policy::{Decision, Effect};
+use portcullis_domain::policy::{Asks, Decision, Effect};
 use portcullis_domain::session::{Expected, Origin, Repetition, Turn};
 
 pub(crate) fn open(data: &Path) -> Result<Arc<SqliteEngine>, StoreFault> {
@@ -102,6 +102,8 @@ pub(crate) fn admit(number: u64, within: u64, length: usize) -> Admit {
         repetition: Repetition::default(),
         candidates: None,
         turn: Turn::Beside,
+        content: None,
+        asks: Asks::Anew { lasts_us: 1_000, is_run: false },
     }
 }
 

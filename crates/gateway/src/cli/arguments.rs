@@ -86,6 +86,12 @@ pub enum Command {
         #[command(subcommand)]
         command: Store,
     },
+    /// Answer what rules ask of people before an agent may act
+    Approval {
+        /// What to do.
+        #[command(subcommand)]
+        command: Approval,
+    },
     /// Issue keys and take them back; stop somebody at once
     Identity {
         /// What to do.
@@ -448,6 +454,47 @@ pub enum Store {
         /// The data directory beside a database that was given as a URL [default: the one that the configuration names]
         #[arg(long, value_name = "DIR")]
         directory: Option<PathBuf>,
+    },
+}
+
+/// Commands on approvals.
+#[derive(Debug, Subcommand)]
+pub enum Approval {
+    /// List what waits for an answer of the key's owner
+    List {
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show one: who asks through whom, for which call with which arguments, and why
+    Show {
+        /// The approval
+        id: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Say yes: exactly this call may be made once
+    Approve {
+        /// The approval
+        id: String,
+        /// Why, for the record
+        #[arg(long)]
+        comment: Option<String>,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Say no
+    Deny {
+        /// The approval
+        id: String,
+        /// Why, which the agent reads
+        #[arg(long)]
+        comment: Option<String>,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
     },
 }
 

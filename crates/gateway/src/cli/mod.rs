@@ -4,6 +4,7 @@
 //! the exit code tells which of the two it was.
 
 pub mod api;
+mod approval;
 pub mod arguments;
 pub mod check;
 pub mod demo;

@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::arguments::{Arguments, Command};
 use crate::cli::exit::Exit;
-use crate::cli::{check, demo, identity, journal, policy, session, store, up};
+use crate::cli::{approval, check, demo, identity, journal, policy, session, store, up};
 
 /// Runs the command that the process was started with.
 #[must_use]
@@ -43,6 +43,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
         Command::Store { command } => tokio::task::spawn_blocking(move || store::run(&common, command))
             .await
             .unwrap_or_else(|error| Err(Exit::system(error.to_string()))),
+        Command::Approval { command } => approval::run(&common, command).await,
         Command::Identity { command } => identity::run(&common, command).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut std::io::stdout());

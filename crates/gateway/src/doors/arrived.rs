@@ -23,8 +23,8 @@ use crate::life::Gate;
 pub struct Doors {
     /// Where calls go.
     pub gate: Arc<Gate>,
-    /// What seals the transport sessions of MCP and the names of A2A's tasks.
-    pub transport: Sealer,
+    /// What seals the transport sessions of MCP, the names of A2A's tasks, and the links of events and approvals.
+    pub transport: Arc<Sealer>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Whether the gateway was asked to stop.

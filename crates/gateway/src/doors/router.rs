@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{HOST, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -17,7 +17,7 @@ use portcullis_interop::refuse;
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::place::UnderWay;
-use crate::doors::{a2a, admin, agents, caller, events, mcp, openai, path};
+use crate::doors::{a2a, admin, agents, approvals, caller, events, links, mcp, openai, path};
 use crate::identity::signing::KEY_SET_PATH;
 use crate::snapshot::Snapshot;
 
@@ -61,9 +61,14 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         (&Method::GET, "/healthz") => return answer::whole(200, "text/plain", "ok\n"),
         (&Method::GET, KEY_SET_PATH) => return answer::json(200, doors.gate.signing.key_set().to_string()),
         (&Method::GET, "/readyz") => return admin::health::ready(doors).await,
+        (&Method::GET, path) if path.starts_with(links::PATH) => {
+            return approvals::show(doors, path, &head.headers).await;
+        }
         _ => {}
     }
-    if head.method == Method::POST && (path.starts_with(events::PATH) || path.starts_with(a2a::push::PATH)) {
+    let is_ticket =
+        |path: &str| [events::PATH, a2a::push::PATH, links::PATH].iter().any(|place| path.starts_with(place));
+    if head.method == Method::POST && is_ticket(&path) {
         let taken = take_with_ticket(doors, &path, &head.headers, body).await;
         return taken.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
@@ -84,6 +89,11 @@ async fn take_with_ticket(
         let ticket = events::open(doors, token)?;
         let body = read_body(body, EVENT_LIMIT_BYTES).await?;
         return events::take(doors, ticket, headers, body).await;
+    }
+    if let Some(token) = path.strip_prefix(links::PATH) {
+        let ticket = links::open(&doors.transport, token)?;
+        let body = read_body(body, approvals::ANSWER_LIMIT_BYTES).await?;
+        return approvals::take(doors, ticket, headers, &body).await;
     }
     let expected = a2a::news::open(doors, path.strip_prefix(a2a::push::PATH).unwrap_or_default(), headers).await?;
     let body = read_body(body, NEWS_LIMIT_BYTES).await?;
@@ -181,6 +191,10 @@ fn refuse_as(language: Language, path: &str, refusal: &Refusal) -> Answer {
         answer::with_header(answer, SHOULD_RETRY, "false")
     } else {
         answer
+    };
+    let answer = match refusal.approval {
+        Some(approval) => answer::with_header(answer, LOCATION, &refuse::approval_path(approval)),
+        None => answer,
     };
     if refusal.code == Code::Unauthenticated {
         answer::with_header(answer, WWW_AUTHENTICATE, "Bearer realm=\"portcullis\"")

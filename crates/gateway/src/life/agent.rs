@@ -105,7 +105,9 @@ impl Gate {
         let mut attempts = agent.open.len().max(1);
         loop {
             attempts -= 1;
-            let admitted = match self.enter_agent(asking, agent, &payload, mark, turn, &mut patience).await? {
+            let content = of_capability(agent, content);
+            let admitted = match self.enter_agent(asking, agent, (&payload, content), mark, turn, &mut patience).await?
+            {
                 Passed::New(admitted) => admitted,
                 Passed::Again(Earlier::Done(done)) => return self.replay(asking, done).await,
                 Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),
@@ -163,7 +165,7 @@ impl Gate {
         &self,
         asking: &Asking,
         agent: &Arc<Agent>,
-        payload: &Body,
+        (payload, content): (&Body, Digest),
         mark: Option<Mark>,
         turn: Option<Duration>,
         patience: &mut Patience,
@@ -180,6 +182,8 @@ impl Gate {
                     Some(_) if looks > 0 => Turn::Waiting,
                     Some(_) => Turn::Now,
                 },
+                content: Some(content),
+                uses: None,
             };
             let waited = match self.admit(asking, None, payload, terms, know).await {
                 Ok((Passed::Again(Earlier::Open(open)), _)) => Some(open),
@@ -297,5 +301,9 @@ pub fn settle(call: CallId, outcome: Outcome, answer: Option<Bytes>) -> Settle {
 }
 
 fn mark(agent: &Agent, content: Digest, key: &str) -> Mark {
-    Mark::keyed(Digest::of_parts(&[agent.capability.to_string().as_bytes(), b"\n", &content.0]), key)
+    Mark::keyed(of_capability(agent, content), key)
+}
+
+fn of_capability(agent: &Agent, content: Digest) -> Digest {
+    Digest::of_parts(&[agent.capability.to_string().as_bytes(), b"\n", &content.0])
 }

@@ -28,6 +28,7 @@ mod a2a_grpc_replicas;
 mod a2a_list;
 mod a2a_matrix;
 mod agents;
+mod approvals;
 mod cards;
 mod chat;
 mod chat_agents;

@@ -1,8 +1,10 @@
 //! What the entries say: that no law was broken at any moment. The world comes from the same code as in the gateway; the laws are reckoned
 //! here once more, so that a fault in deciding does not hide itself.
 
+mod approval;
 mod keyed;
 mod push;
+mod reckoned;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap};
@@ -60,6 +62,7 @@ pub(super) struct Laws {
     pub(super) calls: HashMap<CallId, Fate>,
     sessions: HashMap<SessionId, Used>,
     values: HashMap<SessionId, Values>,
+    approvals: HashMap<CallId, reckoned::Reckoned>,
     last_at: Timestamp,
     position: u64,
     /// What is wrong with the entry at hand.
@@ -101,10 +104,11 @@ impl Laws {
         } else if let Event::PrincipalEnabled(event) = &entry.event {
             let is_there = self.world.disabled.since(&event.principal).is_some();
             self.must(is_there, || format!("`{}` was not disabled", event.principal));
-        } else if let Event::PolicyActivated(_) = &entry.event {
+        } else if let Event::PolicyActivated(event) = &entry.event {
             // Its text, and since there is something that can tell, all that it was made of.
             let is_there = matches!(entry.bodies.len(), 1 | 2);
             self.must(is_there, || format!("it has {} bodies", entry.bodies.len()));
+            self.approvals_end(event.version);
         } else if let Event::ToolsObserved(event) = &entry.event {
             self.has_body(entry, Some(event.digest));
         } else if let Event::Granted(event) = &entry.event {
@@ -168,6 +172,11 @@ impl Laws {
             Event::WaitOpened(event) => self.wait_opened(session, event, entry),
             Event::WaitEnded(event) => self.wait_ended(session, event, entry),
             Event::WaitDelivered(event) => self.wait_delivered(session, event),
+            Event::ApprovalRequested(event) => self.approval_requested(session, event, entry),
+            Event::ApprovalAnswered(event) => self.approval_answered(session, event, entry),
+            Event::ApprovalEscalated(event) => self.approval_escalated(event),
+            Event::ApprovalUsed(event) => self.approval_used(session, event, entry),
+            Event::ApprovalExpired(event) => self.approval_expired(event, entry),
             Event::PushOpened(event) => self.push_opened(session, event, entry),
             Event::PushBound(event) => self.push_bound(session, event),
             Event::PushClosed(event) => self.has_push(session, &event.push),
@@ -273,6 +282,7 @@ impl Laws {
             self.must(is_here, || format!("call {call} has parent {parent}, which was not admitted in this session"));
         }
         self.call_is_first(session, event, entry.at);
+        self.call_is_approved(session, event, entry.at);
         self.has_body(entry, None);
         let hold = event.hold.nanos();
         for account in Account::path(session) {
@@ -451,6 +461,7 @@ fn is_anybodys(event: &Event) -> bool {
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
             | Event::RequestAnswered(_)
+            | Event::ApprovalAnswered(_)
     )
 }
 
@@ -464,6 +475,8 @@ fn is_the_gateways(event: &Event) -> bool {
             | Event::NewsDelivered(_)
             | Event::CallSettled(_)
             | Event::Granted(_)
+            | Event::ApprovalEscalated(_)
+            | Event::ApprovalExpired(_)
     )
 }
 

@@ -1,5 +1,6 @@
 //! The oracle accepts what the rules write, and finds every fault that is planted behind their back.
 
+mod approval;
 mod told;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use portcullis_domain::ledger::Account;
 use portcullis_domain::ledger::event::Granted;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::event::Activated;
-use portcullis_domain::policy::{Decision, Effect};
+use portcullis_domain::policy::{Asks, Decision, Effect};
 use portcullis_domain::registry::event::ToolsObserved;
 use portcullis_domain::session::event::{Closed, Opened, RecordDropped, StateDeleted, StatePut};
 use portcullis_domain::session::requests::Requester;
@@ -162,6 +163,8 @@ fn admit(number: u8, session: &str, estimate: u64) -> Admit {
         repetition: Repetition::default(),
         candidates: None,
         turn: Turn::Beside,
+        content: None,
+        asks: Asks::Anew { lasts_us: 1_000, is_run: false },
     }
 }
 
@@ -191,6 +194,7 @@ fn admitted(number: u8) -> CallAdmitted {
         hold: Nanodollars::new(10),
         once: None,
         placement: None,
+        approval: None,
         is_turn: false,
         delivered: Vec::new(),
         audit: Vec::new(),

@@ -16,7 +16,7 @@ use portcullis_domain::identity::event::KeyCreated;
 use portcullis_domain::ids::{Actor, CallId, KeyId, SessionId};
 use portcullis_domain::journal::{Body, Draft, StreamId};
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Decision, Effect};
+use portcullis_domain::policy::{Asks, Decision, Effect};
 use portcullis_domain::refusal::Refusal;
 use portcullis_domain::session::event::{Opened as SessionOpened, StatePut};
 use portcullis_domain::session::{Expected, Origin, Repetition, StateKey, Turn};
@@ -254,6 +254,8 @@ pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
         repetition: Repetition::default(),
         candidates: None,
         turn: Turn::Beside,
+        content: None,
+        asks: Asks::Anew { lasts_us: 1_000, is_run: false },
     }
 }
 
