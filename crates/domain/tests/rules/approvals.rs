@@ -56,12 +56,10 @@ fn bank() -> Capability {
 
 fn decision(engine: &Engine, asks: &[Ask]) -> Decision {
     Decision {
-        effect: Effect::Ask,
         policies: vec!["ask".to_owned()],
         message: Some("More than 10,000.".to_owned()),
         asks: asks.to_vec(),
-        errors: vec![],
-        version: engine.world.policy.version.unwrap(),
+        ..Decision::of(Effect::Ask, engine.world.policy.version.unwrap())
     }
 }
 
@@ -160,7 +158,8 @@ fn a_use_that_certainly_had_no_effect_is_none() {
         let _ = pay(&mut engine, &of(1));
         answer(&mut engine, 1, 1, &[0], true).unwrap();
         pay(&mut engine, &of(2)).unwrap();
-        let settle = Settle { call: id(2), outcome, tokens: None, cost: None, answer: None, judged: vec![] };
+        let settle =
+            Settle { call: id(2), outcome, tokens: None, cost: None, answer: None, judged: vec![], labels: vec![] };
         engine.run(&settle).unwrap();
         assert_eq!(pay(&mut engine, &of(3)), expected, "{outcome:?}");
     }
@@ -174,8 +173,15 @@ fn a_call_that_comes_again_under_its_key_gets_its_answer_and_no_second_approval(
     let _ = pay(&mut engine, &of(1));
     answer(&mut engine, 1, 1, &[0], true).unwrap();
     pay(&mut engine, &of(2)).unwrap();
-    let settle =
-        Settle { call: id(2), outcome: Outcome::Completed, tokens: None, cost: None, answer: None, judged: vec![] };
+    let settle = Settle {
+        call: id(2),
+        outcome: Outcome::Completed,
+        tokens: None,
+        cost: None,
+        answer: None,
+        judged: vec![],
+        labels: vec![],
+    };
     engine.run(&settle).unwrap();
     let again = engine.run(&admit(&engine, &of(3)));
     assert!(matches!(again, Ok(Passed::Again(_))));
@@ -215,7 +221,7 @@ fn who_may_answer_and_who_may_not() {
     assert_eq!(engine.run(&stale).unwrap_err().code, Code::StaleDecision, "roles of other policies are none");
     let talkative = AnswerApproval { authority: None, comment: Some("x".repeat(2_001)), ..through.clone() };
     assert_eq!(engine.run(&talkative).unwrap_err().code, Code::TooLarge);
-    engine.run(&Disable { principal: principal(2), by: Actor::Gateway, reason: Some("lost".to_owned()) });
+    engine.run(&Disable { principal: principal(2), by: Actor::Gateway, reason: Some("lost".to_owned()) }).unwrap();
     let by_link = AnswerApproval { authority: None, ..through };
     assert_eq!(engine.run(&by_link).unwrap_err().code, Code::Unauthenticated, "a link stands for somebody who may act");
     assert!(!engine.written.iter().any(|written| matches!(written.entry.event, Event::ApprovalAnswered(_))));
@@ -446,7 +452,15 @@ fn play(engine: &mut Engine, step: &Step, number: u128) {
         }
         Step::Settle { outcome } => {
             if let Some(call) = engine.world.open_calls.keys().next().copied() {
-                let settle = Settle { call, outcome: *outcome, tokens: None, cost: None, answer: None, judged: vec![] };
+                let settle = Settle {
+                    call,
+                    outcome: *outcome,
+                    tokens: None,
+                    cost: None,
+                    answer: None,
+                    judged: vec![],
+                    labels: vec![],
+                };
                 engine.run(&settle).unwrap();
             }
         }

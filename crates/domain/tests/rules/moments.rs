@@ -4,7 +4,7 @@ use portcullis_domain::admission::{Admit, Look};
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::moment::AGE_LIMIT_US;
-use portcullis_domain::policy::{Decision, Effect, Moment};
+use portcullis_domain::policy::{Asks, Decision, Effect, Moment};
 use portcullis_domain::refusal::Code;
 use portcullis_domain::session::{Origin, Repetition, Turn};
 
@@ -23,6 +23,8 @@ fn ask(engine: &mut Engine, number: u8, effect: Effect, moment: &Moment) -> Resu
         door: Door::Openai,
         capability: Capability::new(Kind::Model, "gpt"),
         payload: Ok(payload(number)),
+        content: None,
+        asks: Asks::Anew { lasts_us: 1_000, is_run: false },
         decision: Decision { moment: moment.clone(), ..Decision::of(effect, version) },
         estimate: Some(Nanodollars::ZERO),
         repetition: Repetition::default(),
