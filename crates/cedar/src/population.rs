@@ -82,6 +82,19 @@ impl Population {
         }
     }
 
+    /// All capabilities, and last one function for all that no rule names.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        let all = [&self.models, &self.agents, &self.tools, &self.functions];
+        all.into_iter().flat_map(HashMap::values).chain(&self.other_function)
+    }
+
+    /// Whether the principal has the role.
+    pub(crate) fn is_in(&self, principal: &EntityUid, role: &EntityUid) -> bool {
+        let name = principal.id().unescaped().parse().ok();
+        let actor = name.and_then(|name: PrincipalName| self.actor(&name));
+        actor.is_some_and(|actor| actor.principal.parents.contains(role))
+    }
+
     /// The entity, where it has attributes or belongs to something.
     pub(crate) fn entity(&self, uid: &EntityUid) -> Option<&Entity> {
         self.entities.get(uid)
@@ -89,13 +102,15 @@ impl Population {
 
     fn add_principals(&mut self, facts: &Facts, rules: &[Rule], types: &Types) -> Result<(), String> {
         let named: HashSet<&EntityUid> = rules.iter().flat_map(|rule| &rule.literals).collect();
+        // Who asked first is compared by name.
+        let are_all_named = rules.iter().any(|rule| rule.reads.has_subject());
         let read: BTreeSet<&str> = rules.iter().flat_map(|rule| &rule.attributes).map(String::as_str).collect();
         let mut principals: Vec<&Principal> = facts.principals.iter().collect();
         principals.sort_by(|one, other| one.name.cmp(&other.name));
         let mut classes = BTreeMap::new();
         for principal in principals {
             let uid = uid(&types.principal, principal.name.as_str());
-            let class = Class::of(principal, &read, named.contains(&uid));
+            let class = Class::of(principal, &read, are_all_named || named.contains(&uid));
             let number = u32::try_from(classes.len()).map_err(|_| "there are too many principals".to_owned())?;
             let actor = match classes.get(&class) {
                 Some(actor) => Arc::clone(actor),

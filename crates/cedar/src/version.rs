@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::policy::{Arguments, Value};
 
-use crate::facts::{Facts, Principal, Source, Tool};
+use crate::facts::{Facts, Mode, Principal, Source, Tool};
 
 /// Changes whenever the same rules and facts may be decided in another way.
-const FORM: &str = "portcullis-policy-1";
+const FORM: &str = "portcullis-policy-2";
 
 /// The digest of sources, schema, tools, models and principals, whatever their order.
 ///
@@ -30,6 +30,9 @@ pub(crate) fn version(sources: &[&Source], facts: &Facts) -> Digest {
             one.text(name);
             one
         });
+    }
+    if facts.mode == Mode::Audit {
+        canonical.text("audit");
     }
     Digest::of(&canonical.0)
 }

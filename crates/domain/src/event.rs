@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Authority;
 use crate::call::{Capability, Door, Place};
-use crate::ids::{CallId, GatewayId, PrincipalName, SessionId, TaskId};
+use crate::ids::{CallId, GatewayId, LabelName, PrincipalName, SessionId, TaskId};
 use crate::money::{Nanodollars, Tokens};
 use crate::policy::{Effect, Version};
 use crate::refusal::Code;
@@ -40,6 +40,21 @@ pub enum Event {
     /// Other policies are in force.
     #[serde(rename = "policy.activated")]
     PolicyActivated(policy::event::Activated),
+    /// A call is parked until a person has said yes.
+    #[serde(rename = "approval.requested")]
+    ApprovalRequested(policy::event::ApprovalRequested),
+    /// A person has said yes or no.
+    #[serde(rename = "approval.answered")]
+    ApprovalAnswered(policy::event::ApprovalAnswered),
+    /// Nobody has answered for a while, and others may.
+    #[serde(rename = "approval.escalated")]
+    ApprovalEscalated(policy::event::ApprovalEscalated),
+    /// A tool call inside a model's answer has used its approval.
+    #[serde(rename = "approval.used")]
+    ApprovalUsed(policy::event::ApprovalUsed),
+    /// Nothing comes of an approval any more: its time has come.
+    #[serde(rename = "approval.expired")]
+    ApprovalExpired(policy::event::ApprovalExpired),
     /// A server declares other tools.
     #[serde(rename = "registry.tools_observed")]
     ToolsObserved(registry::event::ToolsObserved),
@@ -55,6 +70,12 @@ pub enum Event {
     /// A session takes no calls until a person lets it go on.
     #[serde(rename = "session.frozen")]
     SessionFrozen(session::event::Frozen),
+    /// The user has said something.
+    #[serde(rename = "session.user_said")]
+    UserSaid(session::event::UserSaid),
+    /// A label of a session was lifted.
+    #[serde(rename = "session.label_lifted")]
+    LabelLifted(session::event::LabelLifted),
     /// A session goes on.
     #[serde(rename = "session.unfrozen")]
     SessionUnfrozen(session::event::Unfrozen),
@@ -207,6 +228,9 @@ pub struct CallAdmitted {
     /// The replica that it goes to, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
+    /// The approval that it has used, where a person had to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<CallId>,
     /// Whether it is a turn of the session: turns with one agent come one after the other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_turn: bool,
@@ -216,6 +240,9 @@ pub struct CallAdmitted {
     /// The gateway that forwards it, where several share the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
+    /// What rules would have decided that are only on trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<String>,
 }
 
 /// A call was refused. The body, where there is one, is what would have been forwarded.
@@ -240,6 +267,9 @@ pub struct CallRefused {
     /// The rules that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
+    /// What rules would have decided that are only on trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<String>,
 }
 
 /// What became of a call. The body, where there is one, is the answer.
@@ -257,6 +287,9 @@ pub struct CallSettled {
     /// What it cost beyond that.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub overrun: Nanodollars,
+    /// What the session is marked with from here on, because of what came into it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelName>,
     /// The tool calls that the model wanted to make, and what policy said of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub judged: Vec<Judged>,
@@ -309,4 +342,7 @@ pub struct Judged {
     /// What the operator reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// What rules would have decided that are only on trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<String>,
 }

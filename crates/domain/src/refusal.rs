@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::CallId;
 use crate::money::Nanodollars;
 
 /// Why something was refused. The written form is stable: programs may rely on it.
@@ -170,12 +171,14 @@ pub struct Refusal {
     pub parameter: Option<String>,
     /// The account that is exhausted, for [`Code::BudgetExhausted`].
     pub shortfall: Option<Box<Shortfall>>,
+    /// The approval that is waited for, by the call that was parked for it, for [`Code::ApprovalRequired`].
+    pub approval: Option<CallId>,
 }
 
 impl Refusal {
     /// A refusal with a sentence for the caller and no further reasons.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), reasons: Vec::new(), parameter: None, shortfall: None }
+        Self { code, message: message.into(), reasons: Vec::new(), parameter: None, shortfall: None, approval: None }
     }
 
     /// The same, with a reason that only the operator gets.

@@ -8,17 +8,17 @@ use std::time::Duration;
 use portcullis_cedar::Engine;
 use portcullis_domain::authority::Chain;
 use portcullis_domain::call::{Capability, Door, Kind, Place};
-use portcullis_domain::ids::PrincipalName;
+use portcullis_domain::ids::{PrincipalName, RoleName};
 use portcullis_domain::ledger::estimate;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Arguments, Decision, Effect, Question, arguments};
+use portcullis_domain::policy::{Approval, Arguments, Ask, Decision, Effect, Moment, Question, Said, arguments};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 
 use crate::asking::Asking;
 use crate::config::Config;
 use crate::identity::signing::SigningKeys;
-use crate::registry::table::AgentProtocol;
+use crate::registry::table::{AgentProtocol, SourceTable};
 use crate::registry::{Agent, Catalogue, Model, Tool};
 
 /// The most tokens that one call may be asked to produce, over all choices.
@@ -40,6 +40,17 @@ pub struct Snapshot {
     pub policy: Engine,
     /// The rules as text, with the names of their files.
     pub policy_text: String,
+    /// All that the rules were made of: [`crate::policy::made_of::MadeOf`] as JSON.
+    pub made_of: Vec<u8>,
+}
+
+/// What changes from call to call and that rules may read, as far as it was asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Setting {
+    /// The time, and what the session has done by then.
+    pub moment: Moment,
+    /// What was said in the session.
+    pub said: Option<Arc<Said>>,
 }
 
 /// What is known of a call before it is admitted.
@@ -83,8 +94,26 @@ impl Snapshot {
         chain.scope.is_none() && chain.principals().all(|name| self.may_administrate(name))
     }
 
+    /// The roles that somebody has who is asked.
+    #[must_use]
+    pub fn roles(&self, name: &PrincipalName) -> Vec<RoleName> {
+        let own = || {
+            crate::identity::ADMINISTRATOR_ROLE.parse().ok().filter(|_| name.as_str() == crate::identity::ADMINISTRATOR)
+        };
+        let listed = self.config.identity.principals.get(name);
+        listed.map_or_else(|| own().into_iter().collect(), |table| table.roles.clone())
+    }
+
+    /// Whether the principal may answer an approval: somebody who has one of the roles, has no part in the call, and is no agent.
+    #[must_use]
+    pub fn may_answer(&self, name: &PrincipalName, approval: &Approval) -> bool {
+        !approval.is_on_chain(name)
+            && self.catalogue.acting(name).is_none()
+            && !approval.asked_of(&self.roles(name)).is_empty()
+    }
+
     fn may_administrate(&self, name: &PrincipalName) -> bool {
-        let is_role = |role: &portcullis_domain::ids::RoleName| role.as_str() == crate::identity::ADMINISTRATOR_ROLE;
+        let is_role = |role: &RoleName| role.as_str() == crate::identity::ADMINISTRATOR_ROLE;
         let listed = self.config.identity.principals.get(name);
         listed.map_or(name.as_str() == crate::identity::ADMINISTRATOR, |table| table.roles.iter().any(is_role))
     }
@@ -121,6 +150,16 @@ impl Snapshot {
         selected?.get(name).cloned()
     }
 
+    /// How far what a tool says is to be believed, by its full name.
+    #[must_use]
+    pub fn source(&self, tool: &str) -> SourceTable {
+        let found = self.catalogue.all_tools().get(tool).and_then(|tool| {
+            let sources = &self.config.registry.servers.get(&tool.server)?.sources;
+            sources.get(&tool.name).or_else(|| sources.get("*"))
+        });
+        found.cloned().unwrap_or_default()
+    }
+
     /// How long new connections are still taken after the gateway is asked to stop.
     #[must_use]
     pub fn unready(&self) -> Duration {
@@ -135,13 +174,13 @@ impl Snapshot {
 
     /// What is known of a call of a tool with these arguments.
     #[must_use]
-    pub fn know_tool(&self, asking: &Asking, place: Place, tool: &Tool, raw: &str) -> Known {
+    pub fn know_tool(&self, asking: &Asking, setting: &Setting, place: Place, tool: &Tool, raw: &str) -> Known {
         // Some models write nothing where a tool has no arguments.
         let raw = if raw.is_empty() { "{}" } else { raw };
         let read = arguments::read(raw, &tool.arguments);
         // Arguments that can't be judged are refused for that reason; policy is not asked about what it can't see.
         let decision = match &read {
-            Ok(read) => self.decide(asking, place, &tool.capability, Some(read)),
+            Ok(read) => self.decide(asking, setting, place, &tool.capability, Some(read)),
             Err(refusal) => self.unjudged(refusal),
         };
         let next = self.catalogue.server_principal(&tool.server);
@@ -151,10 +190,10 @@ impl Snapshot {
 
     /// What is known of a call of a tool that there is not, or that is `hidden` from the caller, by the name and with the arguments that the caller gives.
     #[must_use]
-    pub fn know_no_tool(&self, asking: &Asking, name: &str, hidden: Option<(&Tool, &str)>) -> Known {
+    pub fn know_no_tool(&self, asking: &Asking, setting: &Setting, name: &str, hidden: Option<(&Tool, &str)>) -> Known {
         let mut refusal = no_tool(name);
         if let Some((tool, raw)) = hidden {
-            let known = self.know_tool(asking, Place::Request, tool, raw);
+            let known = self.know_tool(asking, setting, Place::Request, tool, raw);
             refusal = refusal.because(hidden_from(asking, &known.capability, &known.decision));
         }
         self.unknown(Capability::new(Kind::Tool, name), refusal)
@@ -185,33 +224,34 @@ impl Snapshot {
 
     /// What is known of a call of an agent.
     #[must_use]
-    pub fn know_agent(&self, asking: &Asking, place: Place, agent: &Agent) -> Known {
-        let decision = self.ask(asking, place, &agent.capability);
+    pub fn know_agent(&self, asking: &Asking, setting: &Setting, place: Place, agent: &Agent) -> Known {
+        let decision = self.ask(asking, setting, place, &agent.capability);
         let obstacle = too_deep(asking, &agent.principal);
         Known { capability: agent.capability.clone(), obstacle, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a function that the registry does not have.
     #[must_use]
-    pub fn know_function(&self, asking: &Asking, place: Place, name: &str) -> Known {
+    pub fn know_function(&self, asking: &Asking, setting: &Setting, place: Place, name: &str) -> Known {
         let capability = Catalogue::function(name);
-        let decision = self.ask(asking, place, &capability);
+        let decision = self.ask(asking, setting, place, &capability);
         Known { capability, obstacle: None, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a chat completion. What the provider would run by itself never passes another door, so it is asked about here.
     #[must_use]
-    pub fn know_chat(&self, asking: &Asking, model: Option<&Model>, request: &ChatRequest) -> Known {
+    pub fn know_chat(&self, asking: &Asking, setting: &Setting, model: Option<&Model>, request: &ChatRequest) -> Known {
         let place = Place::Request;
         let Some(model) = model else {
             return self.unknown(Capability::new(Kind::Model, request.model()), no_model(request.model()));
         };
-        let own = self.ask(asking, place, &model.capability);
+        let own = self.ask(asking, setting, place, &model.capability);
         if !self.may_allow(asking.chain(), &model.capability) {
             let refusal = no_model(request.model()).because(hidden_from(asking, &model.capability, &own));
             return self.unknown(model.capability.clone(), refusal);
         }
-        let inner = request.provider_tools().iter().map(|name| self.ask(asking, place, &Catalogue::function(name)));
+        let inner =
+            request.provider_tools().iter().map(|name| self.ask(asking, setting, place, &Catalogue::function(name)));
         let decision = std::iter::once(own).chain(inner).reduce(both).unwrap_or_else(|| self.unjudged(&no_question()));
         let shape = estimate::Shape {
             text_bytes: count(request.text_bytes()),
@@ -238,14 +278,15 @@ impl Snapshot {
         Known { capability, obstacle: Some(refusal), decision, estimate: None }
     }
 
-    fn ask(&self, asking: &Asking, place: Place, capability: &Capability) -> Decision {
-        self.decide(asking, place, capability, None)
+    fn ask(&self, asking: &Asking, setting: &Setting, place: Place, capability: &Capability) -> Decision {
+        self.decide(asking, setting, place, capability, None)
     }
 
     /// What policy says of everybody on the chain: all of them must be allowed.
     fn decide(
         &self,
         asking: &Asking,
+        setting: &Setting,
         place: Place,
         capability: &Capability,
         arguments: Option<&Arguments>,
@@ -259,7 +300,18 @@ impl Snapshot {
         }
         let of = |principal| {
             let (session, door) = (&asking.session, asking.door);
-            self.policy.decide(&Question { principal, chain, capability, arguments, session, door, place })
+            let (moment, said) = (&setting.moment, setting.said.as_deref());
+            self.policy.decide(&Question {
+                principal,
+                chain,
+                capability,
+                arguments,
+                session,
+                door,
+                place,
+                moment,
+                said,
+            })
         };
         chain.principals().map(of).reduce(both).unwrap_or_else(|| self.nothing())
     }
@@ -283,14 +335,7 @@ impl Snapshot {
 
     /// No, for no reason of policy's.
     fn nothing(&self) -> Decision {
-        Decision {
-            effect: Effect::Deny,
-            policies: Vec::new(),
-            message: None,
-            asks: Vec::new(),
-            errors: Vec::new(),
-            version: self.policy.version(),
-        }
+        Decision::of(Effect::Deny, self.policy.version())
     }
 }
 
@@ -320,17 +365,28 @@ fn hidden_from(asking: &Asking, capability: &Capability, decision: &Decision) ->
     format!("`{capability}` is hidden from `{}`: {rules}", asking.authority.actor(&asking.session.owner))
 }
 
-/// What two decisions come to together: the first "no"; otherwise everybody who is to be asked; otherwise what allowed both.
-fn both(mut first: Decision, second: Decision) -> Decision {
+/// What two decisions come to together: the first "no"; otherwise everybody who is to be asked; otherwise what allowed both. It rests on what both rest on.
+#[must_use]
+pub fn both(mut first: Decision, mut second: Decision) -> Decision {
+    let moment = first.moment.or(second.moment);
+    (first.moment, second.moment) = (moment.clone(), moment);
+    let mut audit = std::mem::take(&mut first.audit);
+    audit
+        .extend(std::mem::take(&mut second.audit).into_iter().filter(|said| !audit.contains(said)).collect::<Vec<_>>());
+    Decision { audit, ..decided(first, second) }
+}
+
+fn decided(mut first: Decision, second: Decision) -> Decision {
     match (first.effect, second.effect) {
         (Effect::Deny, _) | (Effect::Ask, Effect::Allow) => first,
         (_, Effect::Deny) | (Effect::Allow, Effect::Ask) => second,
         (Effect::Allow, Effect::Allow) | (Effect::Ask, Effect::Ask) => {
-            let (policies, asks) = (second.policies, second.asks);
+            let policies = second.policies;
             first
                 .policies
                 .extend(policies.into_iter().filter(|policy| !first.policies.contains(policy)).collect::<Vec<_>>());
-            first.asks.extend(asks.into_iter().filter(|ask| !first.asks.contains(ask)).collect::<Vec<_>>());
+            first.asks = Ask::all(first.asks.into_iter().chain(second.asks));
+            first.message = first.message.or(second.message);
             first
         }
     }

@@ -27,7 +27,7 @@ use portcullis::identity::task::{TaskToken, expiry};
 use portcullis::registry::Catalogue;
 use portcullis::registry::table::{AgentTable, RegistryTable};
 use portcullis::registry::tool::Tool;
-use portcullis::snapshot::{Known as KnownCall, Snapshot};
+use portcullis::snapshot::{Known as KnownCall, Setting, Snapshot};
 use portcullis_cedar::{Facts, Principal, Source, compile};
 use portcullis_domain::admission::{
     Admit, Admitted, CloseSession, Command, Configure, CreateKey, Delegate, Passed, RevokeKey, RotateSigning,
@@ -38,6 +38,7 @@ use portcullis_domain::identity::event::KeyCreated;
 use portcullis_domain::ids::{Actor, CallId, PrincipalName, SessionId, TenantName};
 use portcullis_domain::journal::{Body, Entry, Head};
 use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::Asks;
 use portcullis_domain::refusal::Refusal;
 use portcullis_domain::session::{Origin, Repetition, Turn};
 use portcullis_domain::time::Timestamp;
@@ -232,7 +233,7 @@ fn snapshot(rights: &Rights, tools: &[Arc<Tool>]) -> Snapshot {
     };
     let policy = compile(&[Source { file: "rules".to_owned(), text: text.clone() }], &facts).unwrap();
     let catalogue = Catalogue::new(&registry, Path::new("."), tools.iter().cloned()).unwrap();
-    Snapshot { config: Config::default(), catalogue, policy, policy_text: text }
+    Snapshot { config: Config::default(), catalogue, policy, policy_text: text, made_of: Vec::new() }
 }
 
 impl Play {
@@ -262,6 +263,8 @@ impl Play {
         let version = play.snapshot.policy.version();
         play.run(&Configure {
             policy_version: version,
+            is_audit: false,
+            made_of: None,
             policies: 1,
             policy_text: Body::new(Bytes::new()),
             budgets: BTreeMap::new(),
@@ -337,6 +340,8 @@ impl Play {
             estimate: Some(Nanodollars::ZERO),
             repetition: Repetition::default(),
             candidates: None,
+            content: None,
+            asks: Asks::Anew { lasts_us: 1, is_run: false },
             turn: Turn::Beside,
         };
         match self.run(&admit)? {
@@ -349,6 +354,7 @@ impl Play {
                     cost: Some(Nanodollars::ZERO),
                     answer: None,
                     judged: Vec::new(),
+                    labels: Vec::new(),
                 };
                 self.run(&settle).unwrap();
                 Ok(admitted)
@@ -414,8 +420,9 @@ impl Play {
                 let named = session_id(*user, *session);
                 let headers = headers(Some(&self.keys[*user].clone()), None, Some(&named));
                 let called = self.snapshot.catalogue.agent(&format!("agent{agent}")).unwrap().clone();
-                let admitted =
-                    self.admit(&headers, |snapshot, asking| snapshot.know_agent(asking, Place::Request, &called));
+                let admitted = self.admit(&headers, |snapshot, asking| {
+                    snapshot.know_agent(asking, &Setting::default(), Place::Request, &called)
+                });
                 let is_open = !self.closed.contains(&(*user, *session)) && !self.revoked.contains(user);
                 assert_eq!(admitted.is_ok(), is_open, "{:?}", admitted.err());
                 if let Ok(admitted) = admitted {
@@ -430,8 +437,9 @@ impl Play {
                 }
                 let called = self.snapshot.catalogue.agent(&format!("agent{agent}")).unwrap().clone();
                 let headers = self.honest(&handed);
-                let admitted =
-                    self.admit(&headers, |snapshot, asking| snapshot.know_agent(asking, Place::Request, &called));
+                let admitted = self.admit(&headers, |snapshot, asking| {
+                    snapshot.know_agent(asking, &Setting::default(), Place::Request, &called)
+                });
                 // A task that was handed on for tools is for no agent.
                 let expected = self.is_live(&handed) && handed.scope == u8::MAX;
                 assert_eq!(admitted.is_ok(), expected, "{:?} with {handed:?}", admitted.err());
@@ -510,8 +518,9 @@ impl Play {
             headers.append("portcullis-task", other.text.parse().unwrap());
         }
         let called = self.tools[tool].clone();
-        let outcome =
-            self.admit(&headers, |snapshot, asking| snapshot.know_tool(asking, Place::Request, &called, "{}"));
+        let outcome = self.admit(&headers, |snapshot, asking| {
+            snapshot.know_tool(asking, &Setting::default(), Place::Request, &called, "{}")
+        });
         // What was shown is exactly what somebody was handed, or it is nothing.
         let genuine = shown.and_then(|shown| self.wallet.iter().find(|known| known.text == shown)).cloned();
         let is_alone = !matches!(show.forged, Forged::Twice)

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::json::{items, members};
 use crate::policy::schema::{RecordType, Type};
 use crate::refusal::{Code, Refusal};
@@ -20,7 +22,8 @@ pub const NESTING_LIMIT: usize = 64;
 const DECIMAL_DIGITS: i64 = 4;
 
 /// A typed argument.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Value {
     /// Text.
     Text(String),

@@ -16,7 +16,7 @@ use portcullis_domain::ids::{Actor, CallId, KeyId, PrincipalName, SessionId, Tas
 use portcullis_domain::journal::Body;
 use portcullis_domain::ledger::Account;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Decision, Effect};
+use portcullis_domain::policy::{Asks, Decision, Effect};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::wait::{End, WaitName};
@@ -340,8 +340,15 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
         }
         Step::Settle { call: number, outcome, cost } => {
             let (call, cost) = (aimed(&engine.world, *number), cost.map(Nanodollars::new));
-            let settle =
-                Settle { call, outcome: *outcome, tokens: None, cost, answer: Some(body("answer")), judged: vec![] };
+            let settle = Settle {
+                call,
+                outcome: *outcome,
+                tokens: None,
+                cost,
+                answer: Some(body("answer")),
+                judged: vec![],
+                labels: vec![],
+            };
             done(engine.run(&settle), Done::Settled)
         }
         Step::Open { key, owner, name, origin, budget } => {
@@ -418,14 +425,7 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
         door: Door::Openai,
         capability: capability(ask),
         payload: if ask.has_payload { Ok(payload(ask.call)) } else { Err(unread) },
-        decision: Decision {
-            effect: ask.effect,
-            policies: vec![],
-            message: None,
-            asks: vec![],
-            errors: vec![],
-            version,
-        },
+        decision: Decision::of(ask.effect, version),
         estimate: ask.estimate.map(Nanodollars::new),
         repetition: Repetition {
             mark: ask.marked.map(Marked::mark),
@@ -434,6 +434,8 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
         },
         candidates: ask.candidates.as_ref().map(|numbers| numbers.iter().map(|number| replica(*number)).collect()),
         turn: ask.turn,
+        content: None,
+        asks: Asks::Anew { lasts_us: 1_000, is_run: false },
     }
 }
 
@@ -483,7 +485,14 @@ pub(super) fn configure(engine: &Engine, raised: [u64; 2], policies: u8) -> Conf
         (principal(number), Nanodollars::new(granted + raised))
     };
     let budgets: BTreeMap<_, _> = [(0, raised[0]), (1, raised[1])].map(budget).into();
-    Configure { policy_version: Digest::of(&[policies]), policies: 1, policy_text: body("permit(…);"), budgets }
+    Configure {
+        policy_version: Digest::of(&[policies]),
+        policies: 1,
+        is_audit: false,
+        made_of: None,
+        policy_text: body("permit(…);"),
+        budgets,
+    }
 }
 
 fn create_key(key: u8, owner: u8, expires_at: Option<Timestamp>) -> CreateKey {

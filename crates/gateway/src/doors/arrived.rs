@@ -5,13 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, Method};
+use portcullis_domain::call::Door;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::json;
 use portcullis_domain::refusal::Refusal;
+use portcullis_domain::session::Origin;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
+use crate::asking::{Asking, Effect};
 use crate::clock::Clock;
 use crate::doors::caller::{Caller, Known};
 use crate::doors::place::CallPlace;
@@ -24,8 +27,8 @@ use crate::snapshot::Snapshot;
 pub struct Doors {
     /// Where calls go.
     pub gate: Arc<Gate>,
-    /// What seals the transport sessions of MCP and the names of A2A's tasks.
-    pub transport: Sealer,
+    /// What seals the transport sessions of MCP, the names of A2A's tasks, and the links of events and approvals.
+    pub transport: Arc<Sealer>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Whether the gateway was asked to stop.
@@ -79,6 +82,14 @@ pub struct Arrived {
 }
 
 impl Arrived {
+    /// Who asks by it, in the session that it turned out to be made in.
+    #[must_use]
+    pub fn asking(&self, session: SessionId, origin: Origin, door: Door) -> Asking {
+        self.place.in_session(&session);
+        let authority = self.caller.authority.clone();
+        Asking { authority, session, origin, door, effect: Effect::default() }
+    }
+
     /// What must be the same for it to be the same request: what is done, on which condition, and the body, of which neither the order of members nor spaces count.
     #[must_use]
     pub fn content(&self) -> Digest {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{HOST, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -16,7 +16,8 @@ use portcullis_interop::refuse;
 
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::doors::{a2a, admin, agents, caller, events, mcp, oauth, openai, path};
+use crate::doors::place::UnderWay;
+use crate::doors::{a2a, admin, agents, approvals, caller, events, links, mcp, oauth, openai, path};
 use crate::identity::signing::KEY_SET_PATH;
 use crate::snapshot::Snapshot;
 
@@ -62,9 +63,14 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         (&Method::GET, oauth::METADATA_PATH) => return oauth::metadata::show(doors, &head.headers),
         (&Method::POST, oauth::TOKEN_PATH) => return exchange(doors, &head.headers, body).await,
         (&Method::GET, "/readyz") => return admin::health::ready(doors).await,
+        (&Method::GET, path) if path.starts_with(links::PATH) => {
+            return approvals::show(doors, path, &head.headers).await;
+        }
         _ => {}
     }
-    if head.method == Method::POST && (path.starts_with(events::PATH) || path.starts_with(a2a::push::PATH)) {
+    let is_ticket =
+        |path: &str| [events::PATH, a2a::push::PATH, links::PATH].iter().any(|place| path.starts_with(place));
+    if head.method == Method::POST && is_ticket(&path) {
         let taken = take_with_ticket(doors, &path, &head.headers, body).await;
         return taken.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
@@ -85,6 +91,11 @@ async fn take_with_ticket(
         let ticket = events::open(doors, token)?;
         let body = read_body(body, EVENT_LIMIT_BYTES).await?;
         return events::take(doors, ticket, headers, body).await;
+    }
+    if let Some(token) = path.strip_prefix(links::PATH) {
+        let ticket = links::open(&doors.transport, token)?;
+        let body = read_body(body, approvals::ANSWER_LIMIT_BYTES).await?;
+        return approvals::take(doors, ticket, headers, &body).await;
     }
     let expected = a2a::news::open(doors, path.strip_prefix(a2a::push::PATH).unwrap_or_default(), headers).await?;
     let body = read_body(body, NEWS_LIMIT_BYTES).await?;
@@ -117,6 +128,7 @@ async fn arrive(
         return Err(Refusal::new(Code::Unauthenticated, "the key is not valid")
             .because("its principal is not configured any more"));
     }
+    doors.gate.journal.doorway().borrow().disabled.check(caller.chain())?;
     let session = session.as_deref().map(path::decoded).transpose()?;
     let session = caller::named_session(&caller, session.as_deref(), &head.headers)?;
     // Before the body: what is read lies in memory.
@@ -124,19 +136,34 @@ async fn arrive(
     let place = place.map_err(|_| Refusal::new(Code::TooMany, "too many calls are under way"))?;
     let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
     let query = head.uri.query().map(str::to_owned);
-    let (method, headers, place) = (head.method, head.headers, Arc::new(place));
+    let place = Arc::new(UnderWay::new(
+        place,
+        caller.principal.clone(),
+        caller.authority.clone(),
+        doors.gate.journal.doorway(),
+    ));
+    session.iter().for_each(|session| place.in_session(session));
+    let (method, headers) = (head.method, head.headers);
     Ok(Arrived { caller, session, method, path, query, headers, body, place })
 }
 
 async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived) -> Answer {
     let (path, place) = (arrived.path.clone(), arrived.place.clone());
-    let answer = match language {
-        Language::Openai => openai::enter(doors, arrived).await,
-        Language::Mcp => Ok(mcp::enter(doors, arrived).await),
-        Language::Agents => agents::enter(doors, arrived).await,
-        Language::A2a => a2a::enter(doors, arrived).await,
-        Language::A2aByGrpc => Ok(a2a::grpc::enter(doors, arrived).await),
-        Language::Api => admin::enter(doors, arrived).await,
+    let entered = async {
+        match language {
+            Language::Openai => openai::enter(doors, arrived).await,
+            Language::Mcp => Ok(mcp::enter(doors, arrived).await),
+            Language::Agents => agents::enter(doors, arrived).await,
+            Language::A2a => a2a::enter(doors, arrived).await,
+            Language::A2aByGrpc => Ok(a2a::grpc::enter(doors, arrived).await),
+            Language::Api => admin::enter(doors, arrived).await,
+        }
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = entered => answer,
+        // To drop the call is to leave: it is cancelled and settled as when its caller goes. The gateway's own API waits for nothing outside.
+        refusal = place.halted(), if !matches!(language, Language::Api) => Err(refusal),
     };
     answer::keeping(answer.unwrap_or_else(|refusal| refuse_as(language, &path, &refusal)), place)
 }
@@ -178,6 +205,10 @@ fn refuse_as(language: Language, path: &str, refusal: &Refusal) -> Answer {
         answer::with_header(answer, SHOULD_RETRY, "false")
     } else {
         answer
+    };
+    let answer = match refusal.approval {
+        Some(approval) => answer::with_header(answer, LOCATION, &refuse::approval_path(approval)),
+        None => answer,
     };
     if refusal.code == Code::Unauthenticated {
         answer::with_header(answer, WWW_AUTHENTICATE, "Bearer realm=\"portcullis\"")

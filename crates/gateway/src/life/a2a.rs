@@ -89,11 +89,7 @@ impl Gate {
     ///
     /// [`Code::UpstreamFailed`] when it shows no card.
     pub async fn pushes_news(&self, agent: &Capability) -> Result<bool, Refusal> {
-        let agent = self.snapshot.load().catalogue.agent(&agent.name).cloned();
-        match agent {
-            Some(agent) => Ok(self.card(&agent).await?.card.pushes()),
-            None => Ok(false),
-        }
+        self.offers(agent, Card::pushes).await
     }
 
     /// Whether the agent has another card for known callers.
@@ -102,9 +98,22 @@ impl Gate {
     ///
     /// [`Code::UpstreamFailed`] when it shows no card.
     pub async fn has_extended_card(&self, agent: &Capability) -> Result<bool, Refusal> {
+        self.offers(agent, Card::has_extended).await
+    }
+
+    /// Whether the agent answers by streams.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UpstreamFailed`] when it shows no card.
+    pub async fn streams(&self, agent: &Capability) -> Result<bool, Refusal> {
+        self.offers(agent, Card::streams).await
+    }
+
+    async fn offers(&self, agent: &Capability, is_offered: fn(&Card) -> bool) -> Result<bool, Refusal> {
         let agent = self.snapshot.load().catalogue.agent(&agent.name).cloned();
         match agent {
-            Some(agent) => Ok(self.card(&agent).await?.card.has_extended()),
+            Some(agent) => Ok(is_offered(&self.card(&agent).await?.card)),
             None => Ok(false),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use portcullis_domain::ids::{AgentName, PrincipalName, ServerName};
+use portcullis_domain::ids::{AgentName, LabelName, PrincipalName, ServerName};
 use portcullis_domain::registry::Replica;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -25,6 +25,8 @@ pub struct RegistryTable {
     pub agents: BTreeMap<AgentName, AgentTable>,
     /// Whether agents get tools for the scratchpad of their session: `portcullis__state_list`, `…get`, `…put` and `…delete`, which policies judge as all tools. Reading it as MCP resources needs no tools.
     pub session_tools: bool,
+    /// A PEM file with certificates of authorities that models, servers and agents may have theirs from, besides those of the web. Read at each start, relative to this file.
+    pub ca_file: Option<PathBuf>,
     /// Selections of tools that are served without the server's name at `/mcp/<toolset>`. Every server is a toolset of its own name.
     pub toolsets: BTreeMap<String, Vec<String>>,
 }
@@ -199,6 +201,21 @@ pub struct ToolServerTable {
     pub directory: Option<PathBuf>,
     /// How long a call of a tool may take, in seconds.
     pub timeout_s: Option<u64>,
+    /// How far what its tools say is to be believed, by the tool's name at the server; `*` is for all that are not named. What is not said is believed in nothing.
+    pub sources: BTreeMap<String, SourceTable>,
+}
+
+/// How far what a tool says is to be believed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceTable {
+    /// Whether all of it comes from whoever runs the gateway, or from somebody they vouch for.
+    pub trusted: bool,
+    /// The fields, at any depth of what it says in JSON or YAML, whose values are vouched for: such as the recipients of one's own past payments. Nobody else may choose what stands there.
+    pub vouches_for: Vec<String>,
+    /// What sessions are marked with that have heard it.
+    #[schemars(with = "Vec<String>")]
+    pub labels: Vec<LabelName>,
 }
 
 impl ToolServerTable {

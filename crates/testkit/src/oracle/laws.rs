@@ -1,9 +1,11 @@
 //! What the entries say: that no law was broken at any moment. The world comes from the same code as in the gateway; the laws are reckoned
 //! here once more, so that a fault in deciding does not hide itself.
 
+mod approval;
 mod carved;
 mod keyed;
 mod push;
+mod reckoned;
 mod task;
 mod wait;
 
@@ -63,6 +65,7 @@ pub(super) struct Laws {
     sessions: HashMap<SessionId, Used>,
     values: HashMap<SessionId, Values>,
     tasks: carved::Tasks,
+    approvals: HashMap<CallId, reckoned::Reckoned>,
     last_at: Timestamp,
     position: u64,
     /// What is wrong with the entry at hand.
@@ -107,8 +110,11 @@ impl Laws {
         } else if let Event::SigningRotated(event) = &entry.event {
             let before = self.world.identity.signing().generation;
             self.must(event.generation == before + 1, || format!("signing key {} after {before}", event.generation));
-        } else if let Event::PolicyActivated(_) = &entry.event {
-            self.has_body(entry, None);
+        } else if let Event::PolicyActivated(event) = &entry.event {
+            // Its text, and since there is something that can tell, all that it was made of.
+            let is_there = matches!(entry.bodies.len(), 1 | 2);
+            self.must(is_there, || format!("it has {} bodies", entry.bodies.len()));
+            self.approvals_end(event.version);
         } else if let Event::ToolsObserved(event) = &entry.event {
             self.has_body(entry, Some(event.digest));
         } else if let Event::Granted(event) = &entry.event {
@@ -162,11 +168,21 @@ impl Laws {
             Event::SessionOpened(_) | Event::SessionClosed(_) => {}
             Event::SessionFrozen(_) => self.is_now(session, Status::Active),
             Event::SessionUnfrozen(_) => self.is_now(session, Status::Frozen),
+            Event::UserSaid(_) => self.has_body(entry, None),
+            Event::LabelLifted(event) => {
+                let is_there = self.world.session.find(session).is_some_and(|one| one.labels.contains(&event.label));
+                self.must(is_there, || format!("label `{}` was not there", event.label));
+            }
             Event::StatePut(event) => self.state_put(session, event, entry),
             Event::StateDeleted(event) => self.state_deleted(session, event, entry),
             Event::WaitOpened(event) => self.wait_opened(session, event, entry),
             Event::WaitEnded(event) => self.wait_ended(session, event, entry),
             Event::WaitDelivered(event) => self.wait_delivered(session, event),
+            Event::ApprovalRequested(event) => self.approval_requested(session, event, entry),
+            Event::ApprovalAnswered(event) => self.approval_answered(session, event, entry),
+            Event::ApprovalEscalated(event) => self.approval_escalated(event),
+            Event::ApprovalUsed(event) => self.approval_used(session, event, entry),
+            Event::ApprovalExpired(event) => self.approval_expired(event, entry),
             Event::PushOpened(event) => self.push_opened(session, event, entry),
             Event::PushBound(event) => self.push_bound(session, event),
             Event::PushClosed(event) => self.has_push(session, &event.push),
@@ -274,6 +290,7 @@ impl Laws {
             self.must(is_here, || format!("call {call} has parent {parent}, which was not admitted in this session"));
         }
         self.call_is_first(session, event, entry.at);
+        self.call_is_approved(session, event, entry.at);
         self.has_body(entry, None);
         let hold = event.hold.nanos();
         let task = event.authority.task.as_ref();
@@ -452,10 +469,12 @@ fn is_anybodys(event: &Event) -> bool {
         Event::SessionClosed(_)
             | Event::SessionFrozen(_)
             | Event::SessionUnfrozen(_)
+            | Event::LabelLifted(_)
             | Event::CallResolved(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
             | Event::RequestAnswered(_)
+            | Event::ApprovalAnswered(_)
     )
 }
 
@@ -469,6 +488,8 @@ fn is_the_gateways(event: &Event) -> bool {
             | Event::NewsDelivered(_)
             | Event::CallSettled(_)
             | Event::Granted(_)
+            | Event::ApprovalEscalated(_)
+            | Event::ApprovalExpired(_)
     )
 }
 

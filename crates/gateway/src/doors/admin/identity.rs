@@ -1,7 +1,7 @@
-//! Keys: issued, listed and taken back by administrators; and those that the gateway itself signs with.
+//! Keys: issued, listed and taken back by administrators; and those that the gateway itself signs with. And who may not act any more.
 
-use portcullis_domain::admission::{RevokeKey, RotateSigning};
-use portcullis_domain::ids::{Actor, KeyId, PrincipalName};
+use portcullis_domain::admission::{Disable, RevokeKey, RotateSigning};
+use portcullis_domain::ids::{KeyId, PrincipalName};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -48,8 +48,11 @@ pub(super) async fn create(gate: &Gate, arrived: &Arrived) -> Result<Answer, Ref
         let message = format!("there is no principal `{}`; add it to `identity.principals` first", wanted.principal);
         return Err(Refusal::new(Code::NotFound, message).about("principal"));
     }
-    let issued =
-        issue(Actor::Principal(arrived.caller.principal.clone()), wanted.principal.clone(), wanted.expires_at_us)?;
+    let issued = issue(
+        arrived.caller.authority.actor(&arrived.caller.principal),
+        wanted.principal.clone(),
+        wanted.expires_at_us,
+    )?;
     let id = issued.command.key.key.to_string();
     // Of a key only its digest is kept, here too: who repeats the request learns which key it was and not its text.
     let kept = serde_json::json!({"id": id, "principal": wanted.principal}).to_string();
@@ -76,7 +79,7 @@ pub(super) fn list(gate: &Gate, caller: &Caller) -> Result<Answer, Refusal> {
 /// `POST /api/v1/identity/signing/rotate`: the gateways of this journal sign with another key from now on.
 pub(super) async fn rotate(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
     administrator(gate, &arrived.caller)?;
-    let command = RotateSigning { by: Actor::Principal(arrived.caller.principal.clone()) };
+    let command = RotateSigning { by: arrived.caller.authority.actor(&arrived.caller.principal) };
     once::answered(gate, arrived, None, command, |generation| {
         answer::whole_json(200, serde_json::json!({"generation": generation}).to_string())
     })
@@ -88,6 +91,68 @@ pub(super) async fn revoke(gate: &Gate, arrived: &Arrived, id: &str) -> Result<A
     let caller = &arrived.caller;
     administrator(gate, caller)?;
     let key: KeyId = id.parse().map_err(|problem: String| Refusal::new(Code::InvalidRequest, problem))?;
-    let command = RevokeKey { by: Actor::Principal(caller.principal.clone()), key };
+    let command = RevokeKey { by: caller.authority.actor(&caller.principal), key };
     once::answered(gate, arrived, None, command, |()| once::empty(204)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unwanted {
+    /// A principal, an agent or a key.
+    name: String,
+    #[serde(default)]
+    reason: String,
+}
+
+/// `GET /api/v1/identity/disabled`.
+pub(super) fn disabled(gate: &Gate, caller: &Caller) -> Result<Answer, Refusal> {
+    administrator(gate, caller)?;
+    let doorway = gate.journal.doorway().borrow().clone();
+    let listed = doorway
+        .disabled
+        .all()
+        .map(|(principal, since)| serde_json::json!({"principal": principal, "since": since.to_string()}));
+    json(200, &serde_json::json!({"disabled": listed.collect::<Vec<_>>()}))
+}
+
+/// `POST /api/v1/identity/disabled`: a key is taken back; a principal, or the one that an agent is, may not act any more. What is under way is cancelled on every gateway.
+pub(super) async fn disable(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
+    administrator(gate, &arrived.caller)?;
+    let Unwanted { name, reason } = read(&arrived.body)?;
+    let by = arrived.caller.authority.actor(&arrived.caller.principal);
+    let key = name.parse().ok().filter(|key: &KeyId| gate.journal.keys().find(key).is_some());
+    if let Some(key) = key {
+        let done = serde_json::json!({"key": key, "is_known": true}).to_string();
+        let command = RevokeKey { by, key };
+        return once::answered(gate, arrived, None, command, move |()| answer::whole_json(200, done.clone())).await;
+    }
+    let (principal, is_known) = meant(gate, &name)?;
+    let done = serde_json::json!({"principal": principal, "is_known": is_known}).to_string();
+    let command = Disable { by, principal, reason: Some(reason) };
+    once::answered(gate, arrived, None, command, move |_| answer::whole_json(200, done.clone())).await
+}
+
+/// `DELETE /api/v1/identity/disabled/{name}`: the principal, or the one that the agent is, may act again.
+pub(super) async fn enable(gate: &Gate, arrived: &Arrived, name: &str) -> Result<Answer, Refusal> {
+    administrator(gate, &arrived.caller)?;
+    let by = arrived.caller.authority.actor(&arrived.caller.principal);
+    let (principal, _) = meant(gate, name)?;
+    let command = Disable { by, principal, reason: None };
+    once::answered(gate, arrived, None, command, |_| once::empty(204)).await
+}
+
+/// The principal of that name, or that the agent of that name is; and whether it is known. One that nobody knows may come by the word of an issuer.
+fn meant(gate: &Gate, name: &str) -> Result<(PrincipalName, bool), Refusal> {
+    let snapshot = gate.snapshot.load();
+    let invalid = |problem: String| Refusal::new(Code::InvalidRequest, problem).about("name");
+    let principal: PrincipalName = name.parse().map_err(invalid)?;
+    match snapshot.catalogue.agent(name) {
+        Some(agent) if !snapshot.config.identity.principals.contains_key(&principal) => {
+            Ok((agent.principal.clone(), true))
+        }
+        Some(_) | None => {
+            let is_known = snapshot.has_principal(&principal);
+            Ok((principal, is_known))
+        }
+    }
 }
