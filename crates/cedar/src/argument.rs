@@ -1,10 +1,7 @@
-//! The arguments of a call: whether they fit the tool's types, and the context that rules read them from.
+//! The arguments of a call: whether they fit the tool's types.
 
-use cedar_policy::{Context, RestrictedExpression};
-use portcullis_domain::policy::{Arguments, Question, RecordType, Type, Value};
+use portcullis_domain::policy::{Arguments, RecordType, Type, Value};
 
-use crate::lower;
-use crate::reads::Reads;
 use crate::schema::is_always_there;
 
 /// Says which argument does not fit. Rules are validated by these types, so what does not fit is never shown to them.
@@ -41,33 +38,6 @@ fn fits(value: &Value, ty: &Type) -> bool {
             Type::Text | Type::Bool | Type::Long | Type::Decimal | Type::Set(_) | Type::Record(_) | Type::Opaque,
         ) => false,
     }
-}
-
-/// The context of a question, with no more in it than `reads` says.
-///
-/// # Errors
-///
-/// Cedar's sentence; none in practice.
-pub(crate) fn context(question: &Question<'_>, reads: &Reads) -> Result<Context, String> {
-    let mut members = Vec::with_capacity(4);
-    let mut add = |name: &str, value: RestrictedExpression| members.push((name.to_owned(), value));
-    if reads.context.has("door") {
-        add("door", RestrictedExpression::new_string(question.door.as_str().to_owned()));
-    }
-    if reads.context.has("place") {
-        add("place", RestrictedExpression::new_string(question.place.as_str().to_owned()));
-    }
-    if reads.context.has("session") {
-        let owner = RestrictedExpression::new_string(question.session.owner.as_str().to_owned());
-        let name = RestrictedExpression::new_string(question.session.name.as_str().to_owned());
-        let session = RestrictedExpression::new_record([("owner".to_owned(), owner), ("name".to_owned(), name)]);
-        add("session", session.map_err(|error| error.to_string())?);
-    }
-    if let Some(arguments) = question.arguments.filter(|_| reads.context.has("arguments")) {
-        let read = arguments.iter().filter(|(name, _)| reads.arguments.has(name));
-        add("arguments", lower::record(read)?);
-    }
-    Context::from_pairs(members).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::rule::Rule;
 use crate::schema::Declared;
 use crate::slice::{Rules, Slices};
 use crate::source::Statement;
-use crate::{annotation, attributes, check, names, source, version};
+use crate::{annotation, attributes, check, findings, names, source, version};
 
 /// Reads the sources, checks them against the facts and makes an engine of them.
 ///
@@ -50,7 +50,9 @@ pub fn compile(sources: &[Source], facts: &Facts) -> Result<Engine, Vec<Problem>
     let rules = rules(&statements)?;
     let population = Types::new().and_then(|types| Population::of(facts, &rules, &types));
     let population = population.map_err(|message| vec![Problem::in_table("registry", message)])?;
-    let rules = Rules::new(rules, version::version(&sorted, facts));
+    findings::find(&statements, &rules, &population, facts, &mut problems);
+    problems.sort();
+    let rules = Rules::new(rules, version::version(&sorted, facts), facts.mode);
     Ok(Engine { rules, population, schema_text: generated.text, warnings: problems, slices: Slices::default() })
 }
 

@@ -7,9 +7,11 @@ use portcullis_domain::ids::PrincipalName;
 use portcullis_domain::policy::{Decision, Question, Version};
 use portcullis_domain::profile::Profile;
 
+use crate::facts::Mode;
 use crate::population::{Population, Target};
 use crate::problem::Problem;
 use crate::slice::{Rules, Slice, Slices};
+use crate::trial;
 
 /// Rules that were checked against the facts, ready to decide. It never changes; other rules or facts make another engine.
 #[derive(Debug)]
@@ -35,7 +37,8 @@ impl Engine {
     /// Whether this principal may be allowed this capability with some arguments, in some session. What may not is hidden from them.
     #[must_use]
     pub fn may_allow(&self, principal: &PrincipalName, profile: Option<&Profile>, capability: &Capability) -> bool {
-        self.slice(principal, profile, capability).is_ok_and(|(_, slice)| slice.may_allow())
+        let slice = self.slice(principal, profile, capability);
+        slice.is_ok_and(|(_, slice)| self.rules.mode() == Mode::Audit || slice.may_allow())
     }
 
     fn slice(
@@ -44,26 +47,26 @@ impl Engine {
         profile: Option<&Profile>,
         capability: &Capability,
     ) -> Result<(&Arc<Target>, Arc<Slice>), String> {
-        let guest = match (self.population.actor(principal), profile) {
-            (Some(_), _) => None,
-            (None, Some(profile)) => Some(self.population.guest(principal, profile)?),
-            (None, None) => return Err(format!("there is no principal `{principal}`")),
-        };
-        let actor = self.population.actor(principal).or(guest.as_ref());
-        let actor = actor.ok_or_else(|| format!("there is no principal `{principal}`"))?;
+        let actor = self.population.somebody(principal, profile)?;
         let target = self.population.target(capability).ok_or_else(|| format!("there is no `{capability}`"))?;
-        let make = || Slice::of(actor, target, &self.rules, &self.population);
+        let make = || Slice::of(&actor, target, &self.rules, &self.population);
         Ok((target, self.slices.get((actor.number, target.number), make)?))
     }
 
     fn answer(&self, question: &Question<'_>) -> Result<Decision, String> {
         let capability = question.capability;
-        let (target, slice) = self.slice(question.principal, question.profile, capability)?;
+        // Of agents an issuer says nothing.
+        let profile = question.profile.filter(|_| question.principal == question.chain.subject);
+        let (target, slice) = self.slice(question.principal, profile, capability)?;
         if let Some(types) = &target.arguments {
             let arguments = question.arguments.ok_or_else(|| format!("the arguments of `{capability}` are missing"))?;
             crate::argument::check(arguments, types)?;
         }
-        slice.decide(question, &self.rules)
+        let decision = slice.decide(question, &self.rules, &self.population)?;
+        Ok(match self.rules.mode() {
+            Mode::Enforce => decision,
+            Mode::Audit => trial::of_all(question, decision),
+        })
     }
 
     /// The digest of rules, schema and principals: two engines of the same version answer alike.
@@ -217,6 +220,54 @@ mod tests {
         asked.door = Door::Openai;
         check(&engine, &asked, Err((&["b", "a", "0"], Some("first"))));
         check(&engine, &Asked::new("ann", Kind::Function, "f"), Ok(&["c"]));
+    }
+
+    /// These rules, these roles with so many people each, and what they read.
+    type ExpectedAsk<'a> = (&'a [&'a str], &'a [(&'a str, u8)], Option<&'a str>);
+
+    /// Who must be asked by these rules before ann may pay that much, and what they read; none where nobody need.
+    fn check_asked(rules: &str, amount: i64, expected: Option<ExpectedAsk<'_>>) {
+        let decision = payment("ann", amount).decide(&claims(rules));
+        let asks: Vec<(&str, u8)> = decision.asks.iter().map(|ask| (ask.role.as_str(), ask.approvals)).collect();
+        let policies: Vec<&str> = decision.policies.iter().map(String::as_str).collect();
+        let found = (decision.effect == Effect::Ask).then_some((
+            policies.as_slice(),
+            asks.as_slice(),
+            decision.message.as_deref(),
+        ));
+        assert_eq!(found, expected, "{rules} {amount}: {decision:?}");
+        assert!(decision.effect == Effect::Ask || asks.is_empty());
+    }
+
+    #[test]
+    fn a_permit_that_asks_is_a_condition_that_no_wider_permit_takes_away() {
+        let asking = r#"@id("ask") @ask("manager") @message("More than 10,000.") permit(principal, action == Action::"claims__approve_payment", resource)
+            when { context.arguments.amount.greaterThan(decimal("10000.0")) };"#;
+        let expected: Option<ExpectedAsk<'_>> = Some((&["ask"], &[("manager", 1)], Some("More than 10,000.")));
+        check_asked(asking, 500_000_000, expected);
+        let wider = format!(r#"@id("all") permit(principal, action, resource); {asking}"#);
+        check_asked(&wider, 500_000_000, expected);
+        check_asked(&wider, 100_000_000, None);
+        assert_eq!(payment("ann", 100_000_000).decide(&claims(&wider)).effect, Effect::Allow);
+        // What is forbidden is not asked about.
+        let forbidden = format!(r#"{wider} @id("no") forbid(principal in Role::"junior", action, resource);"#);
+        check_asked(&forbidden, 500_000_000, None);
+        assert_eq!(payment("ann", 500_000_000).decide(&claims(&forbidden)).policies, ["no"]);
+        // Nor is what an error denies.
+        let erring = format!("{wider} permit(principal, action, resource) when {{ 9223372036854775807 + 1 > 0 }};");
+        assert_eq!(payment("ann", 500_000_000).decide(&claims(&erring)).effect, Effect::Deny);
+    }
+
+    #[test]
+    fn all_that_rules_ask_are_asked_and_of_one_role_as_many_as_the_strictest_says() {
+        let rules = r#"
+            @id("a") @ask("manager") @approvals("2") permit(principal, action, resource);
+            @id("b") @ask("manager") permit(principal in Role::"junior", action, resource) when { context.door == "mcp" };
+            @id("c") @ask("adjuster") @message("why") permit(principal, action in Action::"call_tool", resource);"#;
+        check_asked(rules, 1, Some((&["a", "b", "c"], &[("adjuster", 1), ("manager", 2)], Some("why"))));
+        let engine = claims(rules);
+        let asked = Asked::new("ann", Kind::Model, "small");
+        assert!(engine.may_allow(&asked.principal, None, &asked.capability), "what a person may allow is not hidden");
     }
 
     #[test]
@@ -380,6 +431,29 @@ mod tests {
         // Who is in the configuration is judged by that alone.
         check(&engine, &guest(payment("mia", 5), &["junior"], &[limit(5)]), Err((&[], None)));
         check_error(&engine, &payment("corp.ann", 5), "there is no principal `corp.ann`");
+    }
+
+    #[test]
+    fn rules_about_who_asked_first_read_what_the_issuer_says_of_them() {
+        let engine = fixture::engine(
+            r#"permit(principal == Principal::"mia", action, resource) when { context.subject in Role::"junior" };
+               @id("limit") forbid(principal, action, resource == Model::"small")
+               when { context.subject.approval_limit.lessThan(decimal("0.0005")) };
+               @id("eve") forbid(principal, action, resource) when { context.subject == Principal::"corp.eve" };"#,
+            &with_issuer(),
+        );
+        let asks = |subject: &str, roles: &[&str], limit| {
+            let asked = Asked::new("mia", Kind::Model, "small").on_behalf_of(subject, &["mia"]);
+            guest(asked, roles, &[("approval_limit", Value::Decimal(limit))])
+        };
+        check(&engine, &asks("corp.ann", &["junior"], 5), Ok(&["claims.cedar:1"]));
+        check(&engine, &asks("corp.ann", &["junior"], 4), Err((&["limit"], None)));
+        check(&engine, &asks("corp.ann", &["clerk"], 5), Err((&[], None)));
+        check(&engine, &asks("corp.eve", &["junior"], 5), Err((&["eve"], None)));
+        // What is said of who asked first is not said of the agent.
+        let agent = Asked::new("corp.mia", Kind::Model, "small").on_behalf_of("corp.ann", &["corp.mia"]);
+        let agent = guest(agent, &["junior"], &[("approval_limit", Value::Decimal(5))]);
+        check_error(&engine, &agent, "there is no principal `corp.mia`");
     }
 
     #[test]

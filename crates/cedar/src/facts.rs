@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use portcullis_domain::ids::{PrincipalName, RoleName, ServerName};
 use portcullis_domain::policy::{Arguments, Field, RecordType};
+use serde::{Deserialize, Serialize};
 
 /// A file of rules.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its path, as problems name it.
     pub file: String,
@@ -15,11 +16,12 @@ pub struct Source {
 }
 
 /// Who and what rules may speak of. The order of nothing in it has a meaning.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Everybody who may act.
     pub principals: Vec<Principal>,
     /// Who vouches for principals that are none of these.
+    #[serde(default)]
     pub issuers: Vec<Issuer>,
     /// The tools of all servers in the registry.
     pub tools: Vec<Tool>,
@@ -29,10 +31,23 @@ pub struct Facts {
     pub agents: Vec<String>,
     /// Servers that could not be asked for all of their tools: a rule about a tool that they were never seen to have is no error.
     pub unreachable_servers: Vec<ServerName>,
+    /// Whether what the rules say is applied.
+    pub mode: Mode,
+}
+
+/// Whether what rules say is applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It is.
+    #[default]
+    Enforce,
+    /// Everything is allowed, and what would have been refused is told.
+    Audit,
 }
 
 /// Who vouches for principals that nobody has listed. What it says of one comes with the question; what it can say is declared here, so that rules are checked by it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Issuer {
     /// What the names of its principals begin with, and no others.
     pub prefix: String,
@@ -43,7 +58,7 @@ pub struct Issuer {
 }
 
 /// Somebody who may act.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Principal {
     /// The name, as in `Principal::"ann"`.
     pub name: PrincipalName,
@@ -54,7 +69,7 @@ pub struct Principal {
 }
 
 /// A tool of the registry.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     /// The server that it belongs to, as in `Server::"claims"`.
     pub server: ServerName,

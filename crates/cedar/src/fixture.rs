@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_domain::authority::{Chain, Credential};
 use portcullis_domain::call::{Capability, Door, Kind, Place};
 use portcullis_domain::ids::{PrincipalName, SessionId};
-use portcullis_domain::policy::{Arguments, Decision, Question, RecordType, Value};
+use portcullis_domain::policy::{Arguments, Decision, Moment, Question, RecordType, Said, Value};
 use portcullis_domain::profile::Profile;
 use serde_json::json;
 
@@ -48,6 +48,7 @@ pub(crate) fn claims() -> Facts {
         models: vec!["gpt-4o".to_owned(), "small".to_owned()],
         agents: vec!["adjuster".to_owned()],
         unreachable_servers: Vec::new(),
+        mode: crate::Mode::Enforce,
     }
 }
 
@@ -99,6 +100,9 @@ pub(crate) struct Asked {
     pub(crate) session: SessionId,
     pub(crate) door: Door,
     pub(crate) place: Place,
+    pub(crate) through: Vec<PrincipalName>,
+    pub(crate) moment: Moment,
+    pub(crate) said: Option<Said>,
 }
 
 impl Asked {
@@ -112,7 +116,17 @@ impl Asked {
             session: "ann:claim-99".parse().unwrap(),
             door: Door::Mcp,
             place: Place::Request,
+            through: Vec::new(),
+            moment: Moment::default(),
+            said: None,
         }
+    }
+
+    /// The same in a session of that owner, by these agents for them.
+    pub(crate) fn on_behalf_of(mut self, subject: &str, through: &[&str]) -> Self {
+        self.session.owner = subject.parse().unwrap();
+        self.through = through.iter().map(|name| name.parse().unwrap()).collect();
+        self
     }
 
     pub(crate) fn with(mut self, arguments: &[(&str, Value)]) -> Self {
@@ -122,15 +136,22 @@ impl Asked {
 
     pub(crate) fn question(&self) -> Question<'_> {
         Question {
-            chain: Chain { subject: &self.principal, through: &[], credential: &self.credential },
+            chain: self.chain(),
             principal: &self.principal,
             profile: self.profile.as_ref(),
             capability: &self.capability,
             arguments: self.arguments.as_ref(),
             session: &self.session,
             door: self.door,
+            said: self.said.as_ref(),
             place: self.place,
+            moment: &self.moment,
         }
+    }
+
+    fn chain(&self) -> Chain<'_> {
+        let subject = if self.through.is_empty() { &self.principal } else { &self.session.owner };
+        Chain { subject, through: &self.through, credential: &self.credential, scope: None }
     }
 
     pub(crate) fn decide(&self, engine: &Engine) -> Decision {

@@ -18,7 +18,11 @@
 //! Action::"call_tool"      the group of all tools; each is an action of its own, as in Action::"claims__approve_payment",
 //!                          so that `context.arguments` has the types of that tool's schema
 //!
-//! context                  arguments (tools only), session { owner, name }, door, place
+//! context                  arguments (tools only)
+//!                          subject (a Principal), depth, through (a set of names): who asked first, and the agents through whom
+//!                          session { owner, name, spent (dollars), calls, refused, age_s }
+//!                          time { date (as 20261122), weekday (1 is Monday), hour, minute, unix_s }, in UTC
+//!                          door (also called protocol), place
 //! ```
 //!
 //! # What is always so
@@ -45,6 +49,7 @@ mod annotation;
 mod attributes;
 mod check;
 mod compile;
+mod findings;
 mod names;
 mod nesting;
 mod presence;
@@ -53,6 +58,7 @@ mod source;
 mod version;
 
 mod argument;
+mod context;
 mod entity;
 mod lower;
 mod reads;
@@ -62,6 +68,7 @@ mod scope;
 mod engine;
 mod population;
 mod slice;
+mod trial;
 
 #[cfg(test)]
 mod fixture;
@@ -72,5 +79,5 @@ mod speed;
 
 pub use compile::compile;
 pub use engine::Engine;
-pub use facts::{Facts, Issuer, Principal, Source, Tool};
+pub use facts::{Facts, Issuer, Mode, Principal, Source, Tool};
 pub use problem::{Problem, Severity};

@@ -32,6 +32,7 @@ fn unreachable_server<'a>(tool: &str, facts: &'a Facts) -> Option<&'a str> {
 pub(crate) fn check(statements: &[Statement<'_>], facts: &Facts, problems: &mut Vec<Problem>) {
     let known = Known::of(facts);
     for statement in statements {
+        problems.extend(known.nobody_to_ask(statement));
         let mut told = HashSet::new();
         for uid in statement.policy.entity_literals() {
             if told.insert(uid.clone()) {
@@ -89,6 +90,17 @@ impl Known {
     }
 }
 
+impl Known {
+    /// A warning for a role that nobody of the configuration has: whoever comes with a token may have it all the same.
+    fn nobody_to_ask(&self, statement: &Statement<'_>) -> Option<Problem> {
+        let role = statement.policy.annotation("ask").filter(|role| !role.is_empty())?;
+        let (_, roles) = self.names.iter().find(|(known, _)| *known == "Role")?;
+        let message = format!("no principal of the configuration has the role `{role}` that `@ask` names");
+        let suggestion = nearest(role, roles.iter().map(String::as_str));
+        (!roles.contains(role)).then(|| statement.problem("@ask", message).suggesting(suggestion).into_warning())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::fixture;
@@ -117,6 +129,17 @@ mod tests {
             ],
         );
         check("forbid(principal, action == Action::\"call_function\", resource == Function::\"anything\");", &[]);
+    }
+
+    #[test]
+    fn a_role_that_nobody_has_is_asked_in_vain() {
+        check(
+            "@ask(\"manger\") permit(principal, action, resource);",
+            &[
+                "1:1: warning: no principal of the configuration has the role `manger` that `@ask` names; did you mean `manager`?",
+            ],
+        );
+        check("@ask(\"manager\") permit(principal, action, resource);", &[]);
     }
 
     #[test]

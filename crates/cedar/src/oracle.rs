@@ -9,7 +9,9 @@ use cedar_policy::{
     Schema,
 };
 use portcullis_domain::call::{Door, Kind, Place};
-use portcullis_domain::policy::{Arguments, Decision, Effect, Value};
+use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::{Arguments, Ask, Decision, Effect, Moment, Said, Value};
+use portcullis_domain::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -21,9 +23,19 @@ struct Oracle {
     policies: PolicySet,
     entities: Entities,
     schema: Schema,
-    /// The ids in the order of the text, with the messages of rules that forbid.
-    order: Vec<(String, Option<String>)>,
+    /// The rules in the order of the text.
+    order: Vec<Written>,
 }
+
+/// What stands before a rule.
+struct Written {
+    id: String,
+    message: Option<String>,
+    ask: Option<Ask>,
+}
+
+/// Effect, rules, message, who is asked, and errors.
+type Parts = (Effect, Vec<String>, Option<String>, Vec<Ask>, Vec<String>);
 
 fn uid(ty: &str, name: &str) -> EntityUid {
     format!("{ty}::{name:?}").parse().unwrap()
@@ -51,6 +63,51 @@ fn text(text: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(text.to_owned())
 }
 
+fn long(number: u64) -> RestrictedExpression {
+    RestrictedExpression::new_long(i64::try_from(number).unwrap())
+}
+
+fn record<const N: usize>(members: [(&str, RestrictedExpression); N]) -> RestrictedExpression {
+    RestrictedExpression::new_record(members.map(|(name, value)| (name.to_owned(), value))).unwrap()
+}
+
+/// The whole context but for the arguments.
+fn context(asked: &Asked) -> Vec<(String, RestrictedExpression)> {
+    let (question, at) = (asked.question(), asked.moment.at.unwrap());
+    let session = record([
+        ("owner", text(asked.session.owner.as_str())),
+        ("name", text(asked.session.name.as_str())),
+        ("calls", long(asked.moment.calls.unwrap())),
+        ("refused", long(asked.moment.refused.unwrap())),
+        ("age_s", long(asked.moment.age_s.unwrap())),
+        ("spent", expression(&Value::Decimal(asked.moment.spent.unwrap().nanos() as i64 / 100_000))),
+        (
+            "labels",
+            RestrictedExpression::new_set(asked.moment.labels.iter().flatten().map(|label| text(label.as_str()))),
+        ),
+    ]);
+    let date = at.to_string();
+    let part = |range: std::ops::Range<usize>| date[range].replace('-', "").parse::<u64>().unwrap();
+    let time = record([
+        ("date", long(part(0..10))),
+        ("weekday", long((at.0 / 86_400_000_000 + 3) % 7 + 1)),
+        ("hour", long(part(11..13))),
+        ("minute", long(part(14..16))),
+        ("unix_s", long(at.0 / 1_000_000)),
+    ]);
+    let members = [
+        ("subject", RestrictedExpression::new_entity_uid(uid("Principal", question.chain.subject.as_str()))),
+        ("depth", long(asked.through.len() as u64)),
+        ("through", RestrictedExpression::new_set(asked.through.iter().map(|name| text(name.as_str())))),
+        ("session", session),
+        ("time", time),
+        ("door", text(asked.door.as_str())),
+        ("protocol", text(asked.door.as_str())),
+        ("place", text(asked.place.as_str())),
+    ];
+    members.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 impl Oracle {
     /// Every rule of `rules` must have an `@id`.
     fn new(rules: &str, schema_text: &str, facts: &Facts) -> Self {
@@ -63,10 +120,13 @@ impl Oracle {
             .policies()
             .map(|policy| {
                 let at = rules.find(&format!("@id({:?})", policy.annotation("id").unwrap())).unwrap();
-                (at, policy.id().to_string(), policy.annotation("message").map(str::to_owned))
+                let approvals = policy.annotation("approvals").map_or(1, |number| number.parse().unwrap());
+                let ask = policy.annotation("ask").map(|role| Ask { role: role.parse().unwrap(), approvals });
+                let message = policy.annotation("message").map(str::to_owned);
+                (at, Written { id: policy.id().to_string(), message, ask })
             })
             .collect();
-        order.sort();
+        order.sort_by_key(|(at, _)| *at);
         let principals = facts.principals.iter().map(|principal| {
             let roles: HashSet<_> = principal.roles.iter().map(|role| uid("Role", role.as_str())).collect();
             Entity::new(uid("Principal", principal.name.as_str()), attributes(&principal.attributes), roles).unwrap()
@@ -76,10 +136,10 @@ impl Oracle {
             Entity::new(uid("Tool", &tool.capability_name()), attributes(&tool.attributes()), server).unwrap()
         });
         let entities = Entities::from_entities(principals.chain(tools), Some(&schema)).unwrap();
-        Self { policies, entities, schema, order: order.into_iter().map(|(_, id, message)| (id, message)).collect() }
+        Self { policies, entities, schema, order: order.into_iter().map(|(_, written)| written).collect() }
     }
 
-    fn decide(&self, asked: &Asked) -> (Effect, Vec<String>, Option<String>, Vec<String>) {
+    fn decide(&self, asked: &Asked) -> Parts {
         let name: &str = &asked.capability.name;
         let (action, resource) = match asked.capability.kind {
             Kind::Model => ("call_model", "Model"),
@@ -87,15 +147,13 @@ impl Oracle {
             Kind::Agent => ("call_agent", "Agent"),
             Kind::Function => ("call_function", "Function"),
         };
-        let session = [("owner", asked.session.owner.as_str()), ("name", asked.session.name.as_str())];
-        let session = session.map(|(name, value)| (name.to_owned(), text(value)));
-        let mut context = vec![
-            ("door".to_owned(), text(asked.door.as_str())),
-            ("place".to_owned(), text(asked.place.as_str())),
-            ("session".to_owned(), RestrictedExpression::new_record(session).unwrap()),
-        ];
+        let mut context = context(asked);
         if let Some(arguments) = &asked.arguments {
             context.push(("arguments".to_owned(), RestrictedExpression::new_record(attributes(arguments)).unwrap()));
+            let said = asked.said.as_ref().unwrap();
+            let origin = |(name, value): (&String, &Value)| (name.clone(), text(said.origin(value).as_str()));
+            let origins = RestrictedExpression::new_record(arguments.iter().map(origin)).unwrap();
+            context.push(("origins".to_owned(), origins));
         }
         let request = Request::new(
             uid("Principal", asked.principal.as_str()),
@@ -109,12 +167,24 @@ impl Oracle {
         errors.sort();
         let is_allowed = response.decision() == Answer::Allow && errors.is_empty();
         let reasons: HashSet<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-        // What permits does not decide where an error denies.
-        let decides = |id: &str| reasons.contains(id) && (is_allowed || response.decision() == Answer::Deny);
-        let deciding: Vec<_> = self.order.iter().filter(|(id, _)| decides(id)).collect();
-        let message = deciding.iter().filter(|_| !is_allowed).find_map(|(_, message)| message.clone());
-        let effect = if is_allowed { Effect::Allow } else { Effect::Deny };
-        (effect, deciding.iter().map(|(id, _)| id.clone()).collect(), message, errors)
+        // What permits does not decide where an error denies, nor a plain permit where another one asks.
+        let holds = |rule: &&Written| reasons.contains(&rule.id) && (is_allowed || response.decision() == Answer::Deny);
+        let holding: Vec<&Written> = self.order.iter().filter(holds).collect();
+        let asks = is_allowed && holding.iter().any(|rule| rule.ask.is_some());
+        let deciding: Vec<&Written> = holding.into_iter().filter(|rule| !asks || rule.ask.is_some()).collect();
+        let effect = match (is_allowed, asks) {
+            (true, false) => Effect::Allow,
+            (true, true) => Effect::Ask,
+            (false, _) => Effect::Deny,
+        };
+        let message = deciding.iter().filter(|_| effect != Effect::Allow).find_map(|rule| rule.message.clone());
+        let mut most: BTreeMap<_, u8> = BTreeMap::new();
+        for ask in deciding.iter().filter_map(|rule| rule.ask.as_ref()) {
+            let approvals = most.entry(ask.role.clone()).or_default();
+            *approvals = ask.approvals.max(*approvals);
+        }
+        let asked = most.into_iter().map(|(role, approvals)| Ask { role, approvals }).collect();
+        (effect, deciding.iter().map(|rule| rule.id.clone()).collect(), message, asked, errors)
     }
 }
 
@@ -151,12 +221,23 @@ const CAPABILITIES: [(&str, &str, bool); 15] = [
 ];
 
 /// What any rule may ask.
-const CONDITIONS: [&str; 23] = [
+const CONDITIONS: [&str; 34] = [
     "true",
     "context.door == \"mcp\"",
     "context.place == \"request\" || context.door == \"openai\"",
     "context.session.owner == \"ann\"",
-    "context.session == {owner: \"ann\", name: \"claim-99\"}",
+    "context.session == {owner: \"ann\", name: \"claim-99\", calls: 1, refused: 0, age_s: 0, spent: decimal(\"0.5\"), labels: [\"untrusted\"]}",
+    "context.session.labels.contains(\"untrusted\")",
+    "context.session.spent.greaterThan(decimal(\"0.9999\"))",
+    "context.session.calls + context.session.refused > 2",
+    "context.session has age_s && context.session.age_s >= 60",
+    "context.time.weekday <= 5 && context.time.hour >= 8",
+    "context.time.date > 20260101 && context.time.unix_s > 5",
+    "context.depth <= 1 && context.through.contains(\"bob\")",
+    "context.subject == Principal::\"ann\"",
+    "context.subject == principal",
+    "context.subject in Role::\"manager\" || context.subject.level > 3",
+    "context.protocol == context.door",
     "context has arguments",
     "context has arguments.amount && context.arguments.amount.greaterThan(decimal(\"9.9999\"))",
     "context has arguments && context.arguments has count && context.arguments.count > 2",
@@ -178,7 +259,9 @@ const CONDITIONS: [&str; 23] = [
 ];
 
 /// What a rule about `approve_payment` may ask.
-const ARGUMENT_CONDITIONS: [&str; 10] = [
+const ARGUMENT_CONDITIONS: [&str; 12] = [
+    "context.origins.amount == \"user\"",
+    "context.origins has note && [\"user\", \"trusted\"].contains(context.origins.note)",
     "context.arguments.amount.greaterThan(decimal(\"10000.0\"))",
     "context.arguments.amount.lessThanOrEqual(principal.limit)",
     "principal.limit.greaterThanOrEqual(context.arguments.amount)",
@@ -242,6 +325,7 @@ prop_compose! {
         parts in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), any::<bool>()), 0..4),
         unless in any::<bool>(),
         message in prop::option::of("[a-c]"),
+        ask in prop::option::weighted(0.4, (prop::sample::select(&["manager", "auditor"][..]), prop::option::of(1_u8..4))),
     ) -> String {
         let mut all = CONDITIONS.to_vec();
         if action.contains("claims__list") {
@@ -258,10 +342,17 @@ prop_compose! {
             condition = format!("{condition}{joint}{not}({})", index.get(&all));
         }
         let effect = if forbids { "forbid" } else { "permit" };
-        let message = message.filter(|_| forbids).map(|message| format!("@message({message:?}) ")).unwrap_or_default();
+        let ask = ask.filter(|_| !forbids);
+        let message = message.filter(|_| forbids || ask.is_some());
+        let message = message.map(|message| format!("@message({message:?}) ")).unwrap_or_default();
+        let ask = ask.map(|(role, approvals)| {
+            let approvals = approvals.map(|number| format!("@approvals(\"{number}\") ")).unwrap_or_default();
+            format!("@ask({role:?}) {approvals}")
+        });
+        let ask = ask.unwrap_or_default();
         let word = if unless { "unless" } else { "when" };
         let condition = if condition.is_empty() { condition } else { format!(" {word} {{ {condition} }}") };
-        format!("{message}{effect}({principal}, {action}, {resource}){condition};")
+        format!("{message}{ask}{effect}({principal}, {action}, {resource}){condition};")
     }
 }
 
@@ -277,6 +368,10 @@ prop_compose! {
         session in prop::sample::select(&["ann:claim-99", "ann:x", "bob:claim-99"][..]),
         is_mcp in any::<bool>(),
         is_request in any::<bool>(),
+        through in prop::sample::select(vec![vec![], vec!["bob"], vec!["bob", "mia"]]),
+        (calls, refused, spent) in (0_u64..3, 0_u64..3, prop::sample::select(&[0_u64, 500_000_000, 1_000_000_000][..])),
+        (age_s, at) in (0_u64..90, 1_700_000_000_u64..1_900_000_000),
+        (is_labelled, words) in (any::<bool>(), prop::sample::select(&["", "x", "pay 10000 or 1.5"][..])),
     ) -> Asked {
         let count = count.map(|count| ("count".to_owned(), Value::Long(count)));
         let share = |share: Option<i64>| share.map(|share| ("share".to_owned(), Value::Decimal(share)));
@@ -302,6 +397,18 @@ prop_compose! {
         asked.session = session.parse().unwrap();
         asked.door = if is_mcp { Door::Mcp } else { Door::Openai };
         asked.place = if is_request { Place::Request } else { Place::ModelAnswer };
+        asked.through = through.iter().map(|name| name.parse().unwrap()).collect();
+        asked.moment = Moment {
+            at: Some(Timestamp(at * 1_000_000)),
+            age_s: Some(age_s),
+            spent: Some(Nanodollars::new(spent)),
+            calls: Some(calls),
+            refused: Some(refused),
+            labels: Some(is_labelled.then(|| "untrusted".parse().unwrap()).into_iter().collect()),
+        };
+        let mut said = Said::default();
+        said.by_user(words);
+        asked.said = Some(said);
         asked
     }
 }
@@ -310,8 +417,8 @@ fn engine(rules: &str) -> Engine {
     fixture::engine(rules, &facts())
 }
 
-fn parts(decision: Decision) -> (Effect, Vec<String>, Option<String>, Vec<String>) {
-    (decision.effect, decision.policies, decision.message, decision.errors)
+fn parts(decision: Decision) -> Parts {
+    (decision.effect, decision.policies, decision.message, decision.asks, decision.errors)
 }
 
 proptest! {

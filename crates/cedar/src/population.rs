@@ -49,6 +49,8 @@ pub(crate) struct Population {
     guests: Guests,
     /// The principals that rules name, and the attributes that rules read.
     named: HashSet<EntityUid>,
+    /// Whether rules can tell everybody from everybody else.
+    are_all_named: bool,
     read: BTreeSet<String>,
     types: Option<Types>,
     models: HashMap<String, Arc<Target>>,
@@ -82,6 +84,19 @@ impl Population {
         self.actors.get(name)
     }
 
+    /// The class of somebody: by the facts where they know them, otherwise by what an issuer says of them.
+    ///
+    /// # Errors
+    ///
+    /// When nobody knows them.
+    pub(crate) fn somebody(&self, name: &PrincipalName, profile: Option<&Profile>) -> Result<Arc<Actor>, String> {
+        match (self.actor(name), profile) {
+            (Some(actor), _) => Ok(Arc::clone(actor)),
+            (None, Some(profile)) => self.guest(name, profile),
+            (None, None) => Err(format!("there is no principal `{name}`")),
+        }
+    }
+
     /// The class of somebody who is not in the facts, by what an issuer says of them. It may be one of the facts' own, whom no rule can tell from them.
     ///
     /// # Errors
@@ -90,12 +105,23 @@ impl Population {
     pub(crate) fn guest(&self, name: &PrincipalName, profile: &Profile) -> Result<Arc<Actor>, String> {
         let types = self.types.as_ref().ok_or("nobody is known")?;
         let uid = uid(&types.principal, name.as_str());
-        let read = |attribute: &str| self.read.contains(attribute);
-        let class = Class::of(name, profile.roles.iter(), &profile.attributes, read, self.named.contains(&uid));
+        let class = self.class(name, &uid, profile.roles.iter(), &profile.attributes);
         match self.classes.get(&class) {
             Some(actor) => Ok(Arc::clone(actor)),
             None => self.guests.get(class, |number, class| actor(number, uid, class, types)),
         }
+    }
+
+    /// What the rules can see of whoever this is.
+    fn class<'a>(
+        &self,
+        name: &PrincipalName,
+        uid: &EntityUid,
+        roles: impl Iterator<Item = &'a RoleName>,
+        attributes: &Arguments,
+    ) -> Class {
+        let is_named = self.are_all_named || self.named.contains(uid);
+        Class::of(name, roles, attributes, |attribute| self.read.contains(attribute), is_named)
     }
 
     /// What rules see of the capability.
@@ -109,6 +135,19 @@ impl Population {
         }
     }
 
+    /// All capabilities, and last one function for all that no rule names.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        let all = [&self.models, &self.agents, &self.tools, &self.functions];
+        all.into_iter().flat_map(HashMap::values).chain(&self.other_function)
+    }
+
+    /// Whether the principal has the role.
+    pub(crate) fn is_in(&self, principal: &EntityUid, role: &EntityUid) -> bool {
+        let name = principal.id().unescaped().parse().ok();
+        let actor = name.and_then(|name: PrincipalName| self.actor(&name));
+        actor.is_some_and(|actor| actor.principal.parents.contains(role))
+    }
+
     /// The entity, where it has attributes or belongs to something.
     pub(crate) fn entity(&self, uid: &EntityUid) -> Option<&Entity> {
         self.entities.get(uid)
@@ -116,14 +155,15 @@ impl Population {
 
     fn add_principals(&mut self, facts: &Facts, rules: &[Rule], types: &Types) -> Result<(), String> {
         self.named = rules.iter().flat_map(|rule| &rule.literals).cloned().collect();
+        // Who asked first is compared by name.
+        self.are_all_named = rules.iter().any(|rule| rule.reads.has_subject());
         self.read = rules.iter().flat_map(|rule| &rule.attributes).cloned().collect();
         let mut principals: Vec<&Principal> = facts.principals.iter().collect();
         principals.sort_by(|one, other| one.name.cmp(&other.name));
         for principal in principals {
             let Principal { name, roles, attributes } = principal;
             let uid = uid(&types.principal, name.as_str());
-            let read = |attribute: &str| self.read.contains(attribute);
-            let class = Class::of(name, roles.iter(), attributes, read, self.named.contains(&uid));
+            let class = self.class(name, &uid, roles.iter(), attributes);
             let number = u32::try_from(self.classes.len()).ok().filter(|number| *number < FIRST_GUEST);
             let number = number.ok_or("there are too many principals")?;
             let actor = match self.classes.get(&class) {

@@ -3,12 +3,12 @@
 //! Cedar takes `context.arguments has amuont` for a plain *no*, so that a misspelt guard switches its rule off; where the rule
 //! forbids, that opens a door. Here it is an error, like any other misspelt name.
 
-use portcullis_domain::policy::{Field, RecordType, Type};
+use portcullis_domain::policy::{RecordType, Type};
 use serde_json::Value as Json;
 
 use crate::facts::Facts;
 use crate::problem::{Problem, nearest};
-use crate::schema::tool_attributes;
+use crate::schema::{always, session, time, tool_attributes};
 use crate::scope::Scope;
 use crate::source::Statement;
 
@@ -24,11 +24,12 @@ pub(crate) struct Shapes {
 
 impl Shapes {
     pub(crate) fn of(facts: &Facts, principal: &RecordType) -> Self {
-        let tools = facts.tools.iter().map(|tool| (Some(tool.capability_name()), context(Some(&tool.arguments))));
+        let tools =
+            facts.tools.iter().map(|tool| (Some(tool.capability_name()), context(Some(&tool.arguments), principal)));
         Self {
             principal: principal.clone(),
             resource: tool_attributes(),
-            contexts: tools.chain([(None, context(None))]).collect(),
+            contexts: tools.chain([(None, context(None, principal))]).collect(),
             is_partial: !facts.unreachable_servers.is_empty(),
         }
     }
@@ -54,19 +55,13 @@ impl Shapes {
     }
 }
 
-fn context(arguments: Option<&RecordType>) -> RecordType {
-    let session = RecordType { fields: ["owner", "name"].map(text).into(), open: false };
-    let mut fields = vec![text("door"), text("place"), field("session", Type::Record(session))];
-    fields.extend(arguments.map(|arguments| field("arguments", Type::Record(arguments.clone()))));
-    RecordType { fields: fields.into_iter().collect(), open: false }
-}
-
-fn text(name: &str) -> (String, Field) {
-    field(name, Type::Text)
-}
-
-fn field(name: &str, ty: Type) -> (String, Field) {
-    (name.to_owned(), Field { ty, required: true, nullable: false })
+fn context(arguments: Option<&RecordType>, principal: &RecordType) -> RecordType {
+    let text = ["door", "protocol", "place"].map(|name| (name, Type::Text));
+    let records = [("session", session()), ("time", time()), ("subject", principal.clone())];
+    let records = records.map(|(name, record)| (name, Type::Record(record)));
+    let chain = [("depth", Type::Long), ("through", Type::Set(Box::new(Type::Text)))];
+    let arguments = arguments.map(|arguments| ("arguments", Type::Record(arguments.clone())));
+    always(text.into_iter().chain(records).chain(chain).chain(arguments))
 }
 
 /// A name that is never there, and those that might have been meant.

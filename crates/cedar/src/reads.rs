@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use portcullis_domain::policy::Moment;
 use serde_json::{Map, Value as Json};
 
 /// The members of a record that are read.
@@ -40,17 +41,25 @@ impl Part {
     }
 }
 
-/// What rules read of `context` and of `context.arguments`.
+/// What rules read of `context`, and of the records in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reads {
     pub(crate) context: Part,
     pub(crate) arguments: Part,
+    pub(crate) session: Part,
+    pub(crate) time: Part,
+    pub(crate) origins: Part,
 }
 
 impl Reads {
     /// Nothing at all.
     pub(crate) const fn nothing() -> Self {
-        Self { context: Part::nothing(), arguments: Part::nothing() }
+        let nothing = Part::nothing;
+        Self { context: nothing(), arguments: nothing(), session: nothing(), time: nothing(), origins: nothing() }
+    }
+
+    const fn everything() -> Self {
+        Self { context: Part::All, arguments: Part::All, session: Part::All, time: Part::All, origins: Part::All }
     }
 
     /// What the conditions of a rule read, by Cedar's JSON form of them.
@@ -68,11 +77,14 @@ impl Reads {
     pub(crate) fn join(&mut self, other: &Self) {
         self.context.join(&other.context);
         self.arguments.join(&other.arguments);
+        self.session.join(&other.session);
+        self.time.join(&other.time);
+        self.origins.join(&other.origins);
     }
 
     fn visit(&mut self, json: &Json) {
         if is_context(json) {
-            *self = Self { context: Part::All, arguments: Part::All };
+            *self = Self::everything();
         } else if let Some((record, name)) = access(json) {
             self.visit_access(record, name);
         } else {
@@ -87,15 +99,59 @@ impl Reads {
     fn visit_access(&mut self, record: &Json, name: &str) {
         if is_context(record) {
             self.context.add(name);
-            if name == "arguments" {
-                self.arguments = Part::All;
+            if let Some(part) = self.part(name) {
+                *part = Part::All;
             }
-        } else if access(record).is_some_and(|(record, name)| is_context(record) && name == "arguments") {
-            self.context.add("arguments");
-            self.arguments.add(name);
+        } else if let Some(outer) = access(record).filter(|(record, _)| is_context(record)).map(|(_, outer)| outer) {
+            self.context.add(outer);
+            if let Some(part) = self.part(outer) {
+                part.add(name);
+            }
         } else {
             self.visit(record);
         }
+    }
+
+    /// What is read of a record in the context.
+    fn part(&mut self, name: &str) -> Option<&mut Part> {
+        match name {
+            "arguments" => Some(&mut self.arguments),
+            "session" => Some(&mut self.session),
+            "time" => Some(&mut self.time),
+            "origins" => Some(&mut self.origins),
+            _ => None,
+        }
+    }
+
+    /// Whether who asked first is read, whom no class of principals can stand for.
+    pub(crate) fn has_subject(&self) -> bool {
+        self.context.has("subject")
+    }
+
+    /// Whether it is read where arguments come from.
+    pub(crate) fn has_origins(&self) -> bool {
+        self.origins != Part::nothing()
+    }
+
+    /// What a decision rests on, of that moment; none when something is read that is not known.
+    pub(crate) fn of_moment(&self, moment: &Moment) -> Option<Moment> {
+        let session = |name: &str| self.session.has(name);
+        let has_time = self.time != Part::nothing();
+        let rests_on = Moment {
+            at: moment.at.filter(|_| has_time),
+            age_s: moment.age_s.filter(|_| session("age_s")),
+            spent: moment.spent.filter(|_| session("spent")),
+            calls: moment.calls.filter(|_| session("calls")),
+            refused: moment.refused.filter(|_| session("refused")),
+            labels: moment.labels.clone().filter(|_| session("labels")),
+        };
+        let is_known = rests_on.at.is_some() == has_time
+            && rests_on.age_s.is_some() == session("age_s")
+            && rests_on.spent.is_some() == session("spent")
+            && rests_on.calls.is_some() == session("calls")
+            && rests_on.refused.is_some() == session("refused")
+            && rests_on.labels.is_some() == session("labels");
+        is_known.then_some(rests_on)
     }
 }
 
@@ -138,6 +194,7 @@ fn only_member<'a>(json: &'a Json, name: &str) -> Option<&'a Json> {
 mod tests {
     use super::*;
     use cedar_policy::Policy;
+    use portcullis_domain::time::Timestamp;
 
     fn part(names: &[&str]) -> Part {
         if names == ["*"] { Part::All } else { Part::Some(names.iter().map(|name| (*name).to_owned()).collect()) }
@@ -147,8 +204,39 @@ mod tests {
         let policy =
             Policy::parse(None, format!("permit(principal, action, resource) when {{ {condition} }};")).unwrap();
         let json = policy.to_json().unwrap();
-        let expected = Reads { context: part(context), arguments: part(arguments) };
-        assert_eq!(Reads::of(&json["conditions"]), expected, "{condition}");
+        let found = Reads::of(&json["conditions"]);
+        assert_eq!((found.context, found.arguments), (part(context), part(arguments)), "{condition}");
+    }
+
+    fn check_records(condition: &str, session: &[&str], time: &[&str]) {
+        let policy =
+            Policy::parse(None, format!("permit(principal, action, resource) when {{ {condition} }};")).unwrap();
+        let found = Reads::of(&policy.to_json().unwrap()["conditions"]);
+        assert_eq!((found.session, found.time), (part(session), part(time)), "{condition}");
+    }
+
+    #[test]
+    fn what_is_read_of_session_and_time_is_told_apart() {
+        check_records("context.session.owner == \"ann\"", &["owner"], &[]);
+        check_records("context.session.calls < 5 && context.time.hour > 8", &["calls"], &["hour"]);
+        check_records("context has session && context.time == context.time", &["*"], &["*"]);
+        check_records("context == {}", &["*"], &["*"]);
+    }
+
+    #[test]
+    fn a_decision_rests_on_what_is_read_and_needs_to_know_it() {
+        let moment = Moment { calls: Some(3), at: Some(Timestamp(1)), ..Moment::default() };
+        let check = |condition: &str, expected: Option<Moment>| {
+            let policy =
+                Policy::parse(None, format!("permit(principal, action, resource) when {{ {condition} }};")).unwrap();
+            let found = Reads::of(&policy.to_json().unwrap()["conditions"]).of_moment(&moment);
+            assert_eq!(found, expected, "{condition}");
+        };
+        check("context.session.owner == \"ann\" && context.depth == 0", Some(Moment::default()));
+        check("context.session.calls < 5", Some(Moment { at: None, ..moment.clone() }));
+        check("context.time.hour < 5", Some(Moment { calls: None, ..moment.clone() }));
+        check("context.session.calls < 5 && context.session.age_s > 1", None);
+        check("context == {}", None);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{Effect, EntityUid, Policy, PolicyId};
+use portcullis_domain::policy::Ask;
 use serde_json::{Value as Json, json};
 
+use crate::annotation;
 use crate::lower;
 use crate::reads::{Reads, attribute_names};
 use crate::scope::Scope;
@@ -17,8 +19,12 @@ pub(crate) struct Rule {
     pub(crate) id: PolicyId,
     /// Permit or forbid.
     pub(crate) effect: Effect,
-    /// What the model will read when it forbids.
+    /// What the model will read when it forbids, and whoever is asked when it asks.
     pub(crate) message: Option<String>,
+    /// Whether it is on trial: evaluated and told, not applied.
+    pub(crate) is_audit: bool,
+    /// Who must say yes before it permits.
+    pub(crate) ask: Option<Ask>,
     /// For whom and what it is.
     pub(crate) scope: Scope,
     /// Its conditions, for any principal, action and resource: it is only evaluated where its scope holds.
@@ -45,6 +51,8 @@ impl Rule {
             id: policy.id().clone(),
             effect: policy.effect(),
             message: policy.annotation("message").map(str::to_owned),
+            is_audit: policy.annotation("mode") == Some("audit"),
+            ask: annotation::ask(policy)?,
             scope: Scope::of(policy),
             reads: Reads::of(&statement.conditions),
             conditions: without_scope(policy, statement.conditions.clone())?,

@@ -62,9 +62,9 @@ impl<'a> Declared<'a> {
 
     /// The schema of only these tools, and all else.
     pub(crate) fn generate_of<'n>(&self, tools: impl Iterator<Item = &'n String>) -> Result<Generated, Problem> {
-        let session = json!({"owner": named("String"), "name": named("String")});
+        let session = shape(&session());
         let schema = json!({"": {
-            "commonTypes": {"Session": {"type": "Record", "attributes": session}},
+            "commonTypes": {"Session": session, "Time": shape(&time())},
             "entityTypes": {
                 "Role": {}, "Server": {}, "Model": {}, "Agent": {}, "Function": {},
                 "Principal": {"memberOfTypes": ["Role"], "shape": shape(self.principal)},
@@ -101,15 +101,46 @@ fn unusable(error: &dyn std::fmt::Display) -> Problem {
 }
 
 fn applies_to(resource: &str, arguments: Option<&RecordType>) -> Json {
-    let mut context = json!({"session": named("Session"), "door": named("String"), "place": named("String")});
+    let mut context = json!({
+        "subject": named("Principal"), "depth": named("Long"), "through": {"type": "Set", "element": named("String")},
+        "session": named("Session"), "time": named("Time"),
+        "door": named("String"), "protocol": named("String"), "place": named("String"),
+    });
     if let (Some(arguments), Some(context)) = (arguments, context.as_object_mut()) {
         context.insert("arguments".to_owned(), shape(arguments));
+        context.insert("origins".to_owned(), shape(&origins(arguments)));
     }
     json!({
         "principalTypes": ["Principal"],
         "resourceTypes": [resource],
         "context": {"type": "Record", "attributes": context},
     })
+}
+
+/// What rules may read of the session.
+pub(crate) fn session() -> RecordType {
+    let long = ["calls", "refused", "age_s"].map(|name| (name, Type::Long));
+    let text = ["owner", "name"].map(|name| (name, Type::Text));
+    let more = [("spent", Type::Decimal), ("labels", Type::Set(Box::new(Type::Text)))];
+    always(long.into_iter().chain(text).chain(more))
+}
+
+/// What rules may read of where arguments come from: as `user`, `trusted`, `untrusted` or `model`, for each argument that is there and can be judged.
+pub(crate) fn origins(arguments: &RecordType) -> RecordType {
+    let judged = arguments.fields.iter().filter(|(_, field)| field.ty != Type::Opaque);
+    let fields = judged.map(|(name, field)| (name.clone(), Field { ty: Type::Text, ..field.clone() }));
+    RecordType { fields: fields.collect(), open: false }
+}
+
+/// What rules may read of the time, in UTC.
+pub(crate) fn time() -> RecordType {
+    always(["date", "weekday", "hour", "minute", "unix_s"].map(|name| (name, Type::Long)))
+}
+
+/// A record whose members are always there.
+pub(crate) fn always(members: impl IntoIterator<Item = (&'static str, Type)>) -> RecordType {
+    let field = |(name, ty): (&str, Type)| (name.to_owned(), Field { ty, required: true, nullable: false });
+    RecordType { fields: members.into_iter().map(field).collect(), open: false }
 }
 
 /// What rules may read of a tool.
@@ -167,7 +198,7 @@ mod tests {
         let expected = [
             "action \"claims__approve_payment\" in [Action::\"call_tool\"] appliesTo {",
             "    arguments: {\n      amount: decimal,\n      claim: String,\n      note?: String\n    },",
-            "    session: Session\n",
+            "    session: Session,\n    subject: Principal,\n    through: Set<String>,\n    time: Time\n",
             "action \"hr__fire\" in [Action::\"call_tool\"];",
         ];
         for part in expected {

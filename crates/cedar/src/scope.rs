@@ -60,6 +60,19 @@ impl Scope {
             }
     }
 
+    /// Whether everybody whom `other` is for is somebody whom this is for. `is_in` knows who has which role.
+    pub(crate) fn covers_principals(&self, other: &Self, is_in: impl Fn(&EntityUid, &EntityUid) -> bool) -> bool {
+        use PrincipalConstraint::{Any, Eq, In, Is, IsIn};
+        match (&self.principal, &other.principal) {
+            // There is one type of principals only; validation has seen to it.
+            (Any | Is(_), _) => true,
+            (Eq(mine), Eq(others)) => mine == others,
+            (In(mine) | IsIn(_, mine), In(others) | IsIn(_, others)) => mine == others,
+            (In(mine) | IsIn(_, mine), Eq(others)) => mine == others || is_in(others, mine),
+            (Eq(_) | In(_) | IsIn(..), Any | Is(_) | In(_) | IsIn(..)) => false,
+        }
+    }
+
     /// The actions that the rule names; none where it is for any.
     pub(crate) fn named_actions(&self) -> &[EntityUid] {
         match &self.action {

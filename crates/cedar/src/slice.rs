@@ -3,13 +3,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cedar_policy::{Authorizer, Context, Effect, Entities, PolicyId, PolicySet, Request, Response};
-use portcullis_domain::policy::{Decision, Effect as Answer, Question, Version};
+use cedar_policy::{Authorizer, Context, Effect, Entities, EntityUid, PolicyId, PolicySet, Request, Response};
+use portcullis_domain::policy::{Ask, Decision, Effect as Answer, Question, Version};
 
-use crate::argument;
+use crate::context;
+use crate::facts::Mode;
 use crate::population::{Actor, Population, Target};
 use crate::reads::Reads;
 use crate::rule::Rule;
+use crate::trial::{self, Trial};
+
+/// Why the answer is no where a rule reads what was not told.
+const UNTOLD: &str =
+    "a rule reads the time, what the session has done or where arguments come from, which was not told";
 
 /// All rules in the order of their sources.
 #[derive(Debug)]
@@ -17,12 +23,13 @@ pub(crate) struct Rules {
     all: Vec<Rule>,
     positions: HashMap<PolicyId, usize>,
     version: Version,
+    mode: Mode,
 }
 
 impl Rules {
-    pub(crate) fn new(all: Vec<Rule>, version: Version) -> Self {
+    pub(crate) fn new(all: Vec<Rule>, version: Version, mode: Mode) -> Self {
         let positions = all.iter().enumerate().map(|(position, rule)| (rule.id.clone(), position)).collect();
-        Self { all, positions, version }
+        Self { all, positions, version, mode }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -31,6 +38,16 @@ impl Rules {
 
     pub(crate) fn version(&self) -> Version {
         self.version
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The rule of that id, with its position.
+    fn find(&self, id: &PolicyId) -> Option<(usize, &Rule)> {
+        let position = *self.positions.get(id)?;
+        Some((position, self.all.get(position)?))
     }
 
     /// The rules whose scope holds for them.
@@ -80,20 +97,30 @@ impl Verdict {
         self.errors.extend(response.diagnostics().errors().map(ToString::to_string));
     }
 
+    /// Forbid beats all, and an `@ask` beats a plain permit: it is a condition that somebody has put there, and a wider rule elsewhere must not take it away.
     fn decision(mut self, rules: &Rules) -> Decision {
         let is_allowed = self.forbids.is_empty() && self.errors.is_empty() && !self.permits.is_empty();
+        let asking = |position: &usize| rules.all.get(*position).is_some_and(|rule| rule.ask.is_some());
         let mut positions = if is_allowed { self.permits } else { self.forbids };
+        let effect = match (is_allowed, positions.iter().any(asking)) {
+            (true, true) => Answer::Ask,
+            (true, false) => Answer::Allow,
+            (false, _) => Answer::Deny,
+        };
+        if effect == Answer::Ask {
+            positions.retain(asking);
+        }
         positions.sort_unstable();
         self.errors.sort_unstable();
         let deciding = positions.iter().filter_map(|position| rules.all.get(*position));
-        let message = deciding.clone().filter(|_| !is_allowed).find_map(|rule| rule.message.clone());
+        let message = deciding.clone().filter(|_| effect != Answer::Allow).find_map(|rule| rule.message.clone());
         Decision {
-            effect: if is_allowed { Answer::Allow } else { Answer::Deny },
-            policies: deciding.map(|rule| rule.name().to_owned()).collect(),
+            effect,
             message,
-            asks: Vec::new(),
+            asks: Ask::all(deciding.clone().filter(|_| is_allowed).filter_map(|rule| rule.ask.clone())),
+            policies: deciding.map(|rule| rule.name().to_owned()).collect(),
             errors: self.errors,
-            version: rules.version,
+            ..Decision::of(Answer::Deny, rules.version)
         }
     }
 }
@@ -102,7 +129,7 @@ impl Verdict {
 #[derive(Debug)]
 pub(crate) enum Slice {
     /// Everything: no rule reads the context.
-    Settled(Decision),
+    Settled(Box<Decision>),
     /// All but the rules that read the context.
     Open(Box<Open>),
 }
@@ -112,6 +139,7 @@ pub(crate) enum Slice {
 pub(crate) struct Open {
     settled: Verdict,
     policies: PolicySet,
+    trial: Trial,
     reads: Reads,
     subject: Subject,
 }
@@ -137,9 +165,14 @@ impl Slice {
         population: &Population,
     ) -> Result<Self, String> {
         let subject = Subject::of(actor, target, rules, population)?;
-        let mut settled = Verdict::default();
+        let (mut settled, mut trial) = (Verdict::default(), Trial::default());
         let (mut now, mut later, mut reads) = (PolicySet::new(), PolicySet::new(), Reads::nothing());
         for (position, rule) in rules.for_both(actor, target) {
+            if rule.is_audit {
+                trial.add(rule)?;
+                reads.join(&rule.reads);
+                continue;
+            }
             if !rule.conditions.has_non_scope_constraint() {
                 settled.add(position, rule.effect);
                 continue;
@@ -149,18 +182,18 @@ impl Slice {
             reads.join(&rule.reads);
         }
         if !now.is_empty() {
-            settled.add_response(&subject.ask(Context::empty(), &now)?, rules);
+            settled.add_response(&subject.ask(Context::empty(), &now, &subject.entities)?, rules);
         }
-        if later.is_empty() {
-            return Ok(Self::Settled(settled.decision(rules)));
+        if later.is_empty() && trial.is_nothing() {
+            return Ok(Self::Settled(Box::new(settled.decision(rules))));
         }
-        Ok(Self::Open(Box::new(Open { settled, policies: later, reads, subject })))
+        Ok(Self::Open(Box::new(Open { settled, policies: later, trial, reads, subject })))
     }
 
-    /// Whether there may be a question that is answered with yes. It may say so where there is none; it never denies one that there is.
+    /// Whether there may be a question that is answered with yes, if need be by a person. It may say so where there is none; it never denies one that there is.
     pub(crate) fn may_allow(&self) -> bool {
         match self {
-            Self::Settled(decision) => decision.effect == Answer::Allow,
+            Self::Settled(decision) => decision.effect != Answer::Deny,
             Self::Open(open) => {
                 let permits = open.policies.policies().any(|rule| rule.effect() == Effect::Permit);
                 let settled = &open.settled;
@@ -174,16 +207,53 @@ impl Slice {
     /// # Errors
     ///
     /// Cedar's sentence; none in practice.
-    pub(crate) fn decide(&self, question: &Question<'_>, rules: &Rules) -> Result<Decision, String> {
+    pub(crate) fn decide(
+        &self,
+        question: &Question<'_>,
+        rules: &Rules,
+        population: &Population,
+    ) -> Result<Decision, String> {
         match self {
-            Self::Settled(decision) => Ok(decision.clone()),
-            Self::Open(open) => {
-                let context = argument::context(question, &open.reads)?;
-                let mut verdict = open.settled.clone();
-                verdict.add_response(&open.subject.ask(context, &open.policies)?, rules);
-                Ok(verdict.decision(rules))
-            }
+            Self::Settled(decision) => Ok(decision.as_ref().clone()),
+            Self::Open(open) => open.decide(question, rules, population),
         }
+    }
+}
+
+impl Open {
+    fn decide(&self, question: &Question<'_>, rules: &Rules, population: &Population) -> Result<Decision, String> {
+        let mut verdict = self.settled.clone();
+        let known = self.reads.of_moment(question.moment);
+        let (lacks_moment, lacks_said) = (known.is_none(), self.reads.has_origins() && question.said.is_none());
+        let Some(moment) = known.filter(|_| !lacks_said) else {
+            verdict.errors.push(UNTOLD.to_owned());
+            return Ok(Decision { lacks_moment, lacks_said, ..verdict.decision(rules) });
+        };
+        let first = self.first(question, population)?;
+        let (uid, entities) = first.as_ref().map_or((None, &self.subject.entities), |(uid, all)| (Some(uid), all));
+        let context = context::of(question, &moment, uid, &self.reads)?;
+        let held = self.trial.held(|set| self.subject.ask(context.clone(), set, entities))?;
+        verdict.add_response(&self.subject.ask(context, &self.policies, entities)?, rules);
+        let mut decision = Decision { moment, ..verdict.decision(rules) };
+        decision.audit = trial::sentences(held, &decision, |id| rules.find(id));
+        Ok(decision)
+    }
+
+    /// Who asked first, with all entities that can be looked into then; none where that is not read.
+    fn first(&self, question: &Question<'_>, population: &Population) -> Result<Option<(EntityUid, Entities)>, String> {
+        if !self.reads.has_subject() {
+            return Ok(None);
+        }
+        // Rules that read who asked first tell everybody from everybody else: the class has no other member.
+        let actor = population.somebody(question.chain.subject, question.profile)?;
+        let uid = actor.principal.uid.clone();
+        let known = &self.subject.entities;
+        if known.get(&uid).is_some() {
+            return Ok(Some((uid, known.clone())));
+        }
+        let all = known.iter().chain([&actor.entity]).cloned();
+        let all = Entities::from_entities(all, None).map_err(|error| error.to_string())?;
+        Ok(Some((uid, all)))
     }
 }
 
@@ -198,12 +268,12 @@ impl Subject {
         Ok(Self { actor: Arc::clone(actor), target: Arc::clone(target), entities })
     }
 
-    fn ask(&self, context: Context, policies: &PolicySet) -> Result<Response, String> {
+    fn ask(&self, context: Context, policies: &PolicySet, entities: &Entities) -> Result<Response, String> {
         let (principal, action, resource) =
             (&self.actor.principal.uid, &self.target.action.uid, &self.target.resource.uid);
         let request = Request::new(principal.clone(), action.clone(), resource.clone(), context, None);
         let request = request.map_err(|error| error.to_string())?;
-        Ok(Authorizer::new().is_authorized(&request, policies, &self.entities))
+        Ok(Authorizer::new().is_authorized(&request, policies, entities))
     }
 }
 
@@ -250,9 +320,9 @@ mod tests {
 
     #[test]
     fn slices_are_kept_and_bounded() {
-        let rules = Rules::new(Vec::new(), Digest::ZERO);
+        let rules = Rules::new(Vec::new(), Digest::ZERO, Mode::Enforce);
         let slices = Slices::default();
-        let settled = || Ok(Slice::Settled(rules.denial(String::new())));
+        let settled = || Ok(Slice::Settled(Box::new(rules.denial(String::new()))));
         let first = slices.get((0, 0), settled).unwrap();
         let again = slices.get((0, 0), || Err("it is made again".to_owned())).unwrap();
         assert!(Arc::ptr_eq(&first, &again));

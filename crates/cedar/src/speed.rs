@@ -9,6 +9,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use portcullis_domain::call::Kind;
+use portcullis_domain::policy::{Moment, Value};
+use portcullis_domain::time::Timestamp;
 
 use crate::fixture::{self, Asked, payment};
 use crate::{Engine, Facts, compile};
@@ -79,6 +81,58 @@ fn speed_of_decisions() {
     report("function that no rule names, kept", &engine, &Asked::new("ann", Kind::Function, "get_weather"));
     let slices = microseconds(1, || drop(black_box(fixture::engine(&rules(3, 0), &facts))));
     println!("{:<58} {slices:>8.2} µs", "compiling 5 rules and 3 tools");
+}
+
+/// The median and the 99th of a hundred of many single times; and the fastest of many rounds, which is the processor time of each, since a decision waits for nothing.
+fn distribution(calls: u32, mut call: impl FnMut()) -> (f64, f64, f64) {
+    let fastest = microseconds(20, &mut call);
+    let mut times: Vec<Duration> = (0..calls).map(|_| time(&mut call)).collect();
+    times.sort_unstable();
+    let at = |part: usize| times[times.len() * part / 100].as_secs_f64() * 1e6;
+    (at(50), at(99), fastest)
+}
+
+#[test]
+#[ignore = "it measures"]
+fn speed_of_chains() {
+    let mut facts = fixture::claims();
+    for number in 0..8 {
+        let mut agent = fixture::principal(&format!("agent{number}"), &["adjuster", "junior"]);
+        agent.attributes.insert("approval_limit".to_owned(), Value::Decimal(100_000_000 + number));
+        facts.principals.push(agent);
+    }
+    println!("{:<44} {:>9} {:>9} {:>9}", "tool call on arguments, µs", "p50", "p99", "processor");
+    for (policies, applicable) in [(10, 3), (100, 3), (100, 20), (1000, 3), (1000, 20), (1000, 100)] {
+        let engine = fixture::engine(&rules(applicable, policies - applicable - 2), &facts);
+        for depth in [1, 3, 8] {
+            let names: Vec<String> = (1..depth).map(|number| format!("agent{number}")).collect();
+            let through: Vec<&str> = names.iter().map(String::as_str).collect();
+            let whole: Vec<Asked> = ["ann"]
+                .iter()
+                .chain(&through)
+                .map(|name| payment(name, 5_000_000).on_behalf_of("ann", &through))
+                .collect();
+            let (p50, p99, each) =
+                distribution(5_000, || whole.iter().for_each(|asked| drop(black_box(asked.decide(&engine)))));
+            let what = format!("{policies} rules, {applicable} applicable, chain of {depth}");
+            println!("{what:<44} {p50:>9.2} {p99:>9.2} {each:>9.2}");
+        }
+    }
+    let moment = Moment { calls: Some(1), at: Some(Timestamp(1)), ..Moment::default() };
+    for (what, condition) in [
+        ("what the session has done", "context.session.calls > 100"),
+        ("the time", "context.time.hour > 25"),
+        ("who asked first", "context.subject in Role::\"manager\""),
+        ("the chain", "context.depth > 5 || context.through.contains(\"eve\")"),
+    ] {
+        let rules = format!(
+            "permit(principal, action, resource);\nforbid(principal, action, resource) when {{ {condition} }};"
+        );
+        let engine = fixture::engine(&rules, &facts);
+        let asked = Asked { moment, ..payment("agent1", 1) }.on_behalf_of("ann", &["agent1"]);
+        let (p50, p99, each) = distribution(5_000, || drop(black_box(asked.decide(&engine))));
+        println!("{:<44} {p50:>9.2} {p99:>9.2} {each:>9.2}", format!("one rule that reads {what}"));
+    }
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::policy::{Arguments, Value};
 
-use crate::facts::{Facts, Issuer, Principal, Source, Tool};
+use crate::facts::{Facts, Issuer, Mode, Principal, Source, Tool};
 
 /// Changes whenever the same rules and facts may be decided in another way.
-const FORM: &str = "portcullis-policy-2";
+const FORM: &str = "portcullis-policy-3";
 
 /// The digest of sources, schema, tools, models, principals and issuers, whatever their order.
 ///
@@ -31,6 +31,9 @@ pub(crate) fn version(sources: &[&Source], facts: &Facts) -> Digest {
             one.text(name);
             one
         });
+    }
+    if facts.mode == Mode::Audit {
+        canonical.text("audit");
     }
     Digest::of(&canonical.0)
 }

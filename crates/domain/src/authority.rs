@@ -5,7 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ids::{Actor, IssuerName, KeyId, PrincipalName};
+use crate::call::Capability;
+use crate::ids::{Actor, IssuerName, KeyId, PrincipalName, TaskId};
+use crate::refusal::{Code, Refusal};
+use crate::scope::Scope;
 use crate::time::Timestamp;
 
 /// How many agents may act for somebody, one through the other.
@@ -68,13 +71,38 @@ pub struct Authority {
     pub through: Vec<PrincipalName>,
     /// When it ends by itself, besides the key that it comes from.
     pub expires_at: Option<Timestamp>,
+    /// What it may be used for; everything that policy allows where nothing is said.
+    pub scope: Option<Scope>,
+    /// The account of the task that pays, below that of the session.
+    pub task: Option<TaskId>,
 }
 
 impl Authority {
+    /// That of somebody who came by themselves with this.
+    #[must_use]
+    pub fn of(credential: Credential) -> Self {
+        Self { credential, through: Vec::new(), expires_at: None, scope: None, task: None }
+    }
+
     /// That of somebody who came by themselves with a key.
     #[must_use]
     pub fn of_key(key: KeyId) -> Self {
-        Self { credential: Credential::Key(key), through: Vec::new(), expires_at: None }
+        Self::of(Credential::Key(key))
+    }
+
+    /// The same, with one more agent that acts for all who are on it.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::TooDeep`] when there are as many as there may be.
+    pub fn through(&self, agent: PrincipalName) -> Result<Self, Refusal> {
+        if self.through.len() >= DEPTH_LIMIT {
+            let message = format!("at most {DEPTH_LIMIT} agents may act for somebody, one through the other");
+            return Err(Refusal::new(Code::TooDeep, message));
+        }
+        let mut next = self.clone();
+        next.through.push(agent);
+        Ok(next)
     }
 
     /// The same for what the gateway does later by itself: it ends with its key or the principals on it, not with the hour of a token.
@@ -97,7 +125,8 @@ impl Authority {
     /// The chain of principals that asks in a session of this owner.
     #[must_use]
     pub fn chain<'a>(&'a self, owner: &'a PrincipalName) -> Chain<'a> {
-        Chain { subject: owner, through: &self.through, credential: &self.credential }
+        let Self { credential, through, scope, .. } = self;
+        Chain { subject: owner, through, credential, scope: scope.as_ref() }
     }
 }
 
@@ -112,25 +141,31 @@ enum Written {
         through: Vec<PrincipalName>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<Scope>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
     },
 }
 
 impl From<Written> for Authority {
     fn from(written: Written) -> Self {
         match written {
-            Written::Plain(credential) => Self { credential, through: Vec::new(), expires_at: None },
-            Written::Full { credential, through, expires_at } => Self { credential, through, expires_at },
+            Written::Plain(credential) => Self::of(credential),
+            Written::Full { credential, through, expires_at, scope, task } => {
+                Self { credential, through, expires_at, scope, task }
+            }
         }
     }
 }
 
 impl From<Authority> for Written {
     fn from(authority: Authority) -> Self {
-        let Authority { credential, through, expires_at } = authority;
-        if through.is_empty() && expires_at.is_none() {
+        let Authority { credential, through, expires_at, scope, task } = authority;
+        if through.is_empty() && expires_at.is_none() && scope.is_none() && task.is_none() {
             return Self::Plain(credential);
         }
-        Self::Full { credential, through, expires_at }
+        Self::Full { credential, through, expires_at, scope, task }
     }
 }
 
@@ -143,6 +178,8 @@ pub struct Chain<'a> {
     pub through: &'a [PrincipalName],
     /// What the one who asked first was recognised by.
     pub credential: &'a Credential,
+    /// What the task may be used for; everything that policy allows where nothing is said.
+    pub scope: Option<&'a Scope>,
 }
 
 impl<'a> Chain<'a> {
@@ -155,6 +192,12 @@ impl<'a> Chain<'a> {
     #[must_use]
     pub fn actor(self) -> &'a PrincipalName {
         self.through.last().unwrap_or(self.subject)
+    }
+
+    /// Whether the task may be used for this, whatever policy says.
+    #[must_use]
+    pub fn covers(self, capability: &Capability) -> bool {
+        self.scope.is_none_or(|scope| scope.covers(capability))
     }
 
     /// How many agents there are between who asked first and the call.
@@ -180,6 +223,9 @@ mod tests {
         check(r#""0123456789ab""#, &[], None);
         check(r#""corp/0123""#, &[], None);
         check(r#"{"credential":"corp/0123","through":["planner","payer"]}"#, &["planner", "payer"], None);
+        let narrow =
+            r#"{"credential":"0123456789ab","through":["payer"],"expires_at":9,"scope":"tool/a__*","task":"t1"}"#;
+        check(narrow, &["payer"], Some(9));
         assert!(serde_json::from_str::<Authority>(r#""corp/a/b""#).is_err());
     }
 }

@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Authority;
 use crate::call::{Capability, Door, Place};
-use crate::ids::{CallId, GatewayId, SessionId};
+use crate::ids::{CallId, GatewayId, LabelName, PrincipalName, SessionId, TaskId};
 use crate::money::{Nanodollars, Tokens};
 use crate::policy::{Effect, Version};
 use crate::refusal::Code;
 use crate::registry::Placement;
+use crate::scope::Scope;
 use crate::session::Mark;
 use crate::session::requests::Requester;
+use crate::time::Timestamp;
 use crate::{identity, ledger, policy, registry, session};
 
 /// What an entry says. Its type is written first, so that readers can tell at once.
@@ -38,9 +40,27 @@ pub enum Event {
     /// A principal may act again.
     #[serde(rename = "identity.principal_enabled")]
     PrincipalEnabled(identity::event::PrincipalEnabled),
+    /// The gateways sign with another key.
+    #[serde(rename = "identity.signing_rotated")]
+    SigningRotated(identity::event::SigningRotated),
     /// Other policies are in force.
     #[serde(rename = "policy.activated")]
     PolicyActivated(policy::event::Activated),
+    /// A call is parked until a person has said yes.
+    #[serde(rename = "approval.requested")]
+    ApprovalRequested(policy::event::ApprovalRequested),
+    /// A person has said yes or no.
+    #[serde(rename = "approval.answered")]
+    ApprovalAnswered(policy::event::ApprovalAnswered),
+    /// Nobody has answered for a while, and others may.
+    #[serde(rename = "approval.escalated")]
+    ApprovalEscalated(policy::event::ApprovalEscalated),
+    /// A tool call inside a model's answer has used its approval.
+    #[serde(rename = "approval.used")]
+    ApprovalUsed(policy::event::ApprovalUsed),
+    /// Nothing comes of an approval any more: its time has come.
+    #[serde(rename = "approval.expired")]
+    ApprovalExpired(policy::event::ApprovalExpired),
     /// A server declares other tools.
     #[serde(rename = "registry.tools_observed")]
     ToolsObserved(registry::event::ToolsObserved),
@@ -56,6 +76,12 @@ pub enum Event {
     /// A session takes no calls until a person lets it go on.
     #[serde(rename = "session.frozen")]
     SessionFrozen(session::event::Frozen),
+    /// The user has said something.
+    #[serde(rename = "session.user_said")]
+    UserSaid(session::event::UserSaid),
+    /// A label of a session was lifted.
+    #[serde(rename = "session.label_lifted")]
+    LabelLifted(session::event::LabelLifted),
     /// A session goes on.
     #[serde(rename = "session.unfrozen")]
     SessionUnfrozen(session::event::Unfrozen),
@@ -104,6 +130,9 @@ pub enum Event {
     /// What became of a request with an idempotency key.
     #[serde(rename = "request.answered")]
     RequestAnswered(RequestAnswered),
+    /// A task was handed on.
+    #[serde(rename = "task.delegated")]
+    Delegated(Delegated),
     /// A call may be forwarded.
     #[serde(rename = "call.admitted")]
     CallAdmitted(CallAdmitted),
@@ -145,6 +174,39 @@ pub struct RequestAnswered {
     pub outcome: Outcome,
 }
 
+/// A task of the session was handed on: to another agent, for less, for a shorter time, or with a budget of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delegated {
+    /// The number of the token that says so.
+    pub token: CallId,
+    /// On whose authority.
+    #[serde(rename = "key")]
+    pub authority: Authority,
+    /// Who acts next; none where the same agent goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<PrincipalName>,
+    /// What it may be used for; none where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Its budget, where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<TaskGrant>,
+}
+
+/// What a task may spend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskGrant {
+    /// The task.
+    pub task: TaskId,
+    /// The task whose budget it was carved out of; none for the session's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TaskId>,
+    /// How much, in all.
+    pub amount: Nanodollars,
+}
+
 /// A call was admitted in the session of the stream. The body is what is forwarded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallAdmitted {
@@ -172,6 +234,9 @@ pub struct CallAdmitted {
     /// The replica that it goes to, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
+    /// The approval that it has used, where a person had to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<CallId>,
     /// Whether it is a turn of the session: turns with one agent come one after the other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_turn: bool,
@@ -181,6 +246,9 @@ pub struct CallAdmitted {
     /// The gateway that forwards it, where several share the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
+    /// What rules would have decided that are only on trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<String>,
 }
 
 /// A call was refused. The body, where there is one, is what would have been forwarded.
@@ -205,6 +273,9 @@ pub struct CallRefused {
     /// The rules that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
+    /// What rules would have decided that are only on trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<String>,
 }
 
 /// What became of a call. The body, where there is one, is the answer.
@@ -222,6 +293,9 @@ pub struct CallSettled {
     /// What it cost beyond that.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub overrun: Nanodollars,
+    /// What the session is marked with from here on, because of what came into it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelName>,
     /// The tool calls that the model wanted to make, and what policy said of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub judged: Vec<Judged>,
@@ -274,4 +348,7 @@ pub struct Judged {
     /// What the operator reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// What rules would have decided that are only on trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<String>,
 }

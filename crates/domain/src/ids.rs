@@ -81,6 +81,10 @@ names! {
     RoleName, "a role";
     /// Who vouches for principals that the gateway does not know by itself.
     IssuerName, "an issuer";
+    /// A task that was handed on with a budget of its own.
+    TaskId, "a task";
+    /// What a session is marked with because of what came into it.
+    LabelName, "a label";
     /// The tenant that an entry belongs to.
     TenantName, "a tenant";
     /// What a session keeps for a client: a response, a conversation, an item of one.

@@ -16,6 +16,7 @@ pub mod json;
 pub mod money;
 pub mod profile;
 pub mod refusal;
+pub mod scope;
 pub mod time;
 pub mod value;
 

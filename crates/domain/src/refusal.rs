@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::CallId;
 use crate::money::Nanodollars;
 
 /// Why something was refused. The written form is stable: programs may rely on it.
@@ -26,6 +27,8 @@ pub enum Code {
     Forbidden,
     /// There is no such session for this caller.
     SessionNotFound,
+    /// Too many agents act for somebody, one through the other.
+    TooDeep,
     /// The session is closed.
     SessionClosed,
     /// The session is frozen until a person lets it go on.
@@ -110,6 +113,7 @@ impl Code {
             Self::Denied => ("denied", 403, Fault::Rules, false),
             Self::ApprovalRequired => ("approval_required", 403, Fault::Rules, false),
             Self::Forbidden => ("forbidden", 403, Fault::Rules, false),
+            Self::TooDeep => ("too_deep", 403, Fault::Rules, false),
             Self::SessionNotFound => ("session_not_found", 404, Fault::Caller, false),
             Self::SessionClosed => ("session_closed", 410, Fault::Caller, false),
             Self::SessionFrozen => ("session_frozen", 423, Fault::Rules, false),
@@ -167,12 +171,14 @@ pub struct Refusal {
     pub parameter: Option<String>,
     /// The account that is exhausted, for [`Code::BudgetExhausted`].
     pub shortfall: Option<Box<Shortfall>>,
+    /// The approval that is waited for, by the call that was parked for it, for [`Code::ApprovalRequired`].
+    pub approval: Option<CallId>,
 }
 
 impl Refusal {
     /// A refusal with a sentence for the caller and no further reasons.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), reasons: Vec::new(), parameter: None, shortfall: None }
+        Self { code, message: message.into(), reasons: Vec::new(), parameter: None, shortfall: None, approval: None }
     }
 
     /// The same, with a reason that only the operator gets.

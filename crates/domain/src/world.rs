@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::call::Capability;
 use crate::digest::Digest;
 use crate::event::{
-    CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome, RequestAnswered, RequestTaken,
+    CallAdmitted, CallRefused, CallResolved, CallSettled, Delegated, Event, Outcome, RequestAnswered, RequestTaken,
+    TaskGrant,
 };
 use crate::identity::{Disabled, Keys};
 use crate::ids::{CallId, GatewayId, SessionId};
 use crate::journal::{Entry, StreamId};
-use crate::ledger::Book;
-use crate::policy::{Active, Effect};
+use crate::ledger::{Book, Payer};
+use crate::policy::{Active, Approvals, Effect};
 use crate::registry::{Observed, Placements};
 use crate::session::requests::OpenRequest;
 use crate::session::{Pushes, Records, Requests, Sessions, Waits};
@@ -34,6 +35,9 @@ pub struct OpenCall {
     /// The number of the placement that it goes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,
+    /// The approval that it has used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<CallId>,
     /// The gateway that forwards it, where several share the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
@@ -53,6 +57,9 @@ pub struct World {
     pub registry: Observed,
     /// The policies in force.
     pub policy: Active,
+    /// What persons are asked.
+    #[serde(default)]
+    pub approvals: Approvals,
     /// The accounts.
     pub ledger: Book,
     /// What sessions wait for.
@@ -91,7 +98,11 @@ impl World {
             Event::PrincipalSeen(event) => self.identity.seen(event, entry.at),
             Event::PrincipalDisabled(event) => self.disabled.disabled(&event.principal, entry.at),
             Event::PrincipalEnabled(event) => self.disabled.enabled(&event.principal),
-            Event::PolicyActivated(event) => self.policy.activated(event),
+            Event::SigningRotated(event) => self.identity.signing_rotated(event, entry.at),
+            Event::PolicyActivated(event) => {
+                self.policy.activated(event);
+                self.approvals.policies_changed(event.version);
+            }
             Event::ToolsObserved(event) => self.registry.tools_observed(event, entry.seq),
             Event::Granted(event) => self.ledger.granted(event),
             Event::RequestAnswered(event) => self.request_answered(event, entry),
@@ -101,9 +112,17 @@ impl World {
             | Event::SessionClosed(_)
             | Event::SessionFrozen(_)
             | Event::SessionUnfrozen(_)
+            | Event::LabelLifted(_)
+            | Event::UserSaid(_)
             | Event::StatePut(_)
             | Event::StateDeleted(_)
             | Event::CallAdmitted(_)
+            | Event::Delegated(_)
+            | Event::ApprovalRequested(_)
+            | Event::ApprovalAnswered(_)
+            | Event::ApprovalEscalated(_)
+            | Event::ApprovalUsed(_)
+            | Event::ApprovalExpired(_)
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
@@ -131,16 +150,33 @@ impl World {
                 self.session.closed(session);
                 self.placements.ended(session);
                 self.waits.closed(session);
+                self.approvals.session_closed(session);
                 self.pushes.session_closed(session);
                 self.requests.session_closed(session);
             }
             Event::SessionFrozen(_) => self.session.frozen(session),
             Event::SessionUnfrozen(_) => self.session.unfrozen(session),
+            // What was said is for those who read it.
+            Event::UserSaid(_) => {}
+            Event::LabelLifted(event) => self.session.label_lifted(session, &event.label),
             Event::StatePut(event) => self.session.state_was_put(session, event, entry.seq, entry.at),
             Event::StateDeleted(event) => self.session.state_was_deleted(session, event),
             Event::WaitOpened(event) => self.waits.opened(session, event),
-            Event::WaitEnded(event) => self.waits.ended(session, event, entry.seq),
+            Event::WaitEnded(event) => {
+                self.waits.ended(session, event, entry.seq);
+                self.approvals.told(&event.name);
+            }
             Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
+            Event::ApprovalRequested(event) => self.approvals.requested(session, event, entry.seq, entry.at),
+            Event::ApprovalAnswered(event) => {
+                // Only a principal answers.
+                if let Some(by) = entry.actor.subject() {
+                    self.approvals.answered(event, by, entry.at);
+                }
+            }
+            Event::ApprovalEscalated(event) => self.approvals.escalated(event.call, &event.role),
+            Event::ApprovalUsed(event) => self.approvals.used(event.call, event.by),
+            Event::ApprovalExpired(event) => self.approvals.expired(event.call),
             Event::PushOpened(event) => self.pushes.opened(session, event, entry.seq, entry.at),
             Event::PushBound(event) => self.pushes.bound(session, event),
             Event::PushClosed(event) => self.pushes.closed(session, &event.push),
@@ -151,6 +187,7 @@ impl World {
             Event::RecordDropped(event) => self.records.was_dropped(session, &event.id, event.item.as_ref()),
             Event::RequestTaken(event) => self.request_taken(event, entry.at),
             Event::RequestAnswered(event) => self.request_answered(event, entry),
+            Event::Delegated(event) => self.delegated(session, event),
             Event::CallAdmitted(event) => self.admitted(session, event, entry.at),
             Event::CallRefused(CallRefused { .. }) => self.session.counted(session, 0, 1),
             Event::CallSettled(event) => self.settled(session, event, entry),
@@ -163,6 +200,7 @@ impl World {
             | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)
             | Event::PrincipalEnabled(_)
+            | Event::SigningRotated(_)
             | Event::PolicyActivated(_)
             | Event::ToolsObserved(_) => {}
         }
@@ -183,9 +221,15 @@ impl World {
         }
     }
 
+    fn delegated(&mut self, session: &SessionId, event: &Delegated) {
+        if let Some(TaskGrant { task, parent, amount }) = &event.grant {
+            self.ledger.carved(session, task, parent.as_ref(), *amount);
+        }
+    }
+
     fn admitted(&mut self, session: &SessionId, event: &CallAdmitted, at: Timestamp) {
         self.session.counted(session, 1, 0);
-        self.ledger.held(event.call, session, event.hold);
+        self.ledger.held(event.call, Payer { session, task: event.authority.task.as_ref() }, event.hold);
         if let Some(once) = self.session.once(session) {
             event.delivered.iter().for_each(|call| once.delivered(*call));
             if let Some(mark) = event.once {
@@ -195,6 +239,9 @@ impl World {
         if let Some(placement) = &event.placement {
             self.placements.placed(session, &event.capability, placement);
         }
+        if let Some(approval) = event.approval {
+            self.approvals.used(approval, event.call);
+        }
         if event.is_turn {
             self.session.turn_began(session, &event.capability, event.call);
         }
@@ -203,6 +250,7 @@ impl World {
             capability: event.capability.clone(),
             once: event.once.map(|mark| mark.id),
             fence: event.placement.as_ref().map(|placement| placement.fence),
+            approval: event.approval,
             gateway: event.gateway.clone(),
         };
         self.open_calls.insert(event.call, open);
@@ -212,9 +260,13 @@ impl World {
         let denied = event.judged.iter().filter(|judged| judged.effect == Effect::Deny).count();
         self.session.counted(session, 0, u64::try_from(denied).unwrap_or(u64::MAX));
         self.ledger.settled(event.call, event.charged);
+        self.session.labelled(session, &event.labels);
         let open = self.open_calls.remove(&event.call);
         if let Some(open) = &open {
             self.session.turn_ended(session, &open.capability, event.call);
+            if let Some(approval) = open.approval.filter(|_| event.outcome == Outcome::Failed) {
+                self.approvals.unused(approval, event.call, self.policy.version);
+            }
             if let Some(fence) = open.fence.filter(|_| event.outcome == Outcome::Completed) {
                 self.placements.completed(session, &open.capability, fence);
             }

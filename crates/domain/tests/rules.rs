@@ -13,8 +13,10 @@ mod rules {
     mod engine;
     mod steps;
 
+    mod approvals;
     mod forgery;
     mod interleavings;
+    mod moments;
     mod news;
     mod requests;
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use portcullis_cedar::{Engine, Facts, Principal, compile};
+use portcullis_cedar::{Engine, Facts, Mode, Principal, compile};
 use portcullis_domain::admission::Configure;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::identity::Scope;
@@ -17,9 +17,10 @@ use tokio::sync::Notify;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
 use crate::doors::sealed::Sealer;
+use crate::heard::Heard;
 use crate::hydration::Told;
 use crate::identity::issuers::{self, DOCUMENT_LIMIT_BYTES, Fetch, Issuers};
-use crate::identity::signing::SigningKey;
+use crate::identity::signing::SigningKeys;
 use crate::identity::{self, ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
 use crate::journal::files::{DataDirectory, VAULT_FILE};
@@ -27,6 +28,8 @@ use crate::journal::{Journal, StoreFault};
 use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
+use crate::policy::made_of::MadeOf;
+use crate::policy::table::Mode as PolicyMode;
 use crate::registry::table::ToolServerTable;
 use crate::registry::{Catalogue, Tool, own};
 use crate::repetition::Repetitions;
@@ -35,7 +38,6 @@ use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
 use crate::upstreams::cards::Cards;
-use crate::upstreams::client::HttpClient;
 use crate::upstreams::egress::{ToolServer, ToolServers};
 use crate::upstreams::guard::Guard;
 use crate::upstreams::push::PushClient;
@@ -44,7 +46,7 @@ use crate::upstreams::replicas::Replicas;
 mod connect;
 mod store;
 
-pub use connect::connector;
+pub use connect::{connector, http_client};
 pub use store::Opened;
 
 /// The connections with the tables that they were made of.
@@ -83,7 +85,7 @@ pub struct Assembly {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What seals transport sessions.
-    pub sealer: Option<Sealer>,
+    pub sealer: Arc<Sealer>,
     /// The connections with the tables that they were made of.
     connections: Connections,
     /// The servers that have not answered yet.
@@ -108,6 +110,7 @@ impl Assembly {
     /// Why the gateway can't start.
     pub async fn start(path: &Path, on_fault: OnFault) -> Result<Self, StartFault> {
         let loaded = read::read_file(path).map_err(|problem| StartFault::Config(vec![problem]))?;
+        let http = http_client(&loaded).map_err(|problem| StartFault::Config(vec![problem]))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let directory = loaded.resolve(loaded.config.journal.directory());
         let engine = store::open(&loaded.config.journal.store, &directory, clock.clone(), on_fault).await?;
@@ -124,17 +127,20 @@ impl Assembly {
             issuers: Issuers::new(clock.clone(), fetch(&issuers_way)),
             issuers_way,
             snapshot: ArcSwap::from_pointee(empty().map_err(StartFault::Config)?),
-            egress: Egress::new(HttpClient::new()),
+            egress: Egress::new(http),
             repetitions: Repetitions::default(),
             turns: Turns::default(),
             deliveries: Notify::new(),
             leases: engine.leases(),
             news: Notify::new(),
+            approvals: Notify::new(),
             pushes: PushClient::new(),
-            signing: SigningKey::new(&files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
+            signing: SigningKeys::new(files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
+            clock: clock.clone(),
             replicas: Arc::new(Replicas::default()),
             cards: Arc::new(Cards::new(clock.clone())),
             told: Told::default(),
+            heard: Heard::default(),
             metrics: Metrics::new(),
             owed: Owed::default(),
         };
@@ -143,7 +149,7 @@ impl Assembly {
             path: path.to_owned(),
             engine,
             clock,
-            sealer: Some(Sealer::new(&secret).map_err(StartFault::System)?),
+            sealer: Arc::new(Sealer::new(&secret).map_err(StartFault::System)?),
             connections: BTreeMap::new(),
             listings: Listings::default(),
             has_unreached: false,
@@ -165,9 +171,9 @@ impl Assembly {
         let loaded = read::read_file(&self.path).map_err(|problem| vec![problem])?;
         self.wanted_policies.clone_from(&loaded.config.policy.files);
         let current = self.gate.snapshot.load_full();
-        let fixed = |config: &Config| (config.server.listen, config.journal.clone());
+        let fixed = |config: &Config| (config.server.listen, config.journal.clone(), config.registry.ca_file.clone());
         if fixed(&loaded.config) != fixed(&current.config) {
-            let message = "`server.listen` and `journal` can't change while the gateway runs";
+            let message = "`server.listen`, `journal` and `registry.ca_file` can't change while the gateway runs";
             return Err(vec![Problem::of_file(&self.path.display().to_string(), message)]);
         }
         self.take_in(loaded.config).await
@@ -242,6 +248,9 @@ impl Assembly {
         for warning in snapshot.policy.warnings() {
             tracing::warn!("{warning}");
         }
+        if snapshot.config.policy.mode == PolicyMode::Audit {
+            tracing::warn!("{}", load::ON_TRIAL);
+        }
         self.configure(&snapshot).await?;
         let servers: ToolServers =
             connections.iter().map(|(name, (_, connection))| (name.clone(), connection.clone())).collect();
@@ -251,6 +260,8 @@ impl Assembly {
         self.gate.issuers_way.allow(Guard::new(&snapshot.config.identity.issuers_allowed).unwrap_or_default());
         self.gate.issuers.configure(&snapshot.config.identity.issuers, &base);
         self.gate.snapshot.store(Arc::new(snapshot));
+        // Other sources may be believed now.
+        self.gate.heard.forget();
         let old = std::mem::replace(&mut self.connections, connections);
         for (name, (_, connection)) in old {
             if !self.connections.get(&name).is_some_and(|(_, kept)| Arc::ptr_eq(kept, &connection)) {
@@ -337,8 +348,10 @@ pub struct Parts<'a> {
 impl Parts<'_> {
     /// Everybody whom policies can know.
     fn principals(&self) -> Result<Vec<Principal>, String> {
-        let agents = self.config.registry.agents.iter().map(|(name, agent)| agent.principal(name));
-        identity::facts::principals(&self.config.identity, &agents.collect::<Result<_, _>>()?)
+        let registry = &self.config.registry;
+        let agents = registry.agents.iter().map(|(name, agent)| agent.principal(name));
+        let servers = registry.servers.values().filter_map(|server| server.principal.clone()).map(Ok);
+        identity::facts::principals(&self.config.identity, &agents.chain(servers).collect::<Result<_, _>>()?)
     }
 
     /// Checks all of it and makes the snapshot.
@@ -354,12 +367,15 @@ impl Parts<'_> {
         let of_file = |message: String| Problem::of_file(&file, message);
         let base = read::directory(self.path);
         let mut problems: Vec<Problem> = self.open_to_others().into_iter().map(&of_file).collect();
-        let allowed = [
-            ("server.push_allowed", &self.config.server.push_allowed),
-            ("identity.issuers_allowed", &self.config.identity.issuers_allowed),
-        ];
-        let wrong = allowed.iter().filter_map(|(name, list)| Some(format!("{name}: {}", Guard::new(list).err()?)));
-        problems.extend(wrong.chain(issuers::check(&self.config.identity.issuers, base)).map(&of_file));
+        problems.extend(self.config.identity.check().err().map(&of_file));
+        match Guard::new(&self.config.server.push_allowed) {
+            Ok(guard) => problems.extend(self.notified(&guard).err().map(&of_file)),
+            Err(problem) => problems.push(of_file(format!("server.push_allowed: {problem}"))),
+        }
+        let wrong = Guard::new(&self.config.identity.issuers_allowed).err();
+        problems.extend(wrong.map(|problem| of_file(format!("identity.issuers_allowed: {problem}"))));
+        problems.extend(issuers::check(&self.config.identity.issuers, base).into_iter().map(&of_file));
+        problems.extend(self.config.policy.approvals.problem().map(&of_file));
         let principals = self.principals();
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),
@@ -388,16 +404,22 @@ impl Parts<'_> {
             models: self.config.registry.models.keys().cloned().collect(),
             agents: self.config.registry.agents.keys().map(ToString::to_string).collect(),
             unreachable_servers: self.unreachable,
+            mode: match self.config.policy.mode {
+                PolicyMode::Enforce => Mode::Enforce,
+                PolicyMode::Audit => Mode::Audit,
+            },
         };
         let catalogue = Catalogue::new(&self.config.registry, base, self.tools).unwrap_or_else(|found| {
             problems.extend(found.into_iter().map(&of_file));
             Catalogue::default()
         });
-        let mut policy_text = String::new();
+        let (mut policy_text, mut made_of) = (String::new(), Vec::new());
         let policy = match load::sources(&self.config.policy, base, &file) {
             Ok(sources) => {
                 policy_text = sources.iter().map(|source| format!("// {}\n{}\n", source.file, source.text)).collect();
-                compile(&sources, &facts).map_err(|found| problems.extend(found.iter().map(of_rule))).ok()
+                let parts = MadeOf { sources, facts };
+                made_of = parts.to_bytes();
+                parts.compile().map_err(|found| problems.extend(found.iter().map(of_rule))).ok()
             }
             Err((name, problem)) => {
                 problems.push(Problem::of_file(&name, problem));
@@ -406,10 +428,16 @@ impl Parts<'_> {
         };
         match policy {
             Some(policy) if problems.is_empty() => {
-                Ok(Snapshot { config: self.config, catalogue, policy, policy_text, journal: self.journal })
+                Ok(Snapshot { config: self.config, catalogue, policy, policy_text, made_of, journal: self.journal })
             }
             Some(_) | None => Err(problems),
         }
+    }
+
+    /// Who is told of approvals must be somebody whom the gateway may call.
+    fn notified(&self, guard: &Guard) -> Result<(), String> {
+        let Some(url) = &self.config.policy.approvals.notify else { return Ok(()) };
+        guard.check(url).map(drop).map_err(|problem| format!("`policy.approvals.notify`: {problem}"))
     }
 
     /// A gateway that others can reach must know its own names, or a page could make a browser call it by another.
@@ -439,6 +467,8 @@ fn configure(snapshot: &Snapshot) -> Configure {
     Configure {
         policy_version: snapshot.policy.version(),
         policies: u32::try_from(snapshot.policy.policies()).unwrap_or(u32::MAX),
+        made_of: Some(Body::new(snapshot.made_of.clone().into())),
+        is_audit: snapshot.config.policy.mode == PolicyMode::Audit,
         policy_text: Body::new(snapshot.policy_text.clone().into()),
         budgets: budgets.collect(),
     }
@@ -478,5 +508,5 @@ fn empty() -> Result<Snapshot, Vec<Problem>> {
     let policy: Engine =
         compile(&[], &Facts::default()).map_err(|found| found.iter().map(of_rule).collect::<Vec<_>>())?;
     let (config, catalogue) = (Config::default(), Catalogue::default());
-    Ok(Snapshot { config, catalogue, policy, policy_text: String::new(), journal: None })
+    Ok(Snapshot { config, catalogue, policy, policy_text: String::new(), made_of: Vec::new(), journal: None })
 }

@@ -6,8 +6,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response};
@@ -29,6 +27,8 @@ use tokio::task::{self, JoinSet};
 use crate::asking::{Asking, Effect};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::doors::admin::wait::event_form;
+use crate::doorway::{Doorway, halted};
 use crate::life::Gate;
 use crate::life::agent::{Replied, Reply, Wish, settle};
 use crate::repetition::Patience;
@@ -155,7 +155,12 @@ async fn deliver(gate: &Gate, due: Due) -> bool {
     let (Some(deliver), Some((end, seq))) = (&due.wait.deliver, &due.wait.end) else { return false };
     let attempt = async {
         let body = message(gate, &due, end, *seq).await?;
-        let reply = post(gate, &due, deliver, body).await?;
+        let (session, authority) = (&due.session, &deliver.authority);
+        let goes_on = |doorway: &Doorway| doorway.goes_on(&session.owner, authority, Some(session));
+        let reply = tokio::select! {
+            reply = post(gate, &due, deliver, body) => reply?,
+            refusal = halted(gate.journal.doorway(), goes_on) => return Err(refusal),
+        };
         let status = take(gate, reply).await?;
         if !status.is_success() {
             return Err(Refusal::new(Code::UpstreamFailed, format!("the agent answered {status}")));
@@ -185,7 +190,7 @@ async fn message(gate: &Gate, due: &Due, end: &End, seq: u64) -> Result<Bytes, R
         End::Cancelled => ("cancelled", Value::Null),
         End::Event(id) => {
             let body = gate.journal.body(&stream, placed.position, 0).await?.unwrap_or_default();
-            ("event", event(id, ended.content_type.as_deref(), &body))
+            ("event", event_form(id, ended.content_type.as_deref(), &body))
         }
     };
     if let Some(members) = message.as_object_mut() {
@@ -195,14 +200,6 @@ async fn message(gate: &Gate, due: &Due, end: &End, seq: u64) -> Result<Bytes, R
         }
     }
     Ok(message.to_string().into())
-}
-
-/// JSON as it is; anything else in Base64.
-fn event(id: &str, content_type: Option<&str>, body: &[u8]) -> Value {
-    match serde_json::from_slice::<Value>(body) {
-        Ok(data) => json!({"id": id, "content_type": content_type, "data": data}),
-        Err(_) => json!({"id": id, "content_type": content_type, "data_base64": STANDARD.encode(body)}),
-    }
 }
 
 async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<Reply, Refusal> {

@@ -40,11 +40,14 @@ struct Identity<'a> {
     agent: &'a str,
     /// The number of the placement.
     fence: u64,
+    /// The task token, where it goes with a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<&'a str>,
 }
 
 impl<'a> Identity<'a> {
-    fn of(session: &'a SessionId, agent: &'a str, placement: &Placement) -> Self {
-        Self { session: session.name.as_str(), owner: session.owner.as_str(), agent, fence: placement.fence }
+    fn of(session: &'a SessionId, agent: &'a str, placement: &Placement, task: Option<&'a str>) -> Self {
+        Self { session: session.name.as_str(), owner: session.owner.as_str(), agent, fence: placement.fence, task }
     }
 }
 
@@ -60,8 +63,8 @@ struct Remembered {
 /// # Errors
 ///
 /// Never; the library's error is passed on rather than ignored.
-pub fn identity(session: &SessionId, agent: &str, placement: &Placement) -> Result<Bytes, Refusal> {
-    written(&Identity::of(session, agent, placement))
+pub fn identity(session: &SessionId, agent: &str, placement: &Placement, task: Option<&str>) -> Result<Bytes, Refusal> {
+    written(&Identity::of(session, agent, placement, task))
 }
 
 /// What the session remembers, as JSON.
@@ -74,9 +77,10 @@ pub async fn memory(
     session: &SessionId,
     agent: &str,
     placement: &Placement,
+    task: Option<&str>,
 ) -> Result<Bytes, Refusal> {
     let memory = Memory {
-        identity: Identity::of(session, agent, placement),
+        identity: Identity::of(session, agent, placement, task),
         state: state(journal, session).await?,
         messages: conversation::messages(journal, session.clone()).await?,
     };

@@ -4,6 +4,7 @@
 //! the parts together, [`timers`] keeps them up to date, [`cli`] is how people start and ask.
 
 pub mod amount;
+pub mod approvals;
 pub mod asking;
 pub mod assemble;
 pub mod backoff;
@@ -14,7 +15,9 @@ pub mod conversation;
 pub mod credential;
 pub mod deliveries;
 pub mod doors;
+pub mod doorway;
 pub mod entropy;
+pub mod heard;
 pub mod hydration;
 pub mod identity;
 pub mod journal;
@@ -34,5 +37,6 @@ pub mod snapshot;
 pub mod stop;
 pub mod telemetry;
 pub mod timers;
+pub mod trust;
 pub mod turns;
 pub mod upstreams;

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use portcullis_domain::admission::admit::{denied, unanswered};
-use portcullis_domain::admission::{Admit, Admitted, Passed, Receipt, Settle};
-use portcullis_domain::call::Place;
+use portcullis_domain::admission::admit::denied;
+use portcullis_domain::admission::{Admit, Admitted, Look, Park, Passed, Receipt, Settle};
+use portcullis_domain::call::{Kind, Place};
+use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{Judged, Outcome};
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::money::{Nanodollars, Price};
-use portcullis_domain::policy::Effect;
+use portcullis_domain::policy::{Asks, Effect, Moment};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
@@ -24,17 +25,20 @@ use portcullis_interop::llm::chat::{ChatRequest, Round};
 use tokio::sync::Notify;
 
 use crate::asking::Asking;
+use crate::clock::Clock;
 use crate::entropy::new_call;
+use crate::heard::Heard;
 use crate::hydration::Told;
 use crate::identity::issuers::Issuers;
-use crate::identity::signing::SigningKey;
-use crate::journal::Journal;
+use crate::identity::signing::SigningKeys;
 use crate::journal::leases::Leases;
+use crate::journal::{Journal, StoreFault};
 
 pub mod a2a;
 pub mod agent;
 mod chat_agent;
 mod deployment;
+mod hand_over;
 pub mod held;
 mod owed;
 mod own;
@@ -49,7 +53,7 @@ pub use crate::life::tool::Called;
 pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Repetitions};
 use crate::reply::{ModelAnswer, UpstreamFault};
-use crate::snapshot::{Known, Snapshot};
+use crate::snapshot::{Known, Setting, Snapshot};
 use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
@@ -60,6 +64,8 @@ use crate::upstreams::replicas::Replicas;
 
 /// How often a decision is made anew because the policies changed in between, before the caller is told to come back.
 const STALE_LIMIT: usize = 40;
+/// The same for decisions that rest on what the session has done, which other calls of the session change.
+const OVERTAKEN_LIMIT: usize = 1_000;
 /// How often a call that is under way on another gateway is looked at.
 const ELSEWHERE_PAUSE: Duration = Duration::from_millis(50);
 /// How long the new policies are waited for each time.
@@ -83,6 +89,8 @@ pub struct Gate {
     pub leases: Leases,
     /// Said when a client is to be told something.
     pub news: Notify,
+    /// Said when a person is asked something, or has answered.
+    pub approvals: Notify,
     /// The way to places that clients name.
     pub pushes: PushClient,
     /// Who vouches for principals.
@@ -90,13 +98,17 @@ pub struct Gate {
     /// The way to where issuers say that their keys are.
     pub issuers_way: Arc<PushClient>,
     /// What the gateway signs with for outsiders.
-    pub signing: SigningKey,
+    pub signing: SigningKeys,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
     /// The replicas of agents, and the deployments of models.
     pub replicas: Arc<Replicas>,
     /// The cards of those that speak Agent2Agent.
     pub cards: Arc<Cards>,
     /// What their replicas know of sessions.
     pub told: Told,
+    /// What was said in sessions, and by whom.
+    pub heard: Heard,
     /// What is counted.
     pub metrics: Metrics,
     /// What is still to be written down.
@@ -141,6 +153,9 @@ struct Terms {
     repetition: Repetition,
     candidates: Option<Vec<Replica>>,
     turn: Turn,
+    content: Option<Digest>,
+    /// The approval that it uses, where the gateway makes a call that was parked.
+    uses: Option<CallId>,
 }
 
 impl Gate {
@@ -178,7 +193,8 @@ impl Gate {
         }
         let upstream_name = model.as_ref().map_or("", |model| &model.upstream_name);
         let payload = Body::new(request.ask_again(upstream_name, rounds));
-        let know = |snapshot: &Snapshot| snapshot.know_chat(asking, model.as_deref(), request);
+        let know =
+            |snapshot: &Snapshot, setting: &Setting| snapshot.know_chat(asking, setting, model.as_deref(), request);
         let mut choice = Choice::of(model.as_ref());
         loop {
             let terms = Terms { candidates: choice.candidates(&self.replicas), ..Terms::default() };
@@ -209,20 +225,47 @@ impl Gate {
         }
     }
 
-    /// May this call be forwarded? Asked again as long as the policies change in between.
+    /// What is known of a call. What the session has done, and the time, are asked for where a rule reads them.
+    async fn known(
+        &self,
+        asking: &Asking,
+        snapshot: &Snapshot,
+        know: impl Fn(&Snapshot, &Setting) -> Known,
+    ) -> Result<Known, StoreFault> {
+        let known = know(snapshot, &Setting::default());
+        let (lacks_moment, lacks_said) = (known.decision.lacks_moment, known.decision.lacks_said);
+        if !lacks_moment && !lacks_said {
+            return Ok(known);
+        }
+        let mut setting = Setting::default();
+        if lacks_moment {
+            setting.moment = self.journal.execute(Look { session: asking.session.clone() }).await?;
+        }
+        if lacks_said {
+            let sources = |tool: &str| snapshot.source(tool);
+            setting.said = Some(self.heard.in_session(&self.journal, &asking.session, &sources).await?);
+        }
+        Ok(know(snapshot, &setting))
+    }
+
+    /// May this call be forwarded? Asked again as long as the policies change in between, or what the session has done.
     async fn admit(
         &self,
         asking: &Asking,
         parent: Option<CallId>,
         payload: &Body,
         terms: Terms,
-        know: impl Fn(&Snapshot) -> Known,
+        know: impl Fn(&Snapshot, &Setting) -> Known,
     ) -> Result<(Passed, Arc<Snapshot>), Refusal> {
         let call = new_call()?;
         let mut attempt = 0;
         loop {
             let snapshot = self.snapshot.load_full();
-            let known = know(&snapshot);
+            let known = self.known(asking, &snapshot, &know).await?;
+            let audited = known.decision.audit.len();
+            let rests_on_moment = known.decision.moment != Moment::default();
+            let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
+            let anew = snapshot.config.policy.approvals.asks(known.capability.kind);
             let command = Admit {
                 call,
                 parent,
@@ -238,6 +281,8 @@ impl Gate {
                 repetition: terms.repetition.clone(),
                 candidates: terms.candidates.clone(),
                 turn: terms.turn,
+                content: terms.content,
+                asks: terms.uses.map_or(anew, Asks::Only),
             };
             let decided = self.journal.execute(command).await.inspect_err(|_| {
                 // Whether it was admitted is not known. It is certainly not forwarded.
@@ -245,17 +290,27 @@ impl Gate {
                 self.owed.add(of_fault(call, &never));
             });
             match decided? {
-                Err(refusal) if refusal.code == Code::StaleDecision && attempt < STALE_LIMIT => {
+                Err(refusal) if refusal.code == Code::StaleDecision && attempt < limit => {
                     attempt += 1;
-                    tokio::time::sleep(STALE_PAUSE).await;
+                    // Of several calls that were judged by the same count, each time one gets through; new policies take a while.
+                    if !rests_on_moment {
+                        tokio::time::sleep(STALE_PAUSE).await;
+                    }
                 }
                 Err(refusal) => {
                     self.metrics.refused(asking.door, refusal.code);
+                    self.metrics.audited(audited);
+                    if refusal.approval.is_some() {
+                        self.approvals.notify_one();
+                    }
                     return Err(refusal);
                 }
                 Ok(passed) => {
                     match &passed {
-                        Passed::New(admitted) => self.metrics.admitted(asking.door, admitted.capability().kind),
+                        Passed::New(admitted) => {
+                            self.metrics.admitted(asking.door, admitted.capability().kind);
+                            self.metrics.audited(audited);
+                        }
                         Passed::Again(_) => self.metrics.repeated(asking.door),
                     }
                     return Ok((passed, snapshot));
@@ -265,33 +320,58 @@ impl Gate {
     }
 
     /// What policy says of a tool call inside a model's answer. A name that may mean several tools must be allowed for all of them.
-    #[must_use]
-    pub fn judge(&self, snapshot: &Snapshot, asking: &Asking, name: &str, arguments: &str) -> Judged {
+    pub async fn judge(&self, snapshot: &Snapshot, asking: &Asking, name: &str, arguments: &str) -> Judged {
         let place = Place::ModelAnswer;
-        let meant = snapshot.catalogue.meant(name);
-        let first = meant.first().map(|tool| snapshot.know_tool(asking, place, tool, arguments));
-        let mut known = first.unwrap_or_else(|| snapshot.know_function(asking, place, name));
-        for tool in meant.iter().skip(1) {
-            if known.decision.effect == Effect::Allow {
-                known = snapshot.know_tool(asking, place, tool, arguments);
-            }
-        }
-        let refusal = match (known.obstacle, known.decision.effect) {
-            (Some(obstacle), _) => Some(obstacle),
-            (None, Effect::Ask) => Some(unanswered(&known.decision)),
-            (None, Effect::Deny) => Some(denied(&known.decision)),
-            (None, Effect::Allow) => None,
+        let know = |snapshot: &Snapshot, setting: &Setting| {
+            let meant = snapshot.catalogue.meant(name);
+            let known = meant.iter().map(|tool| snapshot.know_tool(asking, setting, place, tool, arguments));
+            let all = known.reduce(|first, second| {
+                let is_stricter = first.obstacle.is_none() && second.decision.effect > first.decision.effect;
+                if is_stricter { second } else { first }
+            });
+            all.unwrap_or_else(|| snapshot.know_function(asking, setting, place, name))
+        };
+        let mut known = self.known(asking, snapshot, know).await.unwrap_or_else(|fault| {
+            let mut known = know(snapshot, &Setting::default());
+            known.decision.errors.push(fault.to_string());
+            known
+        });
+        let (refusal, passed) = match (known.obstacle.take(), known.decision.effect) {
+            (Some(obstacle), _) => (Some(obstacle), Effect::Allow),
+            (None, Effect::Deny) => (Some(denied(&known.decision)), Effect::Allow),
+            (None, Effect::Ask) if known.capability.kind == Kind::Tool => (None, Effect::Ask),
+            (None, Effect::Ask) => (self.park(snapshot, asking, &known, arguments).await.err(), Effect::Allow),
+            (None, Effect::Allow) => (None, Effect::Allow),
         };
         self.metrics.judged(refusal.is_none());
+        self.metrics.audited(known.decision.audit.len());
         Judged {
             capability: known.capability,
             place,
-            effect: if refusal.is_some() { Effect::Deny } else { Effect::Allow },
+            effect: if refusal.is_some() { Effect::Deny } else { passed },
             arguments: arguments.to_owned(),
             policies: known.decision.policies,
+            audit: known.decision.audit,
             message: refusal.as_ref().map(|refusal| refusal.message.clone()),
             reasons: refusal.map(|refusal| refusal.reasons).unwrap_or_default(),
         }
+    }
+
+    /// Uses the approval of a tool call inside a model's answer, or asks for one.
+    async fn park(&self, snapshot: &Snapshot, asking: &Asking, known: &Known, arguments: &str) -> Result<(), Refusal> {
+        let park = Park {
+            call: new_call()?,
+            authority: asking.authority.clone(),
+            session: asking.session.clone(),
+            door: asking.door,
+            capability: known.capability.clone(),
+            arguments: Body::new(Bytes::copy_from_slice(arguments.as_bytes())),
+            decision: known.decision.clone(),
+            approval_us: snapshot.config.policy.approvals.expires_us(),
+        };
+        let parked = self.journal.execute(park).await?;
+        self.approvals.notify_one();
+        parked
     }
 
     /// Writes down what became of a call. Nothing that follows from it may be answered before.
@@ -339,5 +419,5 @@ fn of_fault(call: CallId, fault: &UpstreamFault) -> Settle {
         Outcome::Failed => Some(Nanodollars::ZERO),
         Outcome::Completed | Outcome::Aborted | Outcome::Unknown => None,
     };
-    Settle { call, outcome, tokens: None, cost, answer: None, judged: Vec::new() }
+    Settle { call, outcome, tokens: None, cost, answer: None, judged: Vec::new(), labels: Vec::new() }
 }

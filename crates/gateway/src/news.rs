@@ -151,7 +151,7 @@ async fn attempt(gate: &Gate, due: &Due, now: Timestamp) -> Result<(), String> {
     let status = if is_live {
         let (place, news) = (body(gate, due, due.opened).await?, body(gate, due, due.seq).await?);
         let place = Place::read(std::str::from_utf8(&place).map_err(|error| error.to_string())?)?;
-        let headers = headers(&place, &format!("{}_{}", due.name, due.seq), now, &news, &gate.signing)?;
+        let headers = headers(&place, &format!("{}_{}", due.name, due.seq), now, &news, &gate.signing_key())?;
         gate.pushes.post(&place.url, headers, news).await?
     } else {
         // Nobody is told anything in the name of a key that was taken back.

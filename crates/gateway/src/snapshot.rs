@@ -8,26 +8,30 @@ use std::time::Duration;
 use portcullis_cedar::Engine;
 use portcullis_domain::authority::{Chain, Credential};
 use portcullis_domain::call::{Capability, Door, Kind, Place};
-use portcullis_domain::identity::Seen;
+use portcullis_domain::identity::{Entrance, Seen};
 use portcullis_domain::ids::{PrincipalName, RoleName};
 use portcullis_domain::ledger::estimate;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Arguments, Decision, Effect, Question, arguments};
+use portcullis_domain::policy::{Approval, Arguments, Ask, Decision, Effect, Moment, Question, Said, arguments};
 use portcullis_domain::profile::Profile;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 
 use crate::asking::Asking;
 use crate::config::Config;
+use crate::identity::signing::SigningKeys;
 use crate::journal::Journal;
-use crate::registry::table::AgentProtocol;
+use crate::registry::table::{AgentProtocol, SourceTable};
 use crate::registry::{Agent, Catalogue, Model, Tool};
 
 /// The most tokens that one call may be asked to produce, over all choices.
 const OUTPUT_LIMIT_TOKENS: u64 = 4_000_000;
 
 /// What an agent reads that comes with its own key alone.
-const ASTRAY: &str = "An agent acts for somebody: send the task token that came with the task as the key. This agent may do nothing by itself.";
+pub const ASTRAY: &str = "An agent acts for somebody: send the task token that came with the task as the key. This agent may do nothing by itself.";
+
+/// What an agent reads that uses a task for something else.
+pub const OUTSIDE: &str = "What you call is outside of what this task, or the key behind it, is for. Do not try it again; continue without it or say what you would need.";
 
 /// What is in force.
 pub struct Snapshot {
@@ -39,8 +43,19 @@ pub struct Snapshot {
     pub policy: Engine,
     /// The rules as text, with the names of their files.
     pub policy_text: String,
+    /// All that the rules were made of: [`crate::policy::made_of::MadeOf`] as JSON.
+    pub made_of: Vec<u8>,
     /// What knows the principals that issuers vouch for; none where nobody calls.
     pub journal: Option<Journal>,
+}
+
+/// What changes from call to call and that rules may read, as far as it was asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Setting {
+    /// The time, and what the session has done by then.
+    pub moment: Moment,
+    /// What was said in the session.
+    pub said: Option<Arc<Said>>,
 }
 
 /// What is known of a call before it is admitted.
@@ -67,7 +82,7 @@ impl Snapshot {
     #[must_use]
     pub fn has_principal(&self, name: &PrincipalName) -> bool {
         self.config.identity.principals.contains_key(name)
-            || self.catalogue.agent_of(name).is_some()
+            || self.catalogue.acting(name).is_some()
             || name.as_str() == crate::identity::ADMINISTRATOR
     }
 
@@ -97,11 +112,64 @@ impl Snapshot {
         Some(Arc::new(narrowed))
     }
 
-    /// Whether the chain may manage the gateway: everybody on it may.
+    /// What the gateway is called by those who check its tokens: its public address, or else the name of its journal.
+    #[must_use]
+    pub fn issuer(&self, signing: &SigningKeys) -> String {
+        let public = self.config.server.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+        public.unwrap_or_else(|| signing.name())
+    }
+
+    /// Whether the chain may manage the gateway: everybody on it may, it was not handed on for something else, and the key that it comes from is for that.
     #[must_use]
     pub fn is_administrator(&self, chain: Chain<'_>) -> bool {
+        // The limits of one's own key are no task: what it is for besides calls, its doors say.
+        let is_task_for_less = chain.depth() > 0 && chain.scope.is_some();
         let profile = self.profile(chain);
-        chain.principals().all(|name| self.may_administrate(name, of(name, profile.as_ref())))
+        let may = |name| self.may_administrate(name, of(name, profile.as_ref()));
+        !is_task_for_less && self.opens_api(chain.credential) && chain.principals().all(may)
+    }
+
+    /// Whether what the chain comes from opens the gateway's own API.
+    fn opens_api(&self, credential: &Credential) -> bool {
+        let (Credential::Key(key), Some(journal)) = (credential, &self.journal) else { return true };
+        journal.keys().find(key).is_none_or(|key| key.scope.has_door(Entrance::Api))
+    }
+
+    /// The roles that somebody of the configuration has.
+    #[must_use]
+    pub fn roles(&self, name: &PrincipalName) -> Vec<RoleName> {
+        let own = || {
+            crate::identity::ADMINISTRATOR_ROLE.parse().ok().filter(|_| name.as_str() == crate::identity::ADMINISTRATOR)
+        };
+        let listed = self.config.identity.principals.get(name);
+        listed.map_or_else(|| own().into_iter().collect(), |table| table.roles.clone())
+    }
+
+    /// The roles that somebody has by what they came with.
+    #[must_use]
+    pub fn roles_by(&self, chain: Chain<'_>) -> Vec<RoleName> {
+        match chain.credential {
+            Credential::Key(_) => self.roles(chain.subject),
+            Credential::Vouched { .. } => {
+                self.profile(chain).map(|seen| seen.profile.roles.iter().cloned().collect()).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Whether somebody of the configuration may answer an approval: who has one of the roles, has no part in the call, and is no agent.
+    #[must_use]
+    pub fn may_answer(&self, name: &PrincipalName, approval: &Approval) -> bool {
+        self.is_asked(name, &self.roles(name), approval)
+    }
+
+    /// The same of somebody by what they came with. Through an agent nobody answers.
+    #[must_use]
+    pub fn may_answer_by(&self, chain: Chain<'_>, approval: &Approval) -> bool {
+        chain.depth() == 0 && self.is_asked(chain.subject, &self.roles_by(chain), approval)
+    }
+
+    fn is_asked(&self, name: &PrincipalName, roles: &[RoleName], approval: &Approval) -> bool {
+        !approval.is_on_chain(name) && self.catalogue.acting(name).is_none() && !approval.asked_of(roles).is_empty()
     }
 
     fn may_administrate(&self, name: &PrincipalName, profile: Option<&Profile>) -> bool {
@@ -145,6 +213,16 @@ impl Snapshot {
         selected?.get(name).cloned()
     }
 
+    /// How far what a tool says is to be believed, by its full name.
+    #[must_use]
+    pub fn source(&self, tool: &str) -> SourceTable {
+        let found = self.catalogue.all_tools().get(tool).and_then(|tool| {
+            let sources = &self.config.registry.servers.get(&tool.server)?.sources;
+            sources.get(&tool.name).or_else(|| sources.get("*"))
+        });
+        found.cloned().unwrap_or_default()
+    }
+
     /// How long new connections are still taken after the gateway is asked to stop.
     #[must_use]
     pub fn unready(&self) -> Duration {
@@ -159,24 +237,26 @@ impl Snapshot {
 
     /// What is known of a call of a tool with these arguments.
     #[must_use]
-    pub fn know_tool(&self, asking: &Asking, place: Place, tool: &Tool, raw: &str) -> Known {
+    pub fn know_tool(&self, asking: &Asking, setting: &Setting, place: Place, tool: &Tool, raw: &str) -> Known {
         // Some models write nothing where a tool has no arguments.
         let raw = if raw.is_empty() { "{}" } else { raw };
         let read = arguments::read(raw, &tool.arguments);
         // Arguments that can't be judged are refused for that reason; policy is not asked about what it can't see.
         let decision = match &read {
-            Ok(read) => self.decide(asking, place, &tool.capability, Some(read)),
+            Ok(read) => self.decide(asking, setting, place, &tool.capability, Some(read)),
             Err(refusal) => self.unjudged(refusal),
         };
-        Known { capability: tool.capability.clone(), obstacle: read.err(), decision, estimate: Some(Nanodollars::ZERO) }
+        let next = self.catalogue.server_principal(&tool.server);
+        let obstacle = read.err().or_else(|| next.and_then(|next| too_deep(asking, next)));
+        Known { capability: tool.capability.clone(), obstacle, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a call of a tool that there is not, or that is `hidden` from the caller, by the name and with the arguments that the caller gives.
     #[must_use]
-    pub fn know_no_tool(&self, asking: &Asking, name: &str, hidden: Option<(&Tool, &str)>) -> Known {
+    pub fn know_no_tool(&self, asking: &Asking, setting: &Setting, name: &str, hidden: Option<(&Tool, &str)>) -> Known {
         let mut refusal = no_tool(name);
         if let Some((tool, raw)) = hidden {
-            let known = self.know_tool(asking, Place::Request, tool, raw);
+            let known = self.know_tool(asking, setting, Place::Request, tool, raw);
             refusal = refusal.because(hidden_from(asking, &known.capability, &known.decision));
         }
         self.unknown(Capability::new(Kind::Tool, name), refusal)
@@ -199,34 +279,42 @@ impl Snapshot {
         shown.cloned().ok_or_else(none)
     }
 
+    /// The agent of that name, whatever it speaks, if the chain may be allowed to call it.
+    #[must_use]
+    pub fn agent_shown(&self, chain: Chain<'_>, name: &str) -> Option<&Arc<Agent>> {
+        self.catalogue.agent(name).filter(|agent| self.may_allow(chain, &agent.capability))
+    }
+
     /// What is known of a call of an agent.
     #[must_use]
-    pub fn know_agent(&self, asking: &Asking, place: Place, agent: &Agent) -> Known {
-        let decision = self.ask(asking, place, &agent.capability);
-        Known { capability: agent.capability.clone(), obstacle: None, decision, estimate: Some(Nanodollars::ZERO) }
+    pub fn know_agent(&self, asking: &Asking, setting: &Setting, place: Place, agent: &Agent) -> Known {
+        let decision = self.ask(asking, setting, place, &agent.capability);
+        let obstacle = too_deep(asking, &agent.principal);
+        Known { capability: agent.capability.clone(), obstacle, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a function that the registry does not have.
     #[must_use]
-    pub fn know_function(&self, asking: &Asking, place: Place, name: &str) -> Known {
+    pub fn know_function(&self, asking: &Asking, setting: &Setting, place: Place, name: &str) -> Known {
         let capability = Catalogue::function(name);
-        let decision = self.ask(asking, place, &capability);
+        let decision = self.ask(asking, setting, place, &capability);
         Known { capability, obstacle: None, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
     /// What is known of a chat completion. What the provider would run by itself never passes another door, so it is asked about here.
     #[must_use]
-    pub fn know_chat(&self, asking: &Asking, model: Option<&Model>, request: &ChatRequest) -> Known {
+    pub fn know_chat(&self, asking: &Asking, setting: &Setting, model: Option<&Model>, request: &ChatRequest) -> Known {
         let place = Place::Request;
         let Some(model) = model else {
             return self.unknown(Capability::new(Kind::Model, request.model()), no_model(request.model()));
         };
-        let own = self.ask(asking, place, &model.capability);
+        let own = self.ask(asking, setting, place, &model.capability);
         if !self.may_allow(asking.chain(), &model.capability) {
             let refusal = no_model(request.model()).because(hidden_from(asking, &model.capability, &own));
             return self.unknown(model.capability.clone(), refusal);
         }
-        let inner = request.provider_tools().iter().map(|name| self.ask(asking, place, &Catalogue::function(name)));
+        let inner =
+            request.provider_tools().iter().map(|name| self.ask(asking, setting, place, &Catalogue::function(name)));
         let decision = std::iter::once(own).chain(inner).reduce(both).unwrap_or_else(|| self.unjudged(&no_question()));
         let shape = estimate::Shape {
             text_bytes: count(request.text_bytes()),
@@ -253,14 +341,15 @@ impl Snapshot {
         Known { capability, obstacle: Some(refusal), decision, estimate: None }
     }
 
-    fn ask(&self, asking: &Asking, place: Place, capability: &Capability) -> Decision {
-        self.decide(asking, place, capability, None)
+    fn ask(&self, asking: &Asking, setting: &Setting, place: Place, capability: &Capability) -> Decision {
+        self.decide(asking, setting, place, capability, None)
     }
 
     /// What policy says of everybody on the chain: all of them must be allowed.
     fn decide(
         &self,
         asking: &Asking,
+        setting: &Setting,
         place: Place,
         capability: &Capability,
         arguments: Option<&Arguments>,
@@ -269,17 +358,33 @@ impl Snapshot {
         if self.is_astray(chain) {
             return Decision { message: Some(ASTRAY.to_owned()), ..self.nothing() };
         }
+        if !chain.covers(capability) {
+            return Decision { message: Some(OUTSIDE.to_owned()), ..self.nothing() };
+        }
         let seen = self.profile(chain);
+        let profile = seen.as_ref().map(|seen| &seen.profile);
         let answer = |principal| {
-            let (session, door, profile) = (&asking.session, asking.door, of(principal, seen.as_ref()));
-            self.policy.decide(&Question { principal, profile, chain, capability, arguments, session, door, place })
+            let (session, door) = (&asking.session, asking.door);
+            let (moment, said) = (&setting.moment, setting.said.as_deref());
+            self.policy.decide(&Question {
+                principal,
+                profile,
+                chain,
+                capability,
+                arguments,
+                session,
+                door,
+                place,
+                moment,
+                said,
+            })
         };
         chain.principals().map(answer).reduce(both).unwrap_or_else(|| self.nothing())
     }
 
     /// Whether everybody on the chain may be allowed this with some arguments, in some session.
     fn may_allow(&self, chain: Chain<'_>, capability: &Capability) -> bool {
-        if self.is_astray(chain) || !self.is_in_scope(chain, capability) {
+        if self.is_astray(chain) || !chain.covers(capability) {
             return false;
         }
         let seen = self.profile(chain);
@@ -287,15 +392,9 @@ impl Snapshot {
         chain.principals().all(may)
     }
 
-    /// Whether the key is for this, where who asked first came with one.
-    fn is_in_scope(&self, chain: Chain<'_>, capability: &Capability) -> bool {
-        let (Credential::Key(key), Some(journal)) = (chain.credential, &self.journal) else { return true };
-        journal.keys().find(key).is_none_or(|key| key.scope.has_capability(capability))
-    }
-
     /// Whether an agent asks for nobody, which its entry does not allow.
     fn is_astray(&self, chain: Chain<'_>) -> bool {
-        chain.depth() == 0 && self.catalogue.agent_of(chain.subject).is_some_and(|agent| !agent.is_alone_allowed)
+        chain.depth() == 0 && self.catalogue.acting(chain.subject).is_some_and(|agent| !agent.is_alone_allowed)
     }
 
     /// The decision about something that policy was not asked about, because it can't be forwarded anyway.
@@ -305,15 +404,13 @@ impl Snapshot {
 
     /// No, for no reason of policy's.
     fn nothing(&self) -> Decision {
-        Decision {
-            effect: Effect::Deny,
-            policies: Vec::new(),
-            message: None,
-            asks: Vec::new(),
-            errors: Vec::new(),
-            version: self.policy.version(),
-        }
+        Decision::of(Effect::Deny, self.policy.version())
     }
+}
+
+/// Why the task can't be handed on to one more.
+fn too_deep(asking: &Asking, next: &PrincipalName) -> Option<Refusal> {
+    asking.authority.through(next.clone()).err()
 }
 
 /// The refusal of a model that there is not, as far as the caller may know.
@@ -342,17 +439,28 @@ fn of<'a>(principal: &PrincipalName, seen: Option<&'a Arc<Seen>>) -> Option<&'a 
     seen.filter(|seen| seen.principal == *principal).map(|seen| &seen.profile)
 }
 
-/// What two decisions come to together: the first "no"; otherwise everybody who is to be asked; otherwise what allowed both.
-fn both(mut first: Decision, second: Decision) -> Decision {
+/// What two decisions come to together: the first "no"; otherwise everybody who is to be asked; otherwise what allowed both. It rests on what both rest on.
+#[must_use]
+pub fn both(mut first: Decision, mut second: Decision) -> Decision {
+    let moment = first.moment.or(second.moment);
+    (first.moment, second.moment) = (moment.clone(), moment);
+    let mut audit = std::mem::take(&mut first.audit);
+    audit
+        .extend(std::mem::take(&mut second.audit).into_iter().filter(|said| !audit.contains(said)).collect::<Vec<_>>());
+    Decision { audit, ..decided(first, second) }
+}
+
+fn decided(mut first: Decision, second: Decision) -> Decision {
     match (first.effect, second.effect) {
         (Effect::Deny, _) | (Effect::Ask, Effect::Allow) => first,
         (_, Effect::Deny) | (Effect::Allow, Effect::Ask) => second,
         (Effect::Allow, Effect::Allow) | (Effect::Ask, Effect::Ask) => {
-            let (policies, asks) = (second.policies, second.asks);
+            let policies = second.policies;
             first
                 .policies
                 .extend(policies.into_iter().filter(|policy| !first.policies.contains(policy)).collect::<Vec<_>>());
-            first.asks.extend(asks.into_iter().filter(|ask| !first.asks.contains(ask)).collect::<Vec<_>>());
+            first.asks = Ask::all(first.asks.into_iter().chain(second.asks));
+            first.message = first.message.or(second.message);
             first
         }
     }

@@ -9,6 +9,7 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 
+use crate::approvals;
 use crate::assemble::Assembly;
 use crate::config::Problem;
 use crate::deliveries;
@@ -40,6 +41,12 @@ pub async fn run(
     let mut watcher = watch_files(&places, changed.clone());
     let mut looks = 0_u32;
     tokio::spawn(deliveries::run(assembly.gate.clone(), assembly.clock.clone(), leaving.clone()));
+    tokio::spawn(approvals::run(
+        assembly.gate.clone(),
+        assembly.sealer.clone(),
+        assembly.clock.clone(),
+        leaving.clone(),
+    ));
     tokio::spawn(news::run(assembly.gate.clone(), assembly.clock.clone(), leaving));
     tokio::spawn(probe_replicas(assembly.gate.clone(), stop.clone()));
     tokio::spawn(refresh_cards(assembly.gate.clone(), stop.clone()));

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use portcullis_domain::ids::CallId;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::{Code, Fault, Refusal, Shortfall};
 
@@ -91,6 +92,9 @@ fn openai_body(refusal: &Refusal) -> String {
     if let Some(shortfall) = &refusal.shortfall {
         error.set("portcullis", shortfall_of(shortfall).to_string());
     }
+    if let Some(approval) = refusal.approval {
+        error.set("portcullis", format!("{{\"approval\":{}}}", approval_of(approval)));
+    }
     format!("{{\"error\":{error}}}")
 }
 
@@ -129,7 +133,23 @@ pub(crate) fn details(refusal: &Refusal) -> Object<'static> {
     if let Some(shortfall) = &refusal.shortfall {
         details.set("shortfall", shortfall_of(shortfall).to_string());
     }
+    if let Some(approval) = refusal.approval {
+        details.set("approval", approval_of(approval).to_string());
+    }
     details
+}
+
+/// The path at the gateway's own API where it stands how an approval stands.
+#[must_use]
+pub fn approval_path(approval: CallId) -> String {
+    format!("/api/v1/approvals/{approval}")
+}
+
+fn approval_of(approval: CallId) -> Object<'static> {
+    let mut object = Object::default();
+    object.set("id", quoted(&approval.to_string()));
+    object.set("url", quoted(&approval_path(approval)));
+    object
 }
 
 fn shortfall_of(shortfall: &Shortfall) -> Object<'static> {
@@ -158,7 +178,7 @@ impl fmt::Display for Amount {
 /// The sentence for a model, with what it can do about it. What a rule says is said in the rule's own words.
 pub(crate) fn advice(refusal: &Refusal) -> String {
     let message = &refusal.message;
-    if refusal.code == Code::Denied {
+    if matches!(refusal.code, Code::Denied | Code::ApprovalRequired) {
         return message.clone();
     }
     let hint = match (refusal.code.fault(), refusal.code.is_retryable()) {
@@ -245,6 +265,22 @@ mod tests {
             text,
             "the tool did not answer in time. The call may have had an effect all the same: check before you repeat it."
         );
+    }
+
+    #[test]
+    fn who_waits_for_a_person_learns_what_for_and_where_to_look() {
+        let refusal = Refusal {
+            approval: Some(CallId([1; 16])),
+            ..Refusal::new(Code::ApprovalRequired, "This call needs the approval of a person.").because("secret")
+        };
+        let id = "01".repeat(16);
+        let expected = json!({"id": id, "url": format!("/api/v1/approvals/{id}")});
+        assert_eq!(shown(&openai(&refusal).body)["error"]["portcullis"]["approval"], expected);
+        assert_eq!(shown(&jsonrpc(&refusal, None).body)["error"]["data"]["approval"], expected);
+        assert_eq!(shown(&problem(&refusal).body)["approval"], expected);
+        let result = shown(&mcp_tool_result(&refusal));
+        assert_eq!(result["_meta"][META_KEY]["approval"], expected);
+        assert_eq!(result["content"][0]["text"], "This call needs the approval of a person.");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::authority::Certificate;
 use crate::process::free_port;
 
 /// Where Debian keeps the server's programs, one folder a version.
@@ -30,15 +31,6 @@ pub struct Postgres {
     port: u16,
     /// Whether it has a certificate, and speaks to nobody without TLS.
     is_protected: bool,
-}
-
-/// A certificate and its key, as PEM.
-#[derive(Debug, Clone)]
-pub struct Certificate {
-    /// The certificate of the server.
-    pub certificate: String,
-    /// Its secret key.
-    pub key: String,
 }
 
 /// Whom the server runs as when we are root.

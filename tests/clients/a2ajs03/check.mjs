@@ -1,41 +1,15 @@
-// The official TypeScript client of Agent2Agent 0.3 against the gateway. The environment is that of python/a2a_scenario.py.
-import { ClientFactory, ClientFactoryOptions, DefaultAgentCardResolver, JsonRpcTransportFactory, RestTransportFactory } from '@a2a-js/sdk/client';
-
-const { PORTCULLIS_URL, PORTCULLIS_AGENT, PORTCULLIS_BINDING } = process.env;
-const base = `${PORTCULLIS_URL}/a2a/${PORTCULLIS_AGENT}`;
-const context = `claim-js-${PORTCULLIS_BINDING.replace('+', '-').toLowerCase()}`;
-
-function check(sentence, holds, seen) {
-  if (!holds) throw new Error(`${sentence}; saw ${JSON.stringify(seen)}`);
-  console.log('ok', sentence);
-}
-
-async function refused(sentence, wait, sign) {
-  const error = await wait.then((seen) => ({ message: `no error but ${JSON.stringify(seen)}` }), (error) => error);
-  check(sentence, `${error.name} ${error.message}`.includes(sign), `${error.name} ${error.message}`);
-}
-
-async function open(key) {
-  const fetchImpl = (input, init = {}) => {
-    const headers = new Headers(init.headers);
-    headers.set('authorization', `Bearer ${key}`);
-    return fetch(input, { ...init, headers });
-  };
-  const options = ClientFactoryOptions.createFrom(ClientFactoryOptions.default, {
-    transports: [new JsonRpcTransportFactory({ fetchImpl }), new RestTransportFactory({ fetchImpl })],
-    preferredTransports: [PORTCULLIS_BINDING],
-    cardResolver: new DefaultAgentCardResolver({ fetchImpl }),
-  });
-  return new ClientFactory(options).createFromUrl(`${base}/`);
-}
+// The official TypeScript client of Agent2Agent 0.3 against the gateway, by the binding that the environment names.
+import { agent, check, context, open, refused } from './harness.mjs';
 
 const message = (text, more = {}) => ({
   message: { messageId: 'm1', role: 'user', kind: 'message', parts: [{ kind: 'text', text }], contextId: context, ...more },
   configuration: { blocking: true },
 });
 
-const client = await open(process.env.PORTCULLIS_KEY);
-const other = await open(process.env.PORTCULLIS_OTHER_KEY);
+// The definition of 0.3 has no place for the agent's name.
+const named = { 'portcullis-agent': agent };
+const client = await open(process.env.PORTCULLIS_KEY, named);
+const other = await open(process.env.PORTCULLIS_OTHER_KEY, named);
 const said = await client.sendMessage(message('direct hi'));
 check('a message is answered by a message', said.parts[0].text === 'echo direct hi', said);
 check('in the same context', said.contextId === context, said);

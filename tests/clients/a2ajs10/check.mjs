@@ -1,33 +1,5 @@
-// The official TypeScript client of Agent2Agent 1.0 against the gateway. The environment is that of python/a2a_scenario.py.
-import { ClientFactory, ClientFactoryOptions, DefaultAgentCardResolver, JsonRpcTransportFactory, RestTransportFactory } from '@a2a-js/sdk/client';
-
-const { PORTCULLIS_URL, PORTCULLIS_AGENT, PORTCULLIS_BINDING } = process.env;
-const base = `${PORTCULLIS_URL}/a2a/${PORTCULLIS_AGENT}`;
-const context = `claim-js-${PORTCULLIS_BINDING.replace('+', '-').toLowerCase()}`;
-
-function check(sentence, holds, seen) {
-  if (!holds) throw new Error(`${sentence}; saw ${JSON.stringify(seen)}`);
-  console.log('ok', sentence);
-}
-
-async function refused(sentence, wait, sign) {
-  const error = await wait.then((seen) => ({ message: `no error but ${JSON.stringify(seen)}` }), (error) => error);
-  check(sentence, `${error.name} ${error.message}`.includes(sign), `${error.name} ${error.message}`);
-}
-
-async function open(key) {
-  const fetchImpl = (input, init = {}) => {
-    const headers = new Headers(init.headers);
-    headers.set('authorization', `Bearer ${key}`);
-    return fetch(input, { ...init, headers });
-  };
-  const options = ClientFactoryOptions.createFrom(ClientFactoryOptions.default, {
-    transports: [new JsonRpcTransportFactory({ fetchImpl }), new RestTransportFactory({ fetchImpl })],
-    preferredTransports: [PORTCULLIS_BINDING],
-    cardResolver: new DefaultAgentCardResolver({ fetchImpl }),
-  });
-  return new ClientFactory(options).createFromUrl(`${base}/`);
-}
+// The official TypeScript client of Agent2Agent 1.0 against the gateway, by the binding that the environment names.
+import { agent, check, context, open, refused } from './harness.mjs';
 
 const message = (text, more = {}) => ({
   message: {
@@ -59,3 +31,17 @@ check('it goes on with a second message', more.id === waiting.id && more.status.
 const second = content(await client.sendMessage(message('wait')));
 const cancelled = await client.cancelTask({ id: second.id, tenant: '' });
 check('a task is cancelled', cancelled.status.state === 5, cancelled);
+const list = (client, more = {}) => client.listTasks({
+  tenant: '', contextId: '', status: 0, pageSize: 2, pageToken: '', historyLength: undefined, statusTimestampAfter: undefined,
+  includeArtifacts: undefined, ...more,
+});
+if (agent.startsWith('old')) {
+  await refused('0.3 has no lists', list(client), 'UnsupportedOperation');
+} else {
+  const page = await list(client);
+  check('all tasks are listed newest first', page.tasks.length === 2 && page.tasks[0].id === second.id, page);
+  const rest = await list(client, { pageToken: page.nextPageToken });
+  check('page by page', rest.tasks[0].id === first.id && page.totalSize >= 3, [page, rest]);
+  const none = await list(other);
+  check('for nobody else', none.totalSize === 0 && none.nextPageToken === '', none);
+}

@@ -3,14 +3,18 @@
 use bytes::Bytes;
 
 use crate::admission::command::{Command, Verdict};
+use crate::admission::look::moment;
 use crate::admission::open_session::{is_held, opening};
+use crate::admission::parked::{Parked, content};
 use crate::authority::{Authority, Credential};
-use crate::call::{Capability, Door};
+use crate::call::{Capability, Door, Place};
+use crate::digest::Digest;
 use crate::event::{CallAdmitted, CallRefused, Event};
 use crate::ids::{Actor, CallId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
+use crate::ledger::Payer;
 use crate::money::Nanodollars;
-use crate::policy::{Decision, Effect};
+use crate::policy::{Asks, Decision, Effect, Moment};
 use crate::refusal::{Code, Refusal};
 use crate::registry::{Placement, Replica};
 use crate::session::{Earlier, Origin, Repetition, Session, Turn};
@@ -52,6 +56,10 @@ pub struct Admit {
     pub candidates: Option<Vec<Replica>>,
     /// Whether it is a turn of the session.
     pub turn: Turn,
+    /// What of the payload an approval is bound to; all of it where nothing is named, as it differs between attempts in nothing else.
+    pub content: Option<Digest>,
+    /// How a person is asked.
+    pub asks: Asks,
 }
 
 /// A call that met with no "no".
@@ -67,6 +75,7 @@ pub enum Passed {
 #[derive(Debug)]
 pub struct Admitted {
     call: CallId,
+    authority: Box<Authority>,
     session: SessionId,
     capability: Capability,
     payload: Bytes,
@@ -79,6 +88,12 @@ impl Admitted {
     #[must_use]
     pub fn call(&self) -> CallId {
         self.call
+    }
+
+    /// On whose authority it is made.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// The session that it is made in.
@@ -122,7 +137,7 @@ impl Command for Admit {
             return Verdict::unchanged(Err(refusal));
         }
         match self.ask(world, at) {
-            Ok(Asked::New(payload, placement)) => self.admitted(world, payload, placement),
+            Ok(Asked::New(payload, placement, approval)) => self.admitted(world, payload, placement, approval),
             // What it came to was decided when it was made, and is written there.
             Ok(Asked::Again(earlier)) => Verdict::unchanged(Ok(Passed::Again(earlier))),
             // Nothing is wrong with the call: the shell asks policy again and comes back.
@@ -130,14 +145,14 @@ impl Command for Admit {
             Err(refusal) if refusal.code == Code::TurnUnderWay && self.turn == Turn::Waiting => {
                 Verdict::unchanged(Err(refusal))
             }
-            Err(refusal) => self.refused(world, refusal),
+            Err(refusal) => self.refused(world, refusal, at),
         }
     }
 }
 
 /// What the questions came to, if none was answered with "no".
 enum Asked<'a> {
-    New(&'a Body, Option<Placement>),
+    New(&'a Body, Option<Placement>, Option<CallId>),
     Again(Earlier),
 }
 
@@ -147,14 +162,16 @@ impl Admit {
         self.is_known(world, at)?;
         let session = world.session.enter(&self.session, self.origin)?;
         let payload = self.payload.as_ref().map_err(Clone::clone)?;
-        self.is_allowed(world)?;
+        self.is_allowed(world, at)?;
         if let Some(earlier) = self.is_repetition(session, at)? {
             return Ok(Asked::Again(earlier));
         }
         self.is_its_turn(session)?;
         let placement = self.is_placed(world)?;
         self.is_affordable(world)?;
-        Ok(Asked::New(payload, placement))
+        // Last, so that nobody is asked about what would not be forwarded anyway.
+        let approval = self.is_approved(world, payload, at)?;
+        Ok(Asked::New(payload, placement, approval))
     }
 
     /// The door has recognised the key already, from a copy; here is the truth.
@@ -167,14 +184,42 @@ impl Admit {
         Err(Refusal::new(Code::Forbidden, format!("this key is not for `{}`", self.capability)))
     }
 
-    fn is_allowed(&self, world: &World) -> Result<(), Refusal> {
+    fn is_allowed(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
         if world.policy.version != Some(self.decision.version) {
             return Err(Refusal::new(Code::StaleDecision, "the policies have changed meanwhile"));
         }
+        // Two calls that were judged by the same count can't both pass: the first one changes it.
+        let rests_on = &self.decision.moment;
+        if *rests_on != Moment::default() && rests_on.is_over(&moment(world, &self.session, at)) {
+            return Err(Refusal::new(Code::StaleDecision, "the session has gone on meanwhile"));
+        }
         match self.decision.effect {
-            Effect::Allow => Ok(()),
-            Effect::Ask => Err(unanswered(&self.decision)),
+            Effect::Allow | Effect::Ask => Ok(()),
             Effect::Deny => Err(denied(&self.decision)),
+        }
+    }
+
+    /// The approval that it uses, where a person must be asked.
+    fn is_approved(&self, world: &World, payload: &Body, at: Timestamp) -> Result<Option<CallId>, Refusal> {
+        match (self.decision.effect, self.asks) {
+            (Effect::Ask, _) | (_, Asks::Only(_)) => self.parked(payload).approval(world, at).map(Some),
+            (Effect::Allow | Effect::Deny, Asks::Anew { .. }) => Ok(None),
+        }
+    }
+
+    fn parked<'a>(&'a self, payload: &'a Body) -> Parked<'a> {
+        Parked {
+            call: self.call,
+            authority: &self.authority,
+            session: &self.session,
+            capability: &self.capability,
+            door: self.door,
+            place: Place::Request,
+            content: self.content.unwrap_or_else(|| content(&self.capability, payload)),
+            payload,
+            decision: &self.decision,
+            estimate: self.estimate,
+            asks: self.asks,
         }
     }
 
@@ -207,15 +252,19 @@ impl Admit {
         })
     }
 
+    fn payer(&self) -> Payer<'_> {
+        Payer { session: &self.session, task: self.authority.task.as_ref() }
+    }
+
     fn is_affordable(&self, world: &World) -> Result<(), Refusal> {
         let Some(estimate) = self.estimate else {
-            if world.ledger.is_limited(&self.session, self.session_budget) {
+            if world.ledger.is_limited(self.payer(), self.session_budget) {
                 let message = format!("what `{}` costs is not known, and the budget is limited", self.capability.name);
                 return Err(Refusal::new(Code::PriceUnknown, message));
             }
             return Ok(());
         };
-        world.ledger.check(&self.session, self.session_budget, estimate).map_err(|shortfall| {
+        world.ledger.check(self.payer(), self.session_budget, estimate).map_err(|shortfall| {
             let message = format!(
                 "the budget of {} is exhausted: this call may cost {}, and {} of {} is left",
                 shortfall.account,
@@ -232,6 +281,7 @@ impl Admit {
         world: &World,
         payload: &Body,
         placement: Option<Placement>,
+        approval: Option<CallId>,
     ) -> Verdict<Result<Passed, Refusal>> {
         let is_known = |placement| world.placements.is_known(&self.session, &self.capability, placement);
         let knows_session = placement.as_ref().is_some_and(is_known);
@@ -246,13 +296,16 @@ impl Admit {
             hold: self.estimate.unwrap_or_default(),
             once: self.repetition.mark,
             placement: placement.clone(),
+            approval,
             is_turn: self.turn != Turn::Beside,
             delivered: self.repetition.delivered.clone(),
             // Who writes the entry knows whether there are others.
             gateway: None,
+            audit: self.decision.audit.clone(),
         };
         let admitted = Admitted {
             call: self.call,
+            authority: Box::new(self.authority.clone()),
             session: self.session.clone(),
             capability: self.capability.clone(),
             payload: payload.bytes().clone(),
@@ -269,7 +322,7 @@ impl Admit {
     }
 
     /// A refusal is written to the session that the caller may enter; where there is none, to the control stream.
-    fn refused(&self, world: &World, refusal: Refusal) -> Verdict<Result<Passed, Refusal>> {
+    fn refused(&self, world: &World, refusal: Refusal, at: Timestamp) -> Verdict<Result<Passed, Refusal>> {
         let is_inside =
             refusal.code != Code::Unauthenticated && world.session.enter(&self.session, self.origin).is_ok();
         let (stream, session) = if is_inside {
@@ -285,7 +338,12 @@ impl Admit {
             code: refusal.code,
             message: refusal.message.clone(),
             reasons: refusal.reasons.clone(),
-            policies: if refusal.code == Code::Denied { self.decision.policies.clone() } else { Vec::new() },
+            audit: self.decision.audit.clone(),
+            policies: if matches!(refusal.code, Code::Denied | Code::ApprovalRequired) {
+                self.decision.policies.clone()
+            } else {
+                Vec::new()
+            },
         };
         let bodies = self.payload.iter().filter(|_| is_inside).cloned().collect();
         let mut drafts =
@@ -300,20 +358,17 @@ impl Admit {
             draft.actor = holder.map_or(Actor::Gateway, |holder| Actor::Principal(holder.clone()));
         }
         drafts.push(draft);
+        if let Ok(payload) = &self.payload
+            && refusal.approval == Some(self.call)
+        {
+            drafts.extend(self.parked(payload).request(at));
+        }
         Verdict { answer: Err(refusal), drafts }
     }
 
     fn draft(&self, stream: StreamId, event: Event, bodies: Vec<Body>) -> Draft<Event> {
         Draft { stream, actor: self.authority.actor(&self.session.owner), event, bodies }
     }
-}
-
-/// The refusal that a decision stands for when a person must be asked and none was.
-#[must_use]
-pub fn unanswered(decision: &Decision) -> Refusal {
-    let roles: Vec<&str> = decision.asks.iter().map(|ask| ask.role.as_str()).collect();
-    let message = format!("This call needs the approval of a person with the role `{}`.", roles.join("`, `"));
-    Refusal::new(Code::ApprovalRequired, message)
 }
 
 /// The refusal that a decision stands for when its answer is no.

@@ -21,8 +21,12 @@ pub struct Configure {
     pub policy_version: Version,
     /// How many rules there are.
     pub policies: u32,
+    /// Whether they are all on trial.
+    pub is_audit: bool,
     /// The rules as text.
     pub policy_text: Body,
+    /// All that the version is the digest of, so that the same can be asked of the same rules later.
+    pub made_of: Option<Body>,
     /// What each principal may spend in all; those that are not named have no limit.
     pub budgets: BTreeMap<PrincipalName, Nanodollars>,
 }
@@ -33,8 +37,11 @@ impl Command for Configure {
     fn decide(&self, world: &World, _: Timestamp) -> Verdict<()> {
         let mut drafts = Vec::new();
         if world.policy.version != Some(self.policy_version) {
-            let event = Activated { version: self.policy_version, policies: self.policies };
-            drafts.push(control(Event::PolicyActivated(event), vec![self.policy_text.clone()]));
+            let event = Activated { version: self.policy_version, policies: self.policies, is_audit: self.is_audit };
+            drafts.push(control(
+                Event::PolicyActivated(event),
+                std::iter::once(&self.policy_text).chain(&self.made_of).cloned().collect(),
+            ));
         }
         drafts.extend(self.grants(world).into_iter().map(|granted| control(Event::Granted(granted), Vec::new())));
         Verdict { answer: (), drafts }

@@ -5,6 +5,7 @@ use crate::event::Event;
 use crate::identity::event::{PrincipalDisabled, PrincipalEnabled};
 use crate::ids::{Actor, PrincipalName};
 use crate::journal::{Draft, StreamId};
+use crate::refusal::Refusal;
 use crate::time::Timestamp;
 use crate::world::World;
 
@@ -21,16 +22,16 @@ pub struct Disable {
 
 impl Command for Disable {
     /// Whether this changed it.
-    type Answer = bool;
+    type Answer = Result<bool, Refusal>;
 
     fn decide(&self, world: &World, _: Timestamp) -> Verdict<Self::Answer> {
         let principal = self.principal.clone();
         let event = match (world.disabled.since(&principal), &self.reason) {
             (None, Some(reason)) => Event::PrincipalDisabled(PrincipalDisabled { principal, reason: reason.clone() }),
             (Some(_), None) => Event::PrincipalEnabled(PrincipalEnabled { principal }),
-            (Some(_), Some(_)) | (None, None) => return Verdict::unchanged(false),
+            (Some(_), Some(_)) | (None, None) => return Verdict::unchanged(Ok(false)),
         };
         let draft = Draft { stream: StreamId::Control, actor: self.by.clone(), event, bodies: Vec::new() };
-        Verdict { answer: true, drafts: vec![draft] }
+        Verdict { answer: Ok(true), drafts: vec![draft] }
     }
 }

@@ -3,7 +3,7 @@
 use crate::admission::command::{Command, Verdict};
 use crate::authority::{Authority, Credential};
 use crate::event::Event;
-use crate::ids::SessionId;
+use crate::ids::{PrincipalName, SessionId};
 use crate::journal::{Draft, StreamId};
 use crate::money::Nanodollars;
 use crate::refusal::{Code, Refusal};
@@ -44,19 +44,27 @@ impl Command for OpenSession {
 
 /// The door has recognised the credential already, from a copy that may be older than its revocation; here is the truth.
 pub fn is_held(world: &World, authority: &Authority, session: &SessionId, at: Timestamp) -> Result<(), Refusal> {
+    is_held_by(world, authority, &session.owner, at)
+}
+
+/// The same outside of sessions.
+pub(super) fn is_held_by(
+    world: &World,
+    authority: &Authority,
+    owner: &PrincipalName,
+    at: Timestamp,
+) -> Result<(), Refusal> {
     let is_live = match &authority.credential {
-        Credential::Key(key) => {
-            world.identity.find(key).is_some_and(|key| key.is_live(at) && key.principal == session.owner)
-        }
+        Credential::Key(key) => world.identity.find(key).is_some_and(|key| key.is_live(at) && key.principal == *owner),
         // That its issuer has said so, the door has found out, and has noted it before it asked for anything.
         vouched @ Credential::Vouched { .. } => {
-            world.identity.vouched(vouched).is_some_and(|seen| seen.principal == session.owner)
+            world.identity.vouched(vouched).is_some_and(|seen| seen.principal == *owner)
         }
     };
     if !is_live || authority.expires_at.is_some_and(|expiry| at >= expiry) {
         return Err(Refusal::new(Code::Unauthenticated, "the key is not valid any more"));
     }
-    world.disabled.check(authority.chain(&session.owner))
+    world.disabled.check(authority.chain(owner))
 }
 
 /// The entry that opens the session; none when it was opened before.

@@ -49,6 +49,7 @@ fn settle(world: &World, is_lost: impl Fn(Option<&GatewayId>) -> bool) -> Verdic
             charged: world.ledger.charge(*call, None).charged,
             overrun: crate::money::Nanodollars::ZERO,
             judged: Vec::new(),
+            labels: Vec::new(),
         }),
         bodies: Vec::new(),
     };

@@ -53,9 +53,8 @@ mod tests {
     fn opens(world: &World, credential: &SeePrincipal, session: &str, at: u64) -> Result<bool, Code> {
         let PrincipalSeen { issuer, principal, profile } = &credential.seen;
         let authority = Authority {
-            credential: profile.credential(issuer, principal).unwrap(),
-            through: Vec::new(),
             expires_at: Some(Timestamp(100)),
+            ..Authority::of(profile.credential(issuer, principal).unwrap())
         };
         let command = OpenSession { authority, session: session.parse().unwrap(), origin: Origin::Named, budget: None };
         command.decide(world, Timestamp(at)).answer.map_err(|refusal| refusal.code)

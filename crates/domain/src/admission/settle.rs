@@ -2,7 +2,7 @@
 
 use crate::admission::command::{Command, Verdict};
 use crate::event::{CallSettled, Event, Judged, Outcome};
-use crate::ids::{Actor, CallId};
+use crate::ids::{Actor, CallId, LabelName};
 use crate::journal::{Body, Draft, StreamId};
 use crate::ledger::{Account, Balance};
 use crate::money::{Nanodollars, Tokens};
@@ -25,6 +25,8 @@ pub struct Settle {
     pub answer: Option<Body>,
     /// The tool calls inside the answer, with what policy said.
     pub judged: Vec<Judged>,
+    /// What the answer marks the session with.
+    pub labels: Vec<LabelName>,
 }
 
 /// What settling came to.
@@ -55,6 +57,7 @@ impl Command for Settle {
             charged: charge.charged,
             overrun: charge.overrun,
             judged: self.judged.clone(),
+            labels: self.labels.clone(),
         };
         let draft = Draft {
             stream: StreamId::Session(open.session.clone()),

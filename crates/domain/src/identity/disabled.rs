@@ -25,10 +25,19 @@ impl Disabled {
         if self.principals.is_empty() {
             return Ok(());
         }
-        match chain.principals().find(|principal| self.principals.contains_key(*principal)) {
-            None => Ok(()),
-            Some(principal) => Err(Refusal::new(Code::Unauthenticated, format!("`{principal}` is disabled"))),
+        chain.principals().try_for_each(|principal| self.check_one(principal))
+    }
+
+    /// Whether the principal may act.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Unauthenticated`].
+    pub fn check_one(&self, principal: &PrincipalName) -> Result<(), Refusal> {
+        if self.principals.contains_key(principal) {
+            return Err(Refusal::new(Code::Unauthenticated, format!("`{principal}` is disabled")));
         }
+        Ok(())
     }
 
     /// Since when the principal is disabled.

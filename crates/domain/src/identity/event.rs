@@ -68,3 +68,10 @@ pub struct PrincipalEnabled {
     /// Who.
     pub principal: PrincipalName,
 }
+
+/// The gateways of this journal sign with another key, derived with this number; what the one before has signed counts until it has run out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SigningRotated {
+    /// The number: one more than before.
+    pub generation: u32,
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Credential;
 use crate::digest::Digest;
-use crate::identity::event::{KeyCreated, KeyLimited, KeyRevoked, PrincipalSeen};
+use crate::identity::event::{KeyCreated, KeyLimited, KeyRevoked, PrincipalSeen, SigningRotated};
 use crate::identity::scope::Scope;
 use crate::identity::vouched::{Seen, Vouched};
 use crate::ids::{KeyId, PrincipalName};
@@ -71,12 +71,29 @@ impl Presented {
     }
 }
 
-/// All keys that were ever issued, and the principals that issuers vouch for.
+/// Which of its own keys a gateway signs with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signing {
+    /// How often there was another one.
+    pub generation: u32,
+    /// Since when it is this one; none where there was no other.
+    pub since: Option<Timestamp>,
+}
+
+impl Signing {
+    fn is_first(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// All keys that were ever issued, the principals that issuers vouch for, and which keys the gateways themselves sign with: what doors know by heart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
     keys: BTreeMap<KeyId, Key>,
     #[serde(default, skip_serializing_if = "Vouched::is_empty")]
     vouched: Vouched,
+    #[serde(default, skip_serializing_if = "Signing::is_first")]
+    signing: Signing,
 }
 
 impl Keys {
@@ -111,6 +128,17 @@ impl Keys {
     /// All keys, in order of their ids.
     pub fn all(&self) -> impl Iterator<Item = (&KeyId, &Key)> {
         self.keys.iter()
+    }
+
+    /// Which key the gateways sign with.
+    #[must_use]
+    pub fn signing(&self) -> Signing {
+        self.signing
+    }
+
+    /// Takes in that the gateways sign with another key.
+    pub fn signing_rotated(&mut self, event: &SigningRotated, at: Timestamp) {
+        self.signing = Signing { generation: event.generation, since: Some(at) };
     }
 
     /// Takes in that a key was issued.

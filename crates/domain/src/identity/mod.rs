@@ -12,6 +12,6 @@ pub mod scope;
 pub mod vouched;
 
 pub use disabled::Disabled;
-pub use key::{Key, Keys, Presented};
+pub use key::{Key, Keys, Presented, Signing};
 pub use scope::{Entrance, Scope};
 pub use vouched::{Seen, Vouched};

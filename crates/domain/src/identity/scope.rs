@@ -1,17 +1,12 @@
 //! What a key is for, where it is not for everything that its principal may do.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::call::Capability;
-
-/// The longest pattern, in bytes, and how many a key may have.
-const PATTERN_LIMIT_BYTES: usize = 256;
-/// How many patterns a key may have.
-pub const PATTERNS_LIMIT: usize = 64;
+use crate::scope::{self, Pattern};
 
 /// Where a key may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,53 +36,6 @@ impl FromStr for Entrance {
             "api" => Self::Api,
             _ => return Err(format!("`{text}` is no door; use `openai`, `mcp`, `a2a`, `http` or `api`")),
         })
-    }
-}
-
-/// Capabilities by their written form, as in `model/gpt-4o`; with a `*` at its end all that begin so, as in `tool/claims__*`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Pattern {
-    start: String,
-    is_open: bool,
-}
-
-impl Pattern {
-    fn has(&self, written: &str) -> bool {
-        if self.is_open { written.starts_with(&self.start) } else { written == self.start }
-    }
-}
-
-impl FromStr for Pattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (start, is_open) = text.strip_suffix('*').map_or((text, false), |start| (start, true));
-        let is_whole = !start.contains('*') && (is_open || !start.ends_with('/')) && text.len() <= PATTERN_LIMIT_BYTES;
-        match start.parse::<Capability>() {
-            Ok(_) if is_whole => Ok(Self { start: start.to_owned(), is_open }),
-            Ok(_) | Err(_) => {
-                Err(format!("`{text}` is no pattern of capabilities as `model/*` or `tool/claims__list`"))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}{}", self.start, if self.is_open { "*" } else { "" })
-    }
-}
-
-impl Serialize for Pattern {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Pattern {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(input)?;
-        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -122,7 +70,13 @@ impl Scope {
             return true;
         }
         let written = capability.to_string();
-        self.capabilities.iter().any(|pattern| pattern.has(&written))
+        self.capabilities.iter().any(|pattern| pattern.covers(&written))
+    }
+
+    /// What may be called, as whoever acts on the key is bound to it; none where that is everything.
+    #[must_use]
+    pub fn of_tasks(&self) -> Option<scope::Scope> {
+        scope::Scope::of_all(&self.capabilities)
     }
 }
 
@@ -149,6 +103,12 @@ mod tests {
         check(&["tool/a__*", "model/x"], "tool/a__b", true);
         check(&["tool/a__*", "model/x"], "tool/ab__b", false);
         check(&["tool/a__*", "model/x"], "model/xy", false);
+        for capability in ["tool/a__b", "tool/b__b", "model/x", "model/xy"] {
+            let (limited, capability) = (scope(&[], &["tool/a__*", "model/x"]), capability.parse().unwrap());
+            let is_in = limited.of_tasks().is_some_and(|scope| scope.covers(&capability));
+            assert_eq!(is_in, limited.has_capability(&capability), "{capability}");
+        }
+        assert_eq!(scope(&["mcp"], &[]).of_tasks(), None);
     }
 
     #[test]
@@ -164,15 +124,5 @@ mod tests {
         check(&[], &["model/*"], "openai", true);
         check(&[], &["model/*"], "api", false);
         check(&["api"], &["model/*"], "api", true);
-    }
-
-    #[test]
-    fn a_pattern_is_a_capability_or_the_beginning_of_some() {
-        for text in ["model/*", "tool/a__*", "agent/x", "function/web_search"] {
-            assert_eq!(text.parse::<Pattern>().unwrap().to_string(), text);
-        }
-        for text in ["", "*", "model", "mod*", "tool/*x", "tool/*/x*", "tool/", "x/y"] {
-            assert!(text.parse::<Pattern>().is_err(), "{text}");
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! The Merkle tree over all entries in the order in which they were written (RFC 9162, section 2.1).
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 
 const LEAF: &[u8] = &[0];
@@ -21,7 +23,7 @@ fn node(left: Digest, right: Digest) -> Digest {
 }
 
 /// A tree that only grows, kept as the roots of its complete subtrees, the largest first: as many as `size` has one bits.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
     size: u64,
     roots: Vec<Digest>,

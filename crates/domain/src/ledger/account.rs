@@ -5,19 +5,21 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ids::{PrincipalName, SessionId};
+use crate::ids::{PrincipalName, SessionId, TaskId};
 
-/// Who pays. Written `principal/ann`, `session/ann:claim-99`.
+/// Who pays. Written `principal/ann`, `session/ann:claim-99`, `task/4f…`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Account {
     /// Everything that a principal does.
     Principal(PrincipalName),
     /// What is done within one session.
     Session(SessionId),
+    /// What is done with one task of a session, or with what was carved out of it.
+    Task(TaskId),
 }
 
 impl Account {
-    /// The accounts that a call within `session` is held on, from the top down.
+    /// The accounts that every call within `session` is held on, from the top down. Those of a task come below: [`crate::ledger::Book::path`].
     #[must_use]
     pub fn path(session: &SessionId) -> [Self; 2] {
         [Self::Principal(session.owner.clone()), Self::Session(session.clone())]
@@ -29,6 +31,7 @@ impl fmt::Display for Account {
         match self {
             Self::Principal(name) => write!(out, "principal/{name}"),
             Self::Session(id) => write!(out, "session/{id}"),
+            Self::Task(id) => write!(out, "task/{id}"),
         }
     }
 }
@@ -40,6 +43,7 @@ impl FromStr for Account {
         match text.split_once('/') {
             Some(("principal", name)) => name.parse().map(Self::Principal),
             Some(("session", id)) => id.parse().map(Self::Session),
+            Some(("task", id)) => id.parse().map(Self::Task),
             Some(_) | None => Err(format!("`{text}` is no account")),
         }
     }

@@ -13,4 +13,4 @@ pub mod estimate;
 pub mod event;
 
 pub use account::Account;
-pub use book::{Balance, Book, Charge};
+pub use book::{Balance, Book, Charge, Payer};

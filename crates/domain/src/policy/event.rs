@@ -2,13 +2,99 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::question::Version;
+use crate::authority::Authority;
+use crate::call::{Capability, Door, Place};
+use crate::digest::Digest;
+use crate::ids::{CallId, RoleName};
+use crate::money::Nanodollars;
+use crate::policy::question::{Ask, Version};
+use crate::time::Timestamp;
 
-/// Other policies are in force from here on. The body is their text.
+/// Other policies are in force from here on. The first body is their text; the second, where there is one, all that the version is the digest of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activated {
     /// The digest of rules, schema and principals.
     pub version: Version,
     /// How many rules there are.
     pub policies: u32,
+    /// Whether they are all on trial: nothing is refused by them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_audit: bool,
+}
+
+/// A call is parked until a person has said yes. The body is its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalRequested {
+    /// The call; the approval is known by its id.
+    pub call: CallId,
+    /// What it is aimed at.
+    pub capability: Capability,
+    /// How it came in.
+    pub door: Door,
+    /// Where it was judged.
+    pub place: Place,
+    /// On whose authority it was to be made.
+    #[serde(rename = "key")]
+    pub authority: Authority,
+    /// What tells it from calls with other arguments.
+    pub content: Digest,
+    /// The rules that ask.
+    pub policies: Vec<String>,
+    /// What they decided by.
+    pub policy_version: Version,
+    /// Who must say yes.
+    pub asks: Vec<Ask>,
+    /// Why it is asked, in the words of the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What the call may cost; none when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Nanodollars>,
+    /// Until when it may be answered, and used.
+    pub expires_at: Timestamp,
+    /// Whether the gateway makes the call itself once it may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_run: bool,
+}
+
+/// Whoever acts has said yes or no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalAnswered {
+    /// The call that was parked.
+    pub call: CallId,
+    /// Yes or no.
+    pub is_yes: bool,
+    /// The roles that the answer counts for.
+    pub roles: Vec<RoleName>,
+    /// Whether it came by a link, and so from whoever had that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_by_link: bool,
+    /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// Nobody has answered for a while: those with another role may answer too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalEscalated {
+    /// The call that was parked.
+    pub call: CallId,
+    /// The role.
+    pub role: RoleName,
+}
+
+/// A tool call inside a model's answer has used its approval, and goes on to the agent. What is called at a door says so when it is admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalUsed {
+    /// The call that was parked.
+    pub call: CallId,
+    /// The call that has used it.
+    pub by: CallId,
+}
+
+/// Its time came before all were asked, or before it was used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalExpired {
+    /// The call that was parked.
+    pub call: CallId,
 }

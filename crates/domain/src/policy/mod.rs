@@ -5,15 +5,21 @@
 //! and its decision is handed to [`crate::admission`] as a fact together with the version of the policies that made it.
 //!
 //! Start with [`question`], then [`schema`] (what a tool's JSON Schema says about types) and [`arguments`] (how a call's raw
-//! JSON is read by it; everything that can't be read exactly is refused).
+//! JSON is read by it; everything that can't be read exactly is refused). [`approval`] is what persons were asked and have said.
 
+pub mod approval;
 pub mod arguments;
 pub mod event;
+pub mod moment;
+pub mod provenance;
 pub mod question;
 pub mod schema;
 pub mod state;
 
+pub use approval::{Approval, Approvals, Asks, Standing};
 pub use arguments::{Arguments, Value};
-pub use question::{Ask, Decision, Effect, Question, Version};
+pub use moment::Moment;
+pub use provenance::{Origin, Said};
+pub use question::{APPROVALS_LIMIT, Ask, Decision, Effect, Question, Version};
 pub use schema::{Field, RecordType, Type};
 pub use state::Active;

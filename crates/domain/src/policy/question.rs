@@ -1,5 +1,7 @@
 //! The question that policy is asked, and its answer.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::authority::Chain;
@@ -7,6 +9,8 @@ use crate::call::{Capability, Door, Place};
 use crate::digest::Digest;
 use crate::ids::{PrincipalName, RoleName, SessionId};
 use crate::policy::arguments::Arguments;
+use crate::policy::moment::Moment;
+use crate::policy::provenance::Said;
 use crate::profile::Profile;
 
 /// Which policies, schema and principals made a decision: the digest of all of them.
@@ -19,7 +23,7 @@ pub type Version = Digest;
 pub struct Question<'a> {
     /// Who is asked about: one of those on the chain. All of them must be allowed.
     pub principal: &'a PrincipalName,
-    /// What an issuer says of them; none for principals of the configuration.
+    /// What an issuer says of who asked first; none for principals of the configuration. Of agents it says nothing.
     pub profile: Option<&'a Profile>,
     /// On whose behalf it is asked.
     pub chain: Chain<'a>,
@@ -33,10 +37,14 @@ pub struct Question<'a> {
     pub door: Door,
     /// At the door or inside a model's answer.
     pub place: Place,
+    /// When, and what the session has done by then. Where a rule reads what is absent, the answer is no and [`Decision::lacks_moment`].
+    pub moment: &'a Moment,
+    /// What was said in the session, which values may come from. Where a rule reads where they come from and this is absent, the answer is no and [`Decision::lacks_said`].
+    pub said: Option<&'a Said>,
 }
 
-/// What policy answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What policy answers. The stricter answer is the greater one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// The call may be made.
@@ -47,6 +55,9 @@ pub enum Effect {
     Deny,
 }
 
+/// The most people that one rule may ask.
+pub const APPROVALS_LIMIT: u8 = 8;
+
 /// Who must be asked: the `@ask` of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Ask {
@@ -56,6 +67,19 @@ pub struct Ask {
     pub approvals: u8,
 }
 
+impl Ask {
+    /// All of these together, in the order of their roles: of those that ask the same role, the one that asks most of them.
+    #[must_use]
+    pub fn all(asks: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut most: BTreeMap<RoleName, u8> = BTreeMap::new();
+        for Self { role, approvals } in asks {
+            let known = most.entry(role).or_default();
+            *known = approvals.max(*known);
+        }
+        most.into_iter().map(|(role, approvals)| Self { role, approvals }).collect()
+    }
+}
+
 /// An answer with what led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -63,12 +87,39 @@ pub struct Decision {
     pub effect: Effect,
     /// The ids of the rules that decided; none when no rule permits.
     pub policies: Vec<String>,
-    /// What the model will read when the answer is no: the `@message` of the deciding rule.
+    /// What the model will read when the answer is no, and whoever is asked when a person must be: the `@message` of the deciding rule.
     pub message: Option<String>,
     /// Who must be asked, all of them, when that is the answer.
     pub asks: Vec<Ask>,
     /// Rules that could not be evaluated. There is never one without the answer being no.
     pub errors: Vec<String>,
+    /// What it rests on besides the question and the version: only what was read.
+    pub moment: Moment,
+    /// Whether the answer is no for the one reason that the moment was not told. Whoever tells it may ask again.
+    pub lacks_moment: bool,
+    /// Whether the answer is no for the one reason that what was said in the session was not told.
+    pub lacks_said: bool,
+    /// What rules would have decided that are only on trial, as sentences.
+    pub audit: Vec<String>,
     /// What decided.
     pub version: Version,
+}
+
+impl Decision {
+    /// An answer that no rule made.
+    #[must_use]
+    pub fn of(effect: Effect, version: Version) -> Self {
+        Self {
+            effect,
+            policies: Vec::new(),
+            message: None,
+            asks: Vec::new(),
+            errors: Vec::new(),
+            moment: Moment::default(),
+            lacks_moment: false,
+            lacks_said: false,
+            audit: Vec::new(),
+            version,
+        }
+    }
 }

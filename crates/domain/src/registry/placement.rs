@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{Capability, Kind};
 use crate::digest::Digest;
-use crate::ids::SessionId;
+use crate::ids::{PrincipalName, SessionId};
 
 /// What stands between the server's name and the tool's.
 const SEPARATOR: &str = "__";
@@ -122,6 +122,16 @@ impl Placements {
     #[must_use]
     pub fn find(&self, session: &SessionId, capability: &Capability) -> Option<&Placement> {
         self.sessions.get(session)?.get(&*keeper(capability))
+    }
+
+    /// The sessions of a principal that the capability serves, in order of their names.
+    pub fn served<'a>(
+        &'a self,
+        owner: &'a PrincipalName,
+        capability: &'a Capability,
+    ) -> impl Iterator<Item = &'a SessionId> {
+        let own = self.sessions.iter().filter(move |(session, _)| session.owner == *owner);
+        own.filter(move |(_, of_session)| of_session.contains_key(&*keeper(capability))).map(|(session, _)| session)
     }
 
     /// Whether the session is served by that placement, and its replica has completed a call of it. One that was chosen and never reached knows nothing.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::Authority;
 use crate::call::Capability;
 use crate::digest::Digest;
-use crate::ids::{AgentName, RecordId, SessionName};
+use crate::ids::{AgentName, LabelName, RecordId, SessionName};
 use crate::money::Nanodollars;
 use crate::time::Timestamp;
 
@@ -35,6 +35,20 @@ pub struct Frozen {
 /// The session goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfrozen {}
+
+/// The session is not marked so any more: somebody has looked at what came into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelLifted {
+    /// The label.
+    pub label: LabelName,
+    /// Why, in words for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// The user has said something, for the record of what they want. The body is what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserSaid {}
 
 /// A value of the scratchpad was written. The body is the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 //! Which sessions there are, and what may be done with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::call::Capability;
-use crate::ids::{CallId, SessionId, SessionName};
+use crate::ids::{CallId, LabelName, SessionId, SessionName};
 use crate::refusal::{Code, Refusal};
 use crate::session::event::{StateDeleted, StatePut};
 use crate::session::once::Once;
@@ -61,6 +61,9 @@ pub struct Session {
     pub calls: u64,
     /// How many calls were refused, at the door or inside a model's answer.
     pub refused: u64,
+    /// What it is marked with.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<LabelName>,
     /// Its versioned values.
     pub scratchpad: Scratchpad,
     /// The turn that is under way with each agent.
@@ -75,6 +78,9 @@ pub struct Session {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sessions {
     sessions: BTreeMap<SessionId, Session>,
+    /// Those that are frozen.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    frozen: BTreeSet<SessionId>,
 }
 
 impl Sessions {
@@ -87,6 +93,12 @@ impl Sessions {
     /// All sessions, in order of owner and name.
     pub fn all(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
         self.sessions.iter()
+    }
+
+    /// Those that are frozen.
+    #[must_use]
+    pub fn frozen_ones(&self) -> &BTreeSet<SessionId> {
+        &self.frozen
     }
 
     /// Whether a call may enter: the session as it is, or none when it is to be opened first.
@@ -116,6 +128,7 @@ impl Sessions {
             last_at: at,
             calls: 0,
             refused: 0,
+            labels: BTreeSet::new(),
             scratchpad: Scratchpad::default(),
             turns: BTreeMap::new(),
             once: Once::default(),
@@ -125,6 +138,7 @@ impl Sessions {
 
     /// Takes in that a session was closed.
     pub fn closed(&mut self, id: &SessionId) {
+        self.frozen.remove(id);
         if let Some(session) = self.sessions.get_mut(id) {
             session.status = Status::Closed;
         }
@@ -132,17 +146,33 @@ impl Sessions {
 
     /// Takes in that a session was frozen.
     pub fn frozen(&mut self, id: &SessionId) {
+        self.frozen.insert(id.clone());
         self.changes(id, Status::Active, Status::Frozen);
     }
 
     /// Takes in that a session goes on.
     pub fn unfrozen(&mut self, id: &SessionId) {
+        self.frozen.remove(id);
         self.changes(id, Status::Frozen, Status::Active);
     }
 
     fn changes(&mut self, id: &SessionId, from: Status, to: Status) {
         if let Some(session) = self.sessions.get_mut(id).filter(|session| session.status == from) {
             session.status = to;
+        }
+    }
+
+    /// Takes in that a session was marked.
+    pub fn labelled(&mut self, id: &SessionId, labels: &[LabelName]) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.labels.extend(labels.iter().cloned());
+        }
+    }
+
+    /// Takes in that a session is not marked so any more.
+    pub fn label_lifted(&mut self, id: &SessionId, label: &LabelName) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.labels.remove(label);
         }
     }
 
@@ -203,7 +233,9 @@ pub fn not_found(name: &SessionName) -> Refusal {
     Refusal::new(Code::SessionNotFound, format!("there is no session `{name}`"))
 }
 
-fn is_minted(name: &SessionName) -> bool {
+/// Whether the gateway has made the name, because the caller named no session.
+#[must_use]
+pub fn is_minted(name: &SessionName) -> bool {
     name.as_str().starts_with(MINTED_PREFIX)
 }
 

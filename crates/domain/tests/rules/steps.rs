@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use portcullis_domain::admission::{
-    Admit, Admitted, CloseSession, Configure, CreateKey, DeleteState, EndWait, NoteDelivery, ObserveTools, OpenSession,
-    OpenWait, Passed, Put, PutState, Receipt, ResolveCall, RevokeKey, Settle,
+    Admit, Admitted, CloseSession, Configure, CreateKey, Delegate, Delegation, DeleteState, EndWait, NoteDelivery,
+    ObserveTools, OpenSession, OpenWait, Passed, Put, PutState, Receipt, ResolveCall, RevokeKey, Settle,
 };
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Outcome;
 use portcullis_domain::identity::event::KeyCreated;
-use portcullis_domain::ids::{Actor, CallId, KeyId, PrincipalName, SessionId};
+use portcullis_domain::ids::{Actor, CallId, KeyId, PrincipalName, SessionId, TaskId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::ledger::Account;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Decision, Effect};
+use portcullis_domain::policy::{Asks, Decision, Effect};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::wait::{End, WaitName};
@@ -35,6 +35,7 @@ const GRANTS: [u64; 2] = [400, 120];
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Admit(Ask),
+    Delegate(HandOn),
     OpenWait { owner: u8, name: u8, wait: u8, until: u64, is_told: bool },
     EndWait { owner: u8, name: u8, wait: u8, end: Ending },
     NoteDelivery { owner: u8, name: u8, wait: u8 },
@@ -51,6 +52,17 @@ pub(super) enum Step {
     Wait { micros: u64 },
     Sync,
     Crash { is_batch_lost: bool },
+}
+
+/// A task that is handed on by whoever has that key, out of the budget of another one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HandOn {
+    pub(super) key: u8,
+    pub(super) owner: u8,
+    pub(super) name: u8,
+    pub(super) parent: Option<u8>,
+    pub(super) task: Option<u8>,
+    pub(super) budget: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +111,8 @@ pub(super) struct Ask {
     /// The replicas that can serve it, if it is for an agent.
     pub(super) candidates: Option<Vec<u8>>,
     pub(super) turn: Turn,
+    /// The task with a budget that pays, if any.
+    pub(super) task: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +134,7 @@ pub(super) enum Done {
     Admitted(Admitted),
     Again(Earlier),
     Settled(Receipt),
+    Delegated(Delegation),
     Put(Put),
     Deleted,
     Refused(Code),
@@ -139,6 +154,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => ask().prop_map(Step::Admit),
+        4 => hand_on().prop_map(Step::Delegate),
         10 => (0..24_u8, outcome(), amount()).prop_map(|(call, outcome, cost)| Step::Settle { call, outcome, cost }),
         3 => (0..2_u8, 0..2_u8, 0..2_u8, 0..60_u64, prop::bool::weighted(0.8))
             .prop_map(|(owner, name, wait, until, is_told)| Step::OpenWait { owner, name, wait, until, is_told }),
@@ -166,16 +182,28 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn hand_on() -> impl Strategy<Value = HandOn> {
+    let of = (0..2_u8, forged(), 0..2_u8, prop::option::of(0..4_u8), prop::option::weighted(0.9, 0..4_u8), 0..200_u64);
+    of.prop_map(|(owner, is_forged, name, parent, task, budget)| HandOn {
+        key: key_of(owner, is_forged),
+        owner,
+        name,
+        parent,
+        task,
+        budget,
+    })
+}
+
 fn ask() -> impl Strategy<Value = Ask> {
     let who = (0..3_u8, name(), forged(), origin());
     let money = (amount(), amount());
     let judged = (prop::bool::weighted(0.15), prop::bool::weighted(0.1), prop::bool::weighted(0.9));
     let once = (prop::option::weighted(0.8, marked()), vec(0..12_u8, 0..4));
-    let agent = (prop::option::weighted(0.3, vec(0..3_u8, 0..4)), turn());
+    let agent = (prop::option::weighted(0.3, vec(0..3_u8, 0..4)), turn(), prop::option::weighted(0.3, 0..4_u8));
     let once = (once, agent);
     (0..12_u8, prop::option::of(0..12_u8), who, money, judged, once).prop_map(
         |(call, parent, who, money, judged, once)| {
-            let ((marked, delivered), (candidates, turn)) = once;
+            let ((marked, delivered), (candidates, turn, task)) = once;
             let (owner, name, is_forged, origin) = who;
             let (budget, estimate) = money;
             let (is_denied, is_stale, has_payload) = judged;
@@ -197,6 +225,7 @@ fn ask() -> impl Strategy<Value = Ask> {
                 delivered,
                 candidates,
                 turn,
+                task,
             }
         },
     )
@@ -278,6 +307,7 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
             Passed::New(admitted) => Done::Admitted(admitted),
             Passed::Again(earlier) => Done::Again(earlier),
         }),
+        Step::Delegate(hand_on) => done(engine.run(&delegate(engine, *hand_on)), Done::Delegated),
         Step::OpenWait { owner, name, wait, until, is_told } => {
             let deliver = is_told.then(|| ("adjuster".parse().unwrap(), "/resume".to_owned()));
             let open = OpenWait {
@@ -310,8 +340,15 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
         }
         Step::Settle { call: number, outcome, cost } => {
             let (call, cost) = (aimed(&engine.world, *number), cost.map(Nanodollars::new));
-            let settle =
-                Settle { call, outcome: *outcome, tokens: None, cost, answer: Some(body("answer")), judged: vec![] };
+            let settle = Settle {
+                call,
+                outcome: *outcome,
+                tokens: None,
+                cost,
+                answer: Some(body("answer")),
+                judged: vec![],
+                labels: vec![],
+            };
             done(engine.run(&settle), Done::Settled)
         }
         Step::Open { key, owner, name, origin, budget } => {
@@ -381,21 +418,14 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
     Admit {
         call: call(ask.call),
         parent: ask.parent.map(call),
-        authority: authority(ask.key),
+        authority: paid_by(authority(ask.key), ask.task),
         session: session(ask.owner, ask.name),
         origin: ask.origin,
         session_budget: ask.budget.map(Nanodollars::new),
         door: Door::Openai,
         capability: capability(ask),
         payload: if ask.has_payload { Ok(payload(ask.call)) } else { Err(unread) },
-        decision: Decision {
-            effect: ask.effect,
-            policies: vec![],
-            message: None,
-            asks: vec![],
-            errors: vec![],
-            version,
-        },
+        decision: Decision::of(ask.effect, version),
         estimate: ask.estimate.map(Nanodollars::new),
         repetition: Repetition {
             mark: ask.marked.map(Marked::mark),
@@ -404,7 +434,31 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
         },
         candidates: ask.candidates.as_ref().map(|numbers| numbers.iter().map(|number| replica(*number)).collect()),
         turn: ask.turn,
+        content: None,
+        asks: Asks::Anew { lasts_us: 1_000, is_run: false },
     }
+}
+
+fn delegate(engine: &Engine, hand_on: HandOn) -> Delegate {
+    Delegate {
+        authority: paid_by(authority(hand_on.key), hand_on.parent),
+        session: session(hand_on.owner, hand_on.name),
+        token: call(hand_on.name),
+        to: Some("payer".parse().unwrap()),
+        scope: None,
+        expires_at: Timestamp(engine.now + 600),
+        budget: hand_on.task.map(|task| (task_id(task), Nanodollars::new(hand_on.budget))),
+    }
+}
+
+/// That of an agent whose task has a budget, if it has.
+fn paid_by(authority: Authority, task: Option<u8>) -> Authority {
+    let through = task.iter().map(|_| "planner".parse().unwrap()).collect();
+    Authority { through, task: task.map(task_id), ..authority }
+}
+
+pub(super) fn task_id(number: u8) -> TaskId {
+    format!("task-{number}").parse().unwrap()
 }
 
 pub(super) fn capability(ask: &Ask) -> Capability {
@@ -431,7 +485,14 @@ pub(super) fn configure(engine: &Engine, raised: [u64; 2], policies: u8) -> Conf
         (principal(number), Nanodollars::new(granted + raised))
     };
     let budgets: BTreeMap<_, _> = [(0, raised[0]), (1, raised[1])].map(budget).into();
-    Configure { policy_version: Digest::of(&[policies]), policies: 1, policy_text: body("permit(…);"), budgets }
+    Configure {
+        policy_version: Digest::of(&[policies]),
+        policies: 1,
+        is_audit: false,
+        made_of: None,
+        policy_text: body("permit(…);"),
+        budgets,
+    }
 }
 
 fn create_key(key: u8, owner: u8, expires_at: Option<Timestamp>) -> CreateKey {

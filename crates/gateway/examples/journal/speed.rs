@@ -8,6 +8,7 @@ use std::thread::Thread;
 use std::time::Instant;
 
 use portcullis::clock::SystemClock;
+use portcullis::journal::bookmark::Pace;
 use portcullis::journal::postgres::address::Address;
 use portcullis::journal::postgres::{Options, PostgresEngine};
 use portcullis::journal::show::{Reader, Selection};
@@ -26,6 +27,8 @@ use crate::work;
 const BODY_BYTES: usize = 1_024;
 /// How many sessions are in use at a time.
 const SESSIONS: u64 = 1_000;
+/// How many calls wait for the writer at a time while a journal is filled.
+const FILL_BATCH: usize = 32;
 /// How many calls go to one session.
 const CALLS_PER_SESSION: u64 = 10;
 
@@ -94,32 +97,56 @@ fn database_ns(server: &Postgres) -> u64 {
     ticks.sum::<u64>() * 10_000_000
 }
 
-/// Makes so many entries, unless they are there, and times what reads all of them.
-pub(crate) fn start(data: &Path, entries: u64) -> Result<(), String> {
-    let folder = data.join(entries.to_string());
-    if !folder.exists() {
-        let engine = begin(&folder)?;
-        let sessions = entries / (2 * CALLS_PER_SESSION + 1);
-        calls(engine.as_ref(), 0, sessions * CALLS_PER_SESSION, 128);
-        engine.close();
+/// Makes a journal of so many entries, with so many calls in each session and bookmarks at that pace, and tells how long callers waited.
+pub(crate) fn fill(data: &Path, entries: u64, calls_per_session: u64, pace: Pace) -> Result<(), String> {
+    let engine = work::open_paced(data, pace).map_err(|fault| fault.to_string())?;
+    configure(engine.as_ref());
+    let sessions = entries / (2 * calls_per_session + 1);
+    let (ticks, began) = (processor_ticks(), now());
+    let mut walls = Vec::new();
+    let within = |number: u64| number / (SESSIONS * calls_per_session) * SESSIONS + number % SESSIONS;
+    for start in (0..sessions * calls_per_session).step_by(FILL_BATCH) {
+        let numbers = start..start + u64::try_from(FILL_BATCH).unwrap();
+        let admits = numbers.clone().map(|number| work::admit(number, within(number), BODY_BYTES)).collect();
+        walls.push(round(engine.as_ref(), admits));
+        walls.push(round(engine.as_ref(), numbers.map(|number| work::settle(number, BODY_BYTES)).collect()));
     }
-    for _ in 0..2 {
-        let opened = timed("start", || work::open(&folder)).map_err(|fault| fault.to_string())?;
-        opened.close();
-    }
-    let report = timed("verify", || verify(&folder)).map_err(|fault| fault.to_string())?;
-    println!("{report:?}");
-    let reader = Reader::open(&folder).map_err(|fault| fault.to_string())?;
-    timed("read", || reader.entries(Selection { stream: None, from: 1, limit: usize::MAX }).count());
+    println!("filled in {} ms, of processor time {} ms", began.elapsed().as_millis(), (processor_ticks() - ticks) * 10);
+    walls.sort_unstable();
+    let at = |share: usize| walls.get((walls.len() - 1) * share / 10_000).unwrap() / 1_000;
     println!(
-        "{}",
-        fs::read_to_string("/proc/self/status")
-            .unwrap()
-            .lines()
-            .filter(|line| line.starts_with("VmHWM"))
-            .collect::<String>()
+        "batches of {FILL_BATCH} in µs: half {}, 99 % {}, 99.9 % {}, all {}",
+        at(5_000),
+        at(9_900),
+        at(9_990),
+        at(10_000)
     );
+    timed("close", || engine.close());
     Ok(())
+}
+
+/// Times one start of the journal that is there, and its end.
+pub(crate) fn start(data: &Path) -> Result<(), String> {
+    let opened = timed("start", || work::open(data)).map_err(|fault| fault.to_string())?;
+    tell_memory();
+    timed("close", || opened.close());
+    Ok(())
+}
+
+/// Times what reads all of it.
+pub(crate) fn read(data: &Path) -> Result<(), String> {
+    let report = timed("verify", || verify(data)).map_err(|fault| fault.to_string())?;
+    println!("{report:?}");
+    let reader = Reader::open(data).map_err(|fault| fault.to_string())?;
+    timed("read", || reader.entries(Selection { stream: None, from: 1, limit: usize::MAX }).count());
+    tell_memory();
+    Ok(())
+}
+
+fn tell_memory() {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let told = status.lines().filter(|line| line.starts_with("VmHWM") || line.starts_with("VmRSS"));
+    println!("{}", told.collect::<Vec<_>>().join(" "));
 }
 
 fn begin(folder: &Path) -> Result<Arc<SqliteEngine>, String> {

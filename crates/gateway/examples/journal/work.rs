@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use portcullis::clock::SystemClock;
+use portcullis::journal::bookmark::Pace;
 use portcullis::journal::fault::StoreFault;
 use portcullis::journal::sqlite::SqliteEngine;
 use portcullis_domain::admission::{Admit, Configure, CreateKey, PutState, Settle};
@@ -17,12 +18,17 @@ use portcullis_domain::identity::event::KeyCreated;
 use portcullis_domain::ids::{Actor, CallId, KeyId, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::{Nanodollars, Tokens};
-use portcullis_domain::policy::{Decision, Effect};
+use portcullis_domain::policy::{Asks, Decision, Effect};
 use portcullis_domain::session::{Expected, Origin, Repetition, Turn};
 
 pub(crate) fn open(data: &Path) -> Result<Arc<SqliteEngine>, StoreFault> {
     let told = Box::new(|fault: &StoreFault| println!("the engine has ended: {fault}"));
     SqliteEngine::open(data, Arc::new(SystemClock), told).map(Arc::new)
+}
+
+pub(crate) fn open_paced(data: &Path, pace: Pace) -> Result<Arc<SqliteEngine>, StoreFault> {
+    let told = Box::new(|fault: &StoreFault| println!("the engine has ended: {fault}"));
+    SqliteEngine::open_wrapped(data, Arc::new(SystemClock), told, Box::new(|disk| disk), pace).map(Arc::new)
 }
 
 pub(crate) fn call(number: u64) -> CallId {
@@ -50,7 +56,14 @@ fn policies() -> Digest {
 /// Before anything else: policies are in force, and `ann` may spend enough.
 pub(crate) fn configure() -> Configure {
     let budgets = BTreeMap::from([("ann".parse().unwrap(), Nanodollars::MAX)]);
-    Configure { policy_version: policies(), policies: 1, policy_text: body(0, 100), budgets }
+    Configure {
+        policy_version: policies(),
+        policies: 1,
+        is_audit: false,
+        made_of: None,
+        policy_text: body(0, 100),
+        budgets,
+    }
 }
 
 pub(crate) fn issue(number: u64) -> CreateKey {
@@ -90,18 +103,13 @@ pub(crate) fn admit(number: u64, within: u64, length: usize) -> Admit {
         door: Door::Openai,
         capability: Capability::new(Kind::Model, "gpt-4o-mini"),
         payload: Ok(body(number, length)),
-        decision: Decision {
-            effect: Effect::Allow,
-            policies: policies_that_permit,
-            message: None,
-            asks: Vec::new(),
-            errors: Vec::new(),
-            version: policies(),
-        },
+        decision: Decision { policies: policies_that_permit, ..Decision::of(Effect::Allow, policies()) },
         estimate: Some(Nanodollars::new(1_000)),
         repetition: Repetition::default(),
         candidates: None,
         turn: Turn::Beside,
+        content: None,
+        asks: Asks::Anew { lasts_us: 1_000, is_run: false },
     }
 }
 
@@ -113,5 +121,6 @@ pub(crate) fn settle(number: u64, length: usize) -> Settle {
         cost: Some(Nanodollars::new(800)),
         answer: Some(body(number, length)),
         judged: Vec::new(),
+        labels: Vec::new(),
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use portcullis_domain::ids::ServerName;
 use portcullis_domain::registry::Replica;
 
-use crate::config::read;
+use crate::config::Problem;
+use crate::config::read::{self, Loaded};
 use crate::credential::bearer;
 use crate::registry::agent::replica;
 use crate::registry::table::{ToolServerTable, UpstreamSession};
@@ -17,6 +18,18 @@ use crate::upstreams::egress::ToolServer;
 use crate::upstreams::tool::http::HttpToolServer;
 use crate::upstreams::tool::sessions::{self, Bounds, Own, PerSession};
 use crate::upstreams::tool::stdio::{Program, StdioToolServer};
+
+/// The client of all upstreams.
+///
+/// # Errors
+///
+/// What is wrong with the authorities that it is to trust.
+pub fn http_client(loaded: &Loaded) -> Result<HttpClient, Problem> {
+    let ca_file = loaded.config.registry.ca_file.as_ref().map(|path| loaded.resolve(path));
+    let unusable =
+        |problem| Problem::of_file(&loaded.path.display().to_string(), format!("registry.ca_file {problem}"));
+    HttpClient::new(ca_file.as_deref()).map_err(unusable)
+}
 
 /// The connection to a server, which is made when it is first used.
 ///

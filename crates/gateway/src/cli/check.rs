@@ -6,15 +6,17 @@ use std::time::Duration;
 use portcullis_domain::ids::ServerName;
 use serde_json::json;
 
-use crate::assemble::{Parts, connector};
+use crate::assemble::{Parts, connector, http_client};
 use crate::cli::arguments::{Check, Common};
 use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::config::read::{self, Loaded};
 use crate::config::{Config, Problem, schema};
+use crate::policy::load;
+use crate::policy::table::Mode;
 use crate::registry::Tool;
 use crate::registry::tool::read_list;
-use crate::upstreams::client::HttpClient;
+use crate::snapshot::Snapshot;
 
 /// How long a server may take to say which tools it has.
 const LIST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -53,12 +55,25 @@ pub(super) async fn run(common: &Common, check: &Check) -> Result<(), Exit> {
 
 /// Puts everything together as a start would, without a store.
 async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>) {
+    let (snapshot, problems) = assembled(loaded, check.offline).await;
+    match snapshot {
+        Some(snapshot) => (snapshot.policy.policies(), snapshot.policy.schema_text().to_owned(), problems),
+        None => (0, String::new(), problems),
+    }
+}
+
+/// What would be in force, and all that somebody should look at.
+pub(super) async fn assembled(loaded: Loaded, is_offline: bool) -> (Option<Snapshot>, Vec<Problem>) {
     let (mut tools, mut unreachable, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     let base = read::directory(&loaded.path).to_owned();
     let file = loaded.path.display().to_string();
+    let http = match http_client(&loaded) {
+        Ok(http) => http,
+        Err(problem) => return (None, vec![problem]),
+    };
     for (name, table) in &loaded.config.registry.servers {
-        let listed = match connector(name, table, &base, &HttpClient::new()) {
-            Ok(_) if check.offline => Err("was not asked for its tools".to_owned()),
+        let listed = match connector(name, table, &base, &http) {
+            Ok(_) if is_offline => Err("was not asked for its tools".to_owned()),
             Ok(connection) => {
                 let listed = list(name, connection.as_ref()).await;
                 connection.stop().await;
@@ -80,19 +95,22 @@ async fn examine(loaded: Loaded, check: &Check) -> (usize, String, Vec<Problem>)
     }
     let warning = |message| Problem { is_warning: true, ..Problem::of_file(&file, message) };
     let unlimited: Vec<Problem> = unlimited(&loaded.config).into_iter().map(warning).collect();
+    let is_on_trial = loaded.config.policy.mode == Mode::Audit;
+    let on_trial = is_on_trial.then(|| warning(load::ON_TRIAL.to_owned()));
     let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable, journal: None };
-    let (policies, schema) = match parts.build() {
+    let snapshot = match parts.build() {
         Ok(snapshot) => {
             problems.extend(snapshot.policy.warnings().iter().map(crate::assemble::of_rule));
-            (snapshot.policy.policies(), snapshot.policy.schema_text().to_owned())
+            Some(snapshot)
         }
         Err(found) => {
             problems.extend(found);
-            (0, String::new())
+            None
         }
     };
     problems.extend(unlimited);
-    (policies, schema, problems)
+    problems.extend(on_trial);
+    (snapshot, problems)
 }
 
 /// Principals whose calls cost money and have no limit: nobody may have meant that.

@@ -1,17 +1,56 @@
-//! `portcullis identity key create|rotate|list|revoke`.
+//! `portcullis identity key create|rotate|list|revoke`, `identity signing rotate` and `identity disable|enable|disabled`.
 
 use serde_json::{Value, json};
 
 use crate::cli::api::{Api, text};
-use crate::cli::arguments::{Common, Identity, Key};
+use crate::cli::arguments::{Common, Identity, Key, Remote, Signing};
 use crate::cli::exit::Exit;
-use crate::cli::print;
+use crate::cli::print::{self, said};
 use crate::clock::{Clock as _, SystemClock};
 
 const DAY_US: u64 = 86_400_000_000;
 
 pub(super) async fn run(common: &Common, command: Identity) -> Result<(), Exit> {
-    let Identity::Key { command } = command;
+    match command {
+        Identity::Key { command } => key(common, command).await,
+        Identity::Signing { command: Signing::Rotate { remote } } => rotate(common, &remote).await,
+        Identity::Disable { name, reason, remote } => {
+            let body = json!({"name": name, "reason": reason});
+            let done = Api::open(common, &remote)?.post("/api/v1/identity/disabled", &body).await?;
+            if done.get("is_known") == Some(&Value::Bool(false)) {
+                print::error_line(&format!(
+                    "nobody knows `{name}`; should somebody come by that name, they may do nothing"
+                ));
+            }
+            said(common, &done, &format!("{name} may do nothing any more"));
+            Ok(())
+        }
+        Identity::Enable { name, remote } => {
+            Api::open(common, &remote)?.delete(&format!("/api/v1/identity/disabled/{name}")).await?;
+            said(common, &json!({"name": name, "enabled": true}), &format!("{name} may act again"));
+            Ok(())
+        }
+        Identity::Disabled { remote } => {
+            let listed = Api::open(common, &remote)?.get("/api/v1/identity/disabled").await?;
+            if common.json {
+                print::json(&listed);
+            } else {
+                let row = |one: &Value| ["/principal", "/since"].map(|member| text(one, member)).to_vec();
+                let all = listed.get("disabled").and_then(Value::as_array).into_iter().flatten();
+                print::table(&["PRINCIPAL", "SINCE"], all.map(row));
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn rotate(common: &Common, remote: &Remote) -> Result<(), Exit> {
+    let rotated = Api::open(common, remote)?.post("/api/v1/identity/signing/rotate", &json!({})).await?;
+    said(common, &rotated, &format!("signing key {} is in use", text(&rotated, "/generation")));
+    Ok(())
+}
+
+async fn key(common: &Common, command: Key) -> Result<(), Exit> {
     match command {
         Key::Create { principal, days, doors, capabilities, remote } => {
             let expires = days.map(|days| SystemClock.now().0.saturating_add(days.saturating_mul(DAY_US)));
@@ -42,11 +81,7 @@ pub(super) async fn run(common: &Common, command: Identity) -> Result<(), Exit> 
         }
         Key::Revoke { id, remote } => {
             Api::open(common, &remote)?.delete(&format!("/api/v1/identity/keys/{id}")).await?;
-            if common.json {
-                print::json(&json!({"id": id, "revoked": true}));
-            } else {
-                print::line(&format!("key {id} opens nothing any more"));
-            }
+            said(common, &json!({"id": id, "revoked": true}), &format!("key {id} opens nothing any more"));
         }
     }
     Ok(())

@@ -18,6 +18,16 @@ use crate::journal::show::{Entries, Reader, Selection, Source};
 use crate::journal::table::Store;
 use crate::journal::verify_against;
 
+/// The journal of the configuration, for reading.
+pub(super) fn open(common: &Common) -> Result<Box<dyn Source>, Exit> {
+    let place = read::find(&common.config).map_err(|problem| Exit::config(problem.to_string()))?;
+    let directory = data_directory(&place);
+    match &place.journal.store {
+        Store::Sqlite(_) => source(None, &directory),
+        Store::Postgres(address) => source(Some(address), &directory),
+    }
+}
+
 pub(super) fn run(common: &Common, command: Journal) -> Result<(), Exit> {
     let place = read::find(&common.config).map_err(|problem| Exit::config(problem.to_string()))?;
     let directory = data_directory(&place);

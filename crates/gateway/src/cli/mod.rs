@@ -4,12 +4,14 @@
 //! the exit code tells which of the two it was.
 
 pub mod api;
+mod approval;
 pub mod arguments;
 pub mod check;
 pub mod demo;
 pub mod exit;
 pub mod identity;
 pub mod journal;
+pub mod policy;
 pub mod print;
 pub mod run;
 pub mod session;

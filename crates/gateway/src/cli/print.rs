@@ -5,6 +5,8 @@ use std::io::Write as _;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
+use crate::cli::arguments::Common;
+
 /// A line on standard output. A reader that has left, as `head` does, is no fault.
 pub fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -28,4 +30,9 @@ pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
         table.add_row(row);
     }
     line(&table.trim_fmt());
+}
+
+/// What was done: as JSON for programs, or as a line for people.
+pub fn said(common: &Common, value: &serde_json::Value, text: &str) {
+    if common.json { json(value) } else { line(text) }
 }

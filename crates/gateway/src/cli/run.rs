@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::arguments::{Arguments, Command};
 use crate::cli::exit::Exit;
-use crate::cli::{check, demo, identity, journal, session, store, up};
+use crate::cli::{approval, check, demo, identity, journal, policy, session, store, up};
 
 /// Runs the command that the process was started with.
 #[must_use]
@@ -39,9 +39,11 @@ async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
         Command::Journal { command } => tokio::task::spawn_blocking(move || journal::run(&common, command))
             .await
             .unwrap_or_else(|error| Err(Exit::system(error.to_string()))),
+        Command::Policy { command } => policy::run(&common, command).await,
         Command::Store { command } => tokio::task::spawn_blocking(move || store::run(&common, command))
             .await
             .unwrap_or_else(|error| Err(Exit::system(error.to_string()))),
+        Command::Approval { command } => approval::run(&common, command).await,
         Command::Identity { command } => identity::run(&common, command).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut std::io::stdout());

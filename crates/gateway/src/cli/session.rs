@@ -7,12 +7,39 @@ use serde_json::{Value, json};
 use crate::cli::api::{Api, text};
 use crate::cli::arguments::{Common, Resolution, Session};
 use crate::cli::exit::Exit;
-use crate::cli::print;
+use crate::cli::print::{self, said};
 
 pub(super) async fn run(common: &Common, command: Session) -> Result<(), Exit> {
     match command {
         Session::List { remote } => list(common, &Api::open(common, &remote)?).await,
         Session::Show { id, remote } => show(common, &Api::open(common, &remote)?, &id).await,
+        Session::Freeze { id, reason, remote } => {
+            let api = Api::open(common, &remote)?;
+            api.post(&format!("/api/v1/sessions/{id}/freeze"), &json!({"reason": reason})).await?;
+            said(common, &json!({"session": id, "status": "frozen"}), &format!("session {id} is frozen"));
+            Ok(())
+        }
+        Session::Say { id, words, remote } => {
+            let api = Api::open(common, &remote)?;
+            api.post(&format!("/api/v1/sessions/{id}/words"), &json!({"words": words})).await?;
+            said(common, &json!({"session": id, "noted": true}), &format!("noted in session {id}"));
+            Ok(())
+        }
+        Session::Lift { id, label, reason, remote } => {
+            let path = format!("/api/v1/sessions/{id}/labels/{label}/lift");
+            Api::open(common, &remote)?.post(&path, &json!({"reason": reason})).await?;
+            said(
+                common,
+                &json!({"session": id, "lifted": label}),
+                &format!("session {id} has no label {label} any more"),
+            );
+            Ok(())
+        }
+        Session::Unfreeze { id, remote } => {
+            Api::open(common, &remote)?.post(&format!("/api/v1/sessions/{id}/unfreeze"), &json!({})).await?;
+            said(common, &json!({"session": id, "status": "active"}), &format!("session {id} goes on"));
+            Ok(())
+        }
         Session::Resolve { id, call, outcome, result, remote } => {
             let body = resolution(outcome, result.as_deref())?;
             resolve(common, &Api::open(common, &remote)?, (&id, &call), &body).await
@@ -22,11 +49,7 @@ pub(super) async fn run(common: &Common, command: Session) -> Result<(), Exit> {
 
 async fn resolve(common: &Common, api: &Api, (id, call): (&str, &str), body: &Value) -> Result<(), Exit> {
     api.post(&format!("/api/v1/sessions/{id}/calls/{call}/resolve"), body).await?;
-    if common.json {
-        print::json(&json!({"call": call, "resolved": true}));
-    } else {
-        print::line(&format!("call {call} is resolved"));
-    }
+    said(common, &json!({"call": call, "resolved": true}), &format!("call {call} is resolved"));
     Ok(())
 }
 

@@ -26,8 +26,8 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) async fn run(common: &Common, up: &Up) -> Result<(), Exit> {
     logging::start(&up.log, up.log_json);
-    let mut assembly = Assembly::start(&common.config, Box::new(end_of_store)).await.map_err(explain)?;
-    let Some(transport) = assembly.sealer.take() else { return Err(Exit::system("the transport's seal is missing")) };
+    let assembly = Assembly::start(&common.config, Box::new(end_of_store)).await.map_err(explain)?;
+    let transport = assembly.sealer.clone();
     let gate = assembly.gate.clone();
     let me = assembly.engine.gateway();
     let server = gate.snapshot.load().config.server.clone();

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
+use portcullis_domain::refusal::Refusal;
 use tokio::sync::mpsc;
 
 use crate::doors::framed::Framed;
-use crate::doors::place::CallPlace;
+use crate::doors::place::{CallPlace, Kept};
 
 /// An answer on its way out.
 pub type Answer = Response<AnswerBody>;
@@ -43,7 +44,7 @@ pub enum AnswerBody {
 #[derive(Debug)]
 pub struct Relayed {
     receiver: mpsc::Receiver<Result<Bytes, BrokenOff>>,
-    place: Option<CallPlace>,
+    kept: Option<Kept>,
 }
 
 /// The upstream broke off in the middle of an answer.
@@ -56,7 +57,19 @@ pub struct BrokenOff(pub String);
 pub struct Pieces {
     receiver: mpsc::Receiver<Bytes>,
     /// The call is under way as long as pieces come.
-    place: Option<CallPlace>,
+    kept: Option<Kept>,
+}
+
+impl AnswerBody {
+    /// Why a call whose answer comes in pieces may not go on, as soon as that is so. Messages by gRPC see to it themselves, since their end has a form.
+    fn poll_halted(&mut self, context: &mut Context<'_>) -> Option<Refusal> {
+        match self {
+            Self::Relayed(Relayed { kept, .. }) | Self::Pieces(Pieces { kept, .. }) => {
+                kept.as_mut().and_then(|kept| kept.poll_halted(context))
+            }
+            Self::Whole(_) | Self::Framed(_) => None,
+        }
+    }
 }
 
 impl Body for AnswerBody {
@@ -67,6 +80,11 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if let Some(refusal) = self.poll_halted(context) {
+            // With it goes the receiver, which is how the upstream call is cancelled.
+            *self = Self::Whole(None);
+            return Poll::Ready(Some(Err(BrokenOff(refusal.to_string()))));
+        }
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Relayed(Relayed { receiver, .. }) => {
@@ -138,7 +156,7 @@ pub fn empty(status: u16) -> Answer {
 /// A stream of server-sent events from what the receiver gets.
 #[must_use]
 pub fn events(pieces: mpsc::Receiver<Bytes>) -> Answer {
-    let mut answer = Response::new(AnswerBody::Pieces(Pieces { receiver: pieces, place: None }));
+    let mut answer = Response::new(AnswerBody::Pieces(Pieces { receiver: pieces, kept: None }));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -149,7 +167,7 @@ pub fn events(pieces: mpsc::Receiver<Bytes>) -> Answer {
 /// An answer of that status from what the receiver gets.
 #[must_use]
 pub fn relayed(status: u16, receiver: mpsc::Receiver<Result<Bytes, BrokenOff>>) -> Answer {
-    let mut answer = Response::new(AnswerBody::Relayed(Relayed { receiver, place: None }));
+    let mut answer = Response::new(AnswerBody::Relayed(Relayed { receiver, kept: None }));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     answer
 }
@@ -184,9 +202,9 @@ pub fn with_header(mut answer: Answer, name: HeaderName, value: &str) -> Answer 
 #[must_use]
 pub fn keeping(mut answer: Answer, place: CallPlace) -> Answer {
     match answer.body_mut() {
-        AnswerBody::Pieces(pieces) => pieces.place = Some(place),
-        AnswerBody::Relayed(relayed) => relayed.place = Some(place),
-        AnswerBody::Framed(framed) => framed.keep(place),
+        AnswerBody::Pieces(pieces) => pieces.kept = Some(Kept::new(place)),
+        AnswerBody::Relayed(relayed) => relayed.kept = Some(Kept::new(place)),
+        AnswerBody::Framed(framed) => framed.keep(Kept::new(place)),
         AnswerBody::Whole(_) => {}
     }
     answer

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+use http::header::{HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, Uri};
-use portcullis_domain::admission::SeePrincipal;
 use portcullis_domain::authority::{Authority, Chain};
 use portcullis_domain::digest::Digest;
-use portcullis_domain::identity::{Keys, Presented};
+use portcullis_domain::identity::Keys;
 use portcullis_domain::ids::{CallId, PrincipalName, SessionId, SessionName};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
@@ -16,10 +15,26 @@ use portcullis_domain::session::state::MINTED_PREFIX;
 use portcullis_domain::time::Timestamp;
 
 use crate::doors::answer::SESSION;
-use crate::identity::issuers::Recognised;
-use crate::identity::jwt::Jwt;
-use crate::life::Gate;
+use crate::identity::signing::SigningKeys;
 use crate::server::ServerTable;
+use crate::snapshot::Snapshot;
+
+/// The header that an agent shows its task token in, beside a key of its own.
+pub(super) const TASK: HeaderName = HeaderName::from_static("portcullis-task");
+/// What everybody reads whose key or token is not taken.
+pub(super) const INVALID_KEY: &str = "the key is not valid";
+
+/// What keys and tokens are checked against.
+pub struct Known<'a> {
+    /// The keys.
+    pub keys: &'a Keys,
+    /// Who is there to act.
+    pub snapshot: &'a Snapshot,
+    /// What the gateway signs with.
+    pub signing: &'a SigningKeys,
+    /// What time it is.
+    pub now: Timestamp,
+}
 
 /// Somebody whose key is valid.
 #[derive(Debug, Clone)]
@@ -28,6 +43,8 @@ pub struct Caller {
     pub principal: PrincipalName,
     /// On whose authority.
     pub authority: Authority,
+    /// The one session that they may enter, for who came with a task token.
+    pub bound: Option<SessionId>,
 }
 
 impl Caller {
@@ -35,6 +52,24 @@ impl Caller {
     #[must_use]
     pub fn chain(&self) -> Chain<'_> {
         self.authority.chain(&self.principal)
+    }
+
+    /// Whether what they came with opens this session, as far as it says so.
+    #[must_use]
+    pub fn may_enter(&self, session: &SessionId) -> bool {
+        self.bound.as_ref().is_none_or(|bound| bound == session)
+    }
+
+    /// The same, as a refusal of everything else.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Forbidden`].
+    pub fn check_session(&self, session: &SessionId) -> Result<(), Refusal> {
+        if self.may_enter(session) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Forbidden, "the task token is for another session").about("Portcullis-Session"))
     }
 }
 
@@ -76,52 +111,16 @@ fn is_own_origin(origin: &str, authority: &str) -> bool {
     origin.split_once("://").is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && rest == authority)
 }
 
-/// Recognises the caller by what is sent as `Authorization: Bearer` (RFC 6750): a key of the gateway's own, or a token of an issuer.
+/// The refusal of a key or token, whose reason the operator alone reads.
+pub(super) fn invalid_key_because(reason: impl Into<String>) -> Refusal {
+    Refusal::new(Code::Unauthenticated, INVALID_KEY).because(reason)
+}
+
+/// The session that the caller names in the path or in `Portcullis-Session`, or else the one of the task token.
 ///
 /// # Errors
 ///
-/// [`Code::Unauthenticated`], with the same sentence whatever is wrong with it.
-pub async fn authenticate(headers: &HeaderMap, gate: &Gate, now: Timestamp) -> Result<Caller, Refusal> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(unauthenticated("send the gateway's key as `Authorization: Bearer <key>`"));
-    };
-    let presented = value.to_str().ok().and_then(|value| value.split_once(' '));
-    let presented = presented.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, text)| text.trim());
-    let presented = presented.ok_or_else(|| unauthenticated(NOT_VALID))?;
-    if Jwt::is_one(presented) { by_token(presented, gate).await } else { by_key(presented, &gate.journal.keys(), now) }
-}
-
-fn by_key(presented: &str, keys: &Keys, now: Timestamp) -> Result<Caller, Refusal> {
-    let caller = Presented::read(presented).and_then(|key| {
-        let principal = keys.authenticate(&key, now)?.clone();
-        Some(Caller { principal, authority: Authority::of_key(key.id) })
-    });
-    caller.ok_or_else(|| unauthenticated(NOT_VALID))
-}
-
-/// What the issuer says is noted before anything is done on its word.
-async fn by_token(presented: &str, gate: &Gate) -> Result<Caller, Refusal> {
-    let Recognised { seen, credential, ends_at } = gate.issuers.recognise(presented).await?;
-    let principal = seen.principal.clone();
-    if gate.journal.keys().vouched(&credential).is_none() {
-        gate.journal.execute(SeePrincipal { seen }).await?;
-    }
-    Ok(Caller { principal, authority: Authority { credential, through: Vec::new(), expires_at: Some(ends_at) } })
-}
-
-/// What is said of everything that opens nothing.
-const NOT_VALID: &str = "the key is not valid";
-
-fn unauthenticated(message: &str) -> Refusal {
-    Refusal::new(Code::Unauthenticated, message)
-}
-
-/// The session that the caller names in the path or in `Portcullis-Session`.
-///
-/// # Errors
-///
-/// [`Code::InvalidRequest`] when it is no name, or path and header differ.
+/// [`Code::InvalidRequest`] when it is no name, or path and header differ; [`Code::Forbidden`] when the task token is for another one.
 pub fn named_session(caller: &Caller, path: Option<&str>, headers: &HeaderMap) -> Result<Option<SessionId>, Refusal> {
     let invalid = |message: String| Refusal::new(Code::InvalidRequest, message).about("Portcullis-Session");
     let header = headers
@@ -132,10 +131,12 @@ pub fn named_session(caller: &Caller, path: Option<&str>, headers: &HeaderMap) -
             return Err(invalid(format!("the path names session `{path}` and the header `{header}`")));
         }
         (Some(name), _) | (None, Some(name)) => name,
-        (None, None) => return Ok(None),
+        (None, None) => return Ok(caller.bound.clone()),
     };
     let name: SessionName = name.parse().map_err(invalid)?;
-    Ok(Some(SessionId { owner: caller.principal.clone(), name }))
+    let session = SessionId { owner: caller.principal.clone(), name };
+    caller.check_session(&session)?;
+    Ok(Some(session))
 }
 
 /// The session that was named, or a new one that nobody can guess.

@@ -12,7 +12,7 @@ use portcullis_interop::frame::grpc::{Status, read_trailers};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use crate::doors::place::CallPlace;
+use crate::doors::place::Kept;
 
 /// Messages that come, or one that is there, and the trailers.
 pub struct Framed {
@@ -23,7 +23,7 @@ pub struct Framed {
     /// When the client stops waiting.
     deadline: Option<Pin<Box<Sleep>>>,
     /// The call is under way as long as messages come.
-    place: Option<CallPlace>,
+    kept: Option<Kept>,
 }
 
 impl Framed {
@@ -40,7 +40,7 @@ impl Framed {
     }
 
     fn of(receiver: Option<mpsc::Receiver<Bytes>>, end: Status) -> Self {
-        Self { first: None, receiver, trailers: Some(end.headers()), deadline: None, place: None }
+        Self { first: None, receiver, trailers: Some(end.headers()), deadline: None, kept: None }
     }
 
     /// Ends it with that time.
@@ -49,8 +49,8 @@ impl Framed {
     }
 
     /// Keeps the place among the calls under way until it is over.
-    pub fn keep(&mut self, place: CallPlace) {
-        self.place = self.receiver.is_some().then_some(place);
+    pub fn keep(&mut self, kept: Kept) {
+        self.kept = self.receiver.is_some().then_some(kept);
     }
 
     /// Whether nothing more comes.
@@ -66,7 +66,10 @@ impl Framed {
         }
         if let Some(receiver) = &mut self.receiver {
             let is_late = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(context).is_ready());
-            if is_late {
+            let halted = self.kept.as_mut().and_then(|kept| kept.poll_halted(context));
+            if let Some(refusal) = halted {
+                self.end(Some(Status::new("PERMISSION_DENIED", &refusal.message).headers()));
+            } else if is_late {
                 self.end(Some(late().headers()));
             } else {
                 match receiver.poll_recv(context) {
@@ -85,7 +88,7 @@ impl Framed {
     /// To drop the receiver is to leave: the relay behind it ends the call.
     fn end(&mut self, trailers: Option<HeaderMap>) {
         self.receiver = None;
-        self.place = None;
+        self.kept = None;
         self.trailers = trailers.or(self.trailers.take());
     }
 }

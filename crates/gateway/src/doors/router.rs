@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{HOST, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -19,7 +19,8 @@ use portcullis_interop::refuse;
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::Caller;
-use crate::doors::{a2a, admin, agents, caller, events, mcp, metadata, openai, path};
+use crate::doors::place::UnderWay;
+use crate::doors::{a2a, admin, agents, approvals, caller, events, links, mcp, metadata, oauth, openai, path};
 use crate::identity::signing::KEY_SET_PATH;
 use crate::snapshot::Snapshot;
 
@@ -61,8 +62,13 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     }
     match (&head.method, path.as_str()) {
         (&Method::GET, "/healthz") => return answer::whole(200, "text/plain", "ok\n"),
-        (&Method::GET, KEY_SET_PATH) => return answer::json(200, doors.gate.signing.key_set().to_string()),
+        (&Method::GET, KEY_SET_PATH) => return answer::json(200, doors.key_set().to_string()),
+        (&Method::GET, oauth::METADATA_PATH) => return oauth::metadata::show(doors, &head.headers),
+        (&Method::POST, oauth::TOKEN_PATH) => return exchange(doors, &head.headers, body).await,
         (&Method::GET, "/readyz") => return admin::health::ready(doors).await,
+        (&Method::GET, path) if path.starts_with(links::PATH) => {
+            return approvals::show(doors, path, &head.headers).await;
+        }
         _ => {}
     }
     if head.method == Method::GET
@@ -70,7 +76,9 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
     {
         return answer;
     }
-    if head.method == Method::POST && (path.starts_with(events::PATH) || path.starts_with(a2a::push::PATH)) {
+    let is_ticket =
+        |path: &str| [events::PATH, a2a::push::PATH, links::PATH].iter().any(|place| path.starts_with(place));
+    if head.method == Method::POST && is_ticket(&path) {
         let taken = take_with_ticket(doors, &path, &head.headers, body).await;
         return taken.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
@@ -103,6 +111,11 @@ async fn take_with_ticket(
         let body = read_body(body, EVENT_LIMIT_BYTES).await?;
         return events::take(doors, ticket, headers, body).await;
     }
+    if let Some(token) = path.strip_prefix(links::PATH) {
+        let ticket = links::open(&doors.transport, token)?;
+        let body = read_body(body, approvals::ANSWER_LIMIT_BYTES).await?;
+        return approvals::take(doors, ticket, headers, &body).await;
+    }
     let expected = a2a::news::open(doors, path.strip_prefix(a2a::push::PATH).unwrap_or_default(), headers).await?;
     let body = read_body(body, NEWS_LIMIT_BYTES).await?;
     a2a::news::take(doors, expected, headers, &body).await
@@ -110,12 +123,12 @@ async fn take_with_ticket(
 
 /// Who asks.
 async fn recognise(doors: &Doors, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Caller, Refusal> {
-    let caller = caller::authenticate(headers, &doors.gate, doors.clock.now()).await?;
-    if snapshot.has_caller(caller.chain()) {
-        return Ok(caller);
+    let caller = doors.listen_to(headers, snapshot).await?;
+    if !snapshot.has_caller(caller.chain()) {
+        return Err(caller::invalid_key_because("its principal is not configured any more"));
     }
-    let refusal = Refusal::new(Code::Unauthenticated, "the key is not valid");
-    Err(refusal.because("its principal is not configured any more"))
+    doors.gate.journal.doorway().borrow().disabled.check(caller.chain())?;
+    Ok(caller)
 }
 
 /// A key may be for some doors alone. An agent that acts on it has been given its task by one of them.
@@ -135,6 +148,18 @@ fn is_shown_here(doors: &Doors, caller: &Caller, language: Language) -> Result<(
     Ok(())
 }
 
+/// An exchange of task tokens: what is exchanged is in the body.
+async fn exchange(doors: &Arc<Doors>, headers: &HeaderMap, body: Incoming) -> Answer {
+    let Ok(_place) = doors.calls.clone().try_acquire_owned() else {
+        let refusal = Refusal::new(Code::TooMany, "too many calls are under way");
+        return refuse_as(Language::Api, oauth::TOKEN_PATH, &refusal);
+    };
+    match read_body(body, oauth::exchange::REQUEST_LIMIT_BYTES).await {
+        Ok(body) => oauth::exchange::exchange(doors, headers, &body).await,
+        Err(refusal) => refuse_as(Language::Api, oauth::TOKEN_PATH, &refusal),
+    }
+}
+
 /// What they ask, in which session.
 async fn arrive(
     doors: &Arc<Doors>,
@@ -152,19 +177,34 @@ async fn arrive(
     let place = place.map_err(|_| Refusal::new(Code::TooMany, "too many calls are under way"))?;
     let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
     let query = head.uri.query().map(str::to_owned);
-    let (method, headers, place) = (head.method, head.headers, Arc::new(place));
+    let place = Arc::new(UnderWay::new(
+        place,
+        caller.principal.clone(),
+        caller.authority.clone(),
+        doors.gate.journal.doorway(),
+    ));
+    session.iter().for_each(|session| place.in_session(session));
+    let (method, headers) = (head.method, head.headers);
     Ok(Arrived { caller, session, method, path, query, headers, body, place })
 }
 
 async fn enter(doors: &Arc<Doors>, language: Language, arrived: Arrived) -> Answer {
     let (path, place) = (arrived.path.clone(), arrived.place.clone());
-    let answer = match language {
-        Language::Openai => openai::enter(doors, arrived).await,
-        Language::Mcp => Ok(mcp::enter(doors, arrived).await),
-        Language::Agents => agents::enter(doors, arrived).await,
-        Language::A2a => a2a::enter(doors, arrived).await,
-        Language::A2aByGrpc => Ok(a2a::grpc::enter(doors, arrived).await),
-        Language::Api => admin::enter(doors, arrived).await,
+    let entered = async {
+        match language {
+            Language::Openai => openai::enter(doors, arrived).await,
+            Language::Mcp => Ok(mcp::enter(doors, arrived).await),
+            Language::Agents => agents::enter(doors, arrived).await,
+            Language::A2a => a2a::enter(doors, arrived).await,
+            Language::A2aByGrpc => Ok(a2a::grpc::enter(doors, arrived).await),
+            Language::Api => admin::enter(doors, arrived).await,
+        }
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = entered => answer,
+        // To drop the call is to leave: it is cancelled and settled as when its caller goes. The gateway's own API waits for nothing outside.
+        refusal = place.halted(), if !matches!(language, Language::Api) => Err(refusal),
     };
     answer::keeping(answer.unwrap_or_else(|refusal| refuse_as(language, &path, &refusal)), place)
 }
@@ -206,6 +246,10 @@ fn refuse_as(language: Language, path: &str, refusal: &Refusal) -> Answer {
         answer::with_header(answer, SHOULD_RETRY, "false")
     } else {
         answer
+    };
+    let answer = match refusal.approval {
+        Some(approval) => answer::with_header(answer, LOCATION, &refuse::approval_path(approval)),
+        None => answer,
     };
     if refusal.code == Code::Unauthenticated {
         answer::with_header(answer, WWW_AUTHENTICATE, "Bearer realm=\"portcullis\"")

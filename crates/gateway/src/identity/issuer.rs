@@ -8,6 +8,7 @@ use portcullis_domain::policy::{Field, Type};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::identity::task::TYPE as TASK_TYPE;
 use crate::jwk::ALGORITHMS;
 
 /// Who vouches for principals by tokens: an OpenID provider or an OAuth authorization server whose access tokens are signed JWTs (RFC 9068).
@@ -164,6 +165,8 @@ impl IssuerTable {
             Some(format!("`{unknown}` is no algorithm that tokens can be signed with; use {}", ALGORITHMS.join(", ")))
         } else if self.algorithms.is_empty() {
             Some("allows no `algorithms`".to_owned())
+        } else if self.types.iter().any(|kind| kind.eq_ignore_ascii_case(TASK_TYPE)) {
+            Some(format!("takes `{TASK_TYPE}` in `types`, which is what the gateway's own task tokens are"))
         } else if sources.iter().filter(|is_set| **is_set).count() > 1 {
             Some("has several of `jwks_url`, `jwks_file` and `jwks`".to_owned())
         } else if format!("{prefix}x").parse::<PrincipalName>().is_err() {

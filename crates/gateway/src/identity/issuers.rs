@@ -384,6 +384,7 @@ mod tests {
         for algorithm in ["none", "HS256", "rs256", "ES256K"] {
             check(&format!(r#"{{"a":{{{good},"algorithms":["{algorithm}"]}}}}"#), &["is no algorithm"]);
         }
+        check(&format!(r#"{{"a":{{{good},"types":["JWT","Task+jwt"]}}}}"#), &["`task+jwt` in `types`"]);
         check(
             &format!(r#"{{"a":{{{good},"jwks_url":"https://x","jwks_file":"none"}}}}"#),
             &["several of", "can't be read"],

@@ -1,4 +1,4 @@
-//! Identity: issuing keys, principals that others vouch for, the administrator that every gateway has, and the key that the gateway itself signs with.
+//! Identity: issuing keys, principals that others vouch for, the administrator that every gateway has, the keys that the gateway itself signs with, and the tokens that it hands to agents.
 //!
 //! Start with [`issue`], and with [`issuers`] for those who come with a token of their own issuer ([`jwt`] reads it, [`mapping`] says what it means here). Who a presented key stands for is asked in `portcullis_domain::identity`; roles and attributes are in [`table`].
 
@@ -10,6 +10,7 @@ pub mod jwt;
 pub mod mapping;
 pub mod signing;
 pub mod table;
+pub mod task;
 
 /// The principal that the first start issues a key for.
 pub const ADMINISTRATOR: &str = "admin";

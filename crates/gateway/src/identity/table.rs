@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::identity::issuer::IssuerTable;
+use crate::identity::task::LIFE_LIMIT_S;
 
 /// Who may act.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityTable {
     /// Users, services and agents by name. Keys are issued for them with `portcullis identity key create`.
@@ -20,6 +21,9 @@ pub struct IdentityTable {
     pub issuers: BTreeMap<IssuerName, IssuerTable>,
     /// Hosts, addresses and networks, as in `keycloak.internal` or `10.0.0.0/8`, that keys of issuers may be fetched from although they are not public or have no `https`.
     pub issuers_allowed: Vec<String>,
+    /// How long a task token is valid that an agent is handed with a call, in seconds; at most a day. It ends earlier with the one that it comes from, with the key of the user, and with the session.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub task_token_s: u64,
 }
 
 impl IdentityTable {
@@ -27,6 +31,27 @@ impl IdentityTable {
     #[must_use]
     pub fn issuer_of(&self, issuer: &IssuerName, principal: &PrincipalName) -> Option<&IssuerTable> {
         self.issuers.get(issuer).filter(|table| principal.as_str().starts_with(&table.prefix(issuer)))
+    }
+
+    /// Whether its numbers can be used.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when a token would never be valid, or for longer than the key that signs it is known.
+    pub fn check(&self) -> Result<(), String> {
+        if (1..=LIFE_LIMIT_S).contains(&self.task_token_s) {
+            return Ok(());
+        }
+        Err(format!(
+            "`identity.task_token_s` is {}, and a task token is valid for 1 to {LIFE_LIMIT_S} seconds",
+            self.task_token_s
+        ))
+    }
+}
+
+impl Default for IdentityTable {
+    fn default() -> Self {
+        Self { principals: BTreeMap::new(), issuers: BTreeMap::new(), issuers_allowed: Vec::new(), task_token_s: 600 }
     }
 }
 
@@ -55,4 +80,17 @@ pub enum Attribute {
     Text(String),
     /// Several values of one type.
     Set(Vec<Attribute>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_lives_as_long_as_its_key_is_known_and_no_longer() {
+        for (task_token_s, expected) in [(0, false), (1, true), (600, true), (86_400, true), (86_401, false)] {
+            let table = IdentityTable { task_token_s, ..IdentityTable::default() };
+            assert_eq!(table.check().is_ok(), expected, "{task_token_s}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use portcullis_domain::journal::{Body, Draft, Entry, Head, StreamId};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 
+use crate::doorway::Doorway;
 use crate::entropy;
 use crate::journal::engine::Job;
 use crate::journal::fault::StoreFault;
@@ -35,7 +36,7 @@ pub struct Batch {
     /// A signed checkpoint: how many entries it covers, the note.
     pub checkpoint: Option<(u64, String)>,
     /// Whether an entry changes the keys that callers are recognised by.
-    pub changes_keys: bool,
+    pub changes_doorway: bool,
 }
 
 impl Batch {
@@ -114,7 +115,7 @@ impl Decider {
         if let Event::RequestTaken(taken) = &mut draft.event {
             taken.gateway.clone_from(&self.gateway);
         }
-        batch.changes_keys |= changes_keys(&draft.event);
+        batch.changes_doorway |= Doorway::changes_by(&draft.event);
         let stream = match self.memory.streams.find(&draft.stream) {
             Some(stream) => stream,
             None => begin(&mut self.memory.streams, &draft.stream, batch)?,
@@ -161,12 +162,6 @@ impl Decider {
             self.memory.sealed = size;
         }
     }
-}
-
-/// Whether it changes the keys that callers are recognised by.
-#[must_use]
-pub fn changes_keys(event: &Event) -> bool {
-    matches!(event, Event::KeyCreated(_) | Event::KeyLimited(_) | Event::KeyRevoked(_) | Event::PrincipalSeen(_))
 }
 
 fn begin<'a>(streams: &'a mut Streams, id: &StreamId, batch: &mut Batch) -> Result<&'a mut OpenStream, StoreFault> {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use portcullis_domain::event::Event;
-use portcullis_domain::identity::Keys;
 use portcullis_domain::journal::{Draft, StreamId};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 
+use crate::doorway::Doorway;
 use crate::journal::fault::StoreFault;
+use tokio::sync::watch;
 
 /// A decision that waits for its turn.
 pub trait Job: Send {
@@ -52,6 +53,6 @@ pub trait Engine: Send + Sync {
     /// When the store can't be read, or the bytes are not those that the entry names.
     fn body(&self, stream: &StreamId, position: u64, index: usize) -> Result<Option<Bytes>, StoreFault>;
 
-    /// The keys that callers are recognised by, as of the last durable entry.
-    fn keys(&self) -> Arc<Keys>;
+    /// What doors must know, as of the last durable entry.
+    fn doorway(&self) -> watch::Receiver<Arc<Doorway>>;
 }

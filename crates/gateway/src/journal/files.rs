@@ -57,6 +57,12 @@ impl DataDirectory {
         Self { path: path.to_owned(), lock: None }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The path of a file in the directory.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {

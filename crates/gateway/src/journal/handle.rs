@@ -9,8 +9,9 @@ use portcullis_domain::identity::Keys;
 use portcullis_domain::journal::{Draft, Entry, StreamId};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use crate::doorway::Doorway;
 use crate::journal::engine::{Engine, Job, Stored};
 use crate::journal::fault::StoreFault;
 
@@ -96,7 +97,13 @@ impl Journal {
     /// The keys that callers are recognised by.
     #[must_use]
     pub fn keys(&self) -> Arc<Keys> {
-        self.engine.keys()
+        self.engine.doorway().borrow().keys.clone()
+    }
+
+    /// What doors must know, now and whenever it changes.
+    #[must_use]
+    pub fn doorway(&self) -> watch::Receiver<Arc<Doorway>> {
+        self.engine.doorway()
     }
 }
 

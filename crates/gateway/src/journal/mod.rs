@@ -14,8 +14,10 @@ pub mod fault;
 pub mod handle;
 pub mod leases;
 
+pub mod bookmark;
 pub mod decider;
 pub mod files;
+pub mod keeper;
 pub mod page;
 pub mod postgres;
 pub mod replay;

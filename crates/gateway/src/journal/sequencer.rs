@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use portcullis_domain::identity::Keys;
-
 use crate::clock::Clock;
+use crate::doorway::Doorway;
 use crate::journal::decider::{BATCH_LIMIT, Decider, SEAL_INTERVAL_US};
 use crate::journal::engine::Job;
 use crate::journal::fault::StoreFault;
+use crate::journal::keeper::Keeper;
+use tokio::sync::watch;
 
 pub use crate::journal::decider::{BODIES_LIMIT, Batch, Memory};
 
@@ -33,10 +33,12 @@ pub struct Sequencer {
     pub decider: Decider,
     /// Where entries go.
     pub disk: Box<dyn Disk>,
+    /// Makes bookmarks of what was written.
+    pub keeper: Keeper,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Read by the doors; written here, after the entries that change it are durable.
-    pub keys: Arc<ArcSwap<Keys>>,
+    pub doorway: Arc<watch::Sender<Arc<Doorway>>>,
 }
 
 /// What comes to the writer.
@@ -48,20 +50,21 @@ pub enum Message {
 }
 
 impl Sequencer {
-    /// Works until it is told to stop or nobody is left to tell it.
+    /// Works until it is told to stop or nobody is left to tell it, and gives back what is in memory then, all of which is durable.
     ///
     /// # Errors
     ///
     /// When the disk failed. Memory may then differ from it, so nothing more is decided.
-    pub fn run(mut self, queue: &Receiver<Message>) -> Result<(), StoreFault> {
+    pub fn run(mut self, queue: &Receiver<Message>) -> Result<Memory, StoreFault> {
         loop {
             let (mut jobs, is_last) = self.wait(queue);
             let outcome = self.write(&mut jobs, is_last);
             for job in jobs {
                 job.finish(outcome.clone());
             }
-            if is_last || outcome.is_err() {
-                return outcome;
+            outcome?;
+            if is_last {
+                return Ok(self.decider.memory);
             }
         }
     }
@@ -103,8 +106,9 @@ impl Sequencer {
             self.disk.append(&batch)?;
         }
         self.decider.was_written(&batch);
-        if batch.changes_keys {
-            self.keys.store(Arc::new(self.decider.memory.world.identity.clone()));
+        self.keeper.reached(&self.decider.memory);
+        if batch.changes_doorway {
+            self.doorway.send_replace(Arc::new(Doorway::of(&self.decider.memory.world)));
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use portcullis_domain::digest::Digest;
 use portcullis_domain::journal::{Head, StreamId};
 
 use crate::journal::vault::Salt;
@@ -41,6 +42,29 @@ impl Streams {
     #[must_use]
     pub fn count(&self) -> u64 {
         u64::try_from(self.open.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Where each one ends, in the order of their numbers.
+    pub fn heads(&self) -> impl Iterator<Item = Head> {
+        self.open.iter().map(|stream| stream.head)
+    }
+
+    /// The digest of the names of the first so many.
+    #[must_use]
+    pub fn names(&self, count: usize) -> Digest {
+        let mut names = String::new();
+        for stream in self.open.iter().take(count) {
+            names.push_str(&stream.id.to_string());
+            names.push('\n');
+        }
+        Digest::of(names.as_bytes())
+    }
+
+    /// Takes in where the first ones end, as [`Streams::heads`] has told it.
+    pub fn go_on_from(&mut self, heads: &[Head]) {
+        for (stream, head) in self.open.iter_mut().zip(heads) {
+            stream.head = *head;
+        }
     }
 
     /// Takes in a stream without entries, which gets the next number.

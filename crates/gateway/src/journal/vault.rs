@@ -16,6 +16,7 @@ use crate::journal::fault::StoreFault;
 pub type Salt = [u8; 32];
 
 /// What all keys are derived from.
+#[derive(Clone)]
 pub struct Vault {
     secret: hmac::Key,
 }

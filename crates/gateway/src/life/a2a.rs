@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use portcullis_domain::admission::Admitted;
 use portcullis_domain::call::Capability;
 use portcullis_domain::ids::SessionId;
@@ -32,9 +32,11 @@ impl Gate {
         agent: &Agent,
         placement: &Placement,
         trace: &HeaderMap,
+        task: &HeaderValue,
     ) -> Result<AgentAnswer, UpstreamFault> {
         let endpoint = AgentEndpoint {
             authorization: agent.authorization.as_ref(),
+            task: Some(task),
             timeout: agent.timeout,
             grpc_port: agent.grpc_port,
         };
@@ -42,12 +44,12 @@ impl Gate {
         let is_message = kept::read_call(admitted.payload()).is_ok_and(|call| call.method.is_sending());
         let is_wanted = is_message && shown.card.declares(SESSION_EXTENSION);
         let unreachable = |refusal: Refusal| UpstreamFault::Unreachable(refusal.to_string());
-        let name = &agent.capability.name;
+        let (name, token) = (&agent.capability.name, task.to_str().ok());
         let session = match (is_wanted, self.told.is_told(admitted.session(), &agent.capability, placement)) {
             (false, _) => None,
-            (true, true) => Some(hydration::identity(admitted.session(), name, placement).map_err(unreachable)?),
+            (true, true) => Some(hydration::identity(admitted.session(), name, placement, token).map_err(unreachable)?),
             (true, false) => {
-                let memory = hydration::memory(&self.journal, admitted.session(), name, placement).await;
+                let memory = hydration::memory(&self.journal, admitted.session(), name, placement, token).await;
                 Some(memory.map_err(unreachable)?)
             }
         };
@@ -87,11 +89,7 @@ impl Gate {
     ///
     /// [`Code::UpstreamFailed`] when it shows no card.
     pub async fn pushes_news(&self, agent: &Capability) -> Result<bool, Refusal> {
-        let agent = self.snapshot.load().catalogue.agent(&agent.name).cloned();
-        match agent {
-            Some(agent) => Ok(self.card(&agent).await?.card.pushes()),
-            None => Ok(false),
-        }
+        self.offers(agent, Card::pushes).await
     }
 
     /// Whether the agent has another card for known callers.
@@ -100,9 +98,22 @@ impl Gate {
     ///
     /// [`Code::UpstreamFailed`] when it shows no card.
     pub async fn has_extended_card(&self, agent: &Capability) -> Result<bool, Refusal> {
+        self.offers(agent, Card::has_extended).await
+    }
+
+    /// Whether the agent answers by streams.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::UpstreamFailed`] when it shows no card.
+    pub async fn streams(&self, agent: &Capability) -> Result<bool, Refusal> {
+        self.offers(agent, Card::streams).await
+    }
+
+    async fn offers(&self, agent: &Capability, is_offered: fn(&Card) -> bool) -> Result<bool, Refusal> {
         let agent = self.snapshot.load().catalogue.agent(&agent.name).cloned();
         match agent {
-            Some(agent) => Ok(self.card(&agent).await?.card.has_extended()),
+            Some(agent) => Ok(is_offered(&self.card(&agent).await?.card)),
             None => Ok(false),
         }
     }

@@ -28,7 +28,7 @@ use crate::registry::Agent;
 use crate::registry::table::{AgentProtocol, ToolServerTable};
 use crate::repetition::Patience;
 use crate::reply::UpstreamFault;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Setting, Snapshot};
 use crate::turns::under_way;
 use crate::upstreams::agent::{AgentAnswer, AgentEndpoint};
 
@@ -105,7 +105,9 @@ impl Gate {
         let mut attempts = agent.open.len().max(1);
         loop {
             attempts -= 1;
-            let admitted = match self.enter_agent(asking, agent, &payload, mark, turn, &mut patience).await? {
+            let content = of_capability(agent, content);
+            let admitted = match self.enter_agent(asking, agent, (&payload, content), mark, turn, &mut patience).await?
+            {
                 Passed::New(admitted) => admitted,
                 Passed::Again(Earlier::Done(done)) => return self.replay(asking, done).await,
                 Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),
@@ -163,12 +165,12 @@ impl Gate {
         &self,
         asking: &Asking,
         agent: &Arc<Agent>,
-        payload: &Body,
+        (payload, content): (&Body, Digest),
         mark: Option<Mark>,
         turn: Option<Duration>,
         patience: &mut Patience,
     ) -> Result<Passed, Refusal> {
-        let know = |snapshot: &Snapshot| snapshot.know_agent(asking, Place::Request, agent);
+        let know = |snapshot: &Snapshot, setting: &Setting| snapshot.know_agent(asking, setting, Place::Request, agent);
         let mut looks =
             turn.map_or(0, |wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)).saturating_mul(TURN_LOOKS_PER_S);
         loop {
@@ -180,6 +182,8 @@ impl Gate {
                     Some(_) if looks > 0 => Turn::Waiting,
                     Some(_) => Turn::Now,
                 },
+                content: Some(content),
+                uses: None,
             };
             let waited = match self.admit(asking, None, payload, terms, know).await {
                 Ok((Passed::Again(Earlier::Open(open)), _)) => Some(open),
@@ -209,24 +213,27 @@ impl Gate {
         trace: &HeaderMap,
         patience: &mut Patience,
     ) -> Result<Result<(AgentAnswer, OwnedSemaphorePermit), UpstreamFault>, Refusal> {
-        let endpoint = AgentEndpoint {
-            authorization: agent.authorization.as_ref(),
-            timeout: agent.timeout,
-            grpc_port: agent.grpc_port,
-        };
         let sent = async {
+            let task = self.task_for(admitted, &agent.principal)?;
+            let endpoint = AgentEndpoint {
+                authorization: agent.authorization.as_ref(),
+                task: Some(&task),
+                timeout: agent.timeout,
+                grpc_port: agent.grpc_port,
+            };
             let unplaced = || UpstreamFault::Unreachable("the session has no replica".to_owned());
             let placement = admitted.placement().ok_or_else(unplaced)?;
             let permit = self.replicas.enter(&placement.replica, agent.calls_limit);
             let permit = permit.map_err(|refusal| UpstreamFault::Busy(refusal.message))?;
             if agent.protocol == AgentProtocol::A2a {
-                return Ok((self.forward_a2a(admitted, agent, placement, trace).await?, permit));
+                return Ok((self.forward_a2a(admitted, agent, placement, trace, &task).await?, permit));
             }
             if let Some(path) = agent.hydrate.as_deref().filter(|_| !admitted.knows_session()) {
                 let name = &agent.capability.name;
-                let memory = hydration::memory(&self.journal, admitted.session(), name, placement).await;
+                let memory = hydration::memory(&self.journal, admitted.session(), name, placement, None).await;
                 let memory = memory.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
-                self.egress.hydrate(admitted, endpoint, path, memory).await?;
+                // What it is told is no task yet.
+                self.egress.hydrate(admitted, AgentEndpoint { task: None, ..endpoint }, path, memory).await?;
             }
             let before = self.history(admitted, agent).await;
             let before = before.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
@@ -292,9 +299,14 @@ pub fn settle(call: CallId, outcome: Outcome, answer: Option<Bytes>) -> Settle {
         cost: Some(Nanodollars::ZERO),
         answer: answer.map(Body::new),
         judged: Vec::new(),
+        labels: Vec::new(),
     }
 }
 
 fn mark(agent: &Agent, content: Digest, key: &str) -> Mark {
-    Mark::keyed(Digest::of_parts(&[agent.capability.to_string().as_bytes(), b"\n", &content.0]), key)
+    Mark::keyed(of_capability(agent, content), key)
+}
+
+fn of_capability(agent: &Agent, content: Digest) -> Digest {
+    Digest::of_parts(&[agent.capability.to_string().as_bytes(), b"\n", &content.0])
 }

@@ -27,6 +27,7 @@ use crate::registry::Agent;
 use crate::registry::table::AgentHistory;
 use crate::repetition::{Gone, Patience};
 use crate::reply::{AnswerStream, ModelAnswer, UpstreamFault};
+use crate::snapshot::Setting;
 use crate::snapshot::{Snapshot, no_model};
 use crate::upstreams::client::ANSWER_LIMIT_BYTES;
 
@@ -113,8 +114,8 @@ impl Gate {
     }
 
     async fn refuse_agent(&self, asking: &Asking, agent: &Arc<Agent>, refusal: Refusal) -> Refusal {
-        let know = |snapshot: &Snapshot| {
-            let known = snapshot.know_agent(asking, portcullis_domain::call::Place::Request, agent);
+        let know = |snapshot: &Snapshot, setting: &Setting| {
+            let known = snapshot.know_agent(asking, setting, portcullis_domain::call::Place::Request, agent);
             crate::snapshot::Known { obstacle: Some(refusal.clone()), ..known }
         };
         let refused = self.admit(asking, None, &Body::new(Bytes::new()), Terms::default(), know).await;

@@ -97,6 +97,7 @@ pub(super) fn not_taken(admitted: &Admitted, body: Bytes) -> Settle {
         cost: Some(Nanodollars::ZERO),
         answer: Some(Body::new(body)),
         judged: Vec::new(),
+        labels: Vec::new(),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::registry::table::ToolServerTable;
 use crate::registry::{self, Tool};
 use crate::repetition::{Patience, UnderWay};
 use crate::reply::{ToolAnswer, UpstreamFault};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Setting, Snapshot};
 
 /// How many replicas of a server are tried for one call.
 const ATTEMPTS_LIMIT: usize = 3;
@@ -55,22 +55,54 @@ impl Gate {
         asking: &Asking,
         tool: &Arc<Tool>,
         arguments: Bytes,
+        patience: Patience,
+    ) -> Result<Called, Refusal> {
+        self.make_call(asking, tool, arguments, patience, None).await
+    }
+
+    /// The same for a call that was parked, by this approval or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gate::call_tool`].
+    pub async fn run_parked(
+        &self,
+        asking: &Asking,
+        tool: &Arc<Tool>,
+        arguments: Bytes,
+        patience: Patience,
+        approval: CallId,
+    ) -> Result<Called, Refusal> {
+        self.make_call(asking, tool, arguments, patience, Some(approval)).await
+    }
+
+    async fn make_call(
+        &self,
+        asking: &Asking,
+        tool: &Arc<Tool>,
+        arguments: Bytes,
         mut patience: Patience,
+        uses: Option<CallId>,
     ) -> Result<Called, Refusal> {
         let payload = Body::new(arguments);
         let mark = self.mark(asking, tool, &payload, patience.key.as_deref());
         let mut attempts = self.server_replicas(tool).len().clamp(1, ATTEMPTS_LIMIT);
         loop {
             attempts -= 1;
-            let (admitted, under_way) = match self.enter_tool(asking, tool, &payload, mark, &mut patience).await? {
-                Entered::New(admitted, under_way) => (admitted, under_way),
-                Entered::Recorded(called) => return Ok(called),
-            };
+            let (admitted, under_way) =
+                match self.enter_tool(asking, tool, (&payload, mark), &mut patience, uses).await? {
+                    Entered::New(admitted, under_way) => (admitted, under_way),
+                    Entered::Recorded(called) => return Ok(called),
+                };
             let answer = tokio::select! {
                 answer = self.forward_tool(asking, &admitted, tool) => answer,
                 _ = &mut patience.gone => return Err(self.left(&admitted).await),
             };
-            self.settle(of_tool(&admitted, &answer)).await?;
+            let mut settle = of_tool(&admitted, &answer);
+            if settle.answer.is_some() {
+                settle.labels = self.snapshot.load().source(&tool.capability.name).labels;
+            }
+            self.settle(settle).await?;
             drop(under_way);
             let fault = match answer {
                 Ok(answer) => {
@@ -113,7 +145,11 @@ impl Gate {
         if is_own {
             return Ok(self.call_own(asking, admitted, &tool.name).await);
         }
-        self.egress.call_tool(admitted, &tool.server, &tool.name, &tool.input_schema).await
+        let snapshot = self.snapshot.load();
+        let next = snapshot.catalogue.server_principal(&tool.server);
+        let task = next.map(|next| self.task_for(admitted, next)).transpose()?;
+        let task = task.as_ref().and_then(|task| task.to_str().ok());
+        self.egress.call_tool(admitted, &tool.server, &tool.name, &tool.input_schema, task).await
     }
 
     /// What tells the call apart, if it is to take effect at most once: with a key always, without one where it may have effects and nobody is waiting
@@ -133,22 +169,22 @@ impl Gate {
         &self,
         asking: &Asking,
         tool: &Arc<Tool>,
-        payload: &Body,
-        mark: Option<Mark>,
+        (payload, mark): (&Body, Option<Mark>),
         patience: &mut Patience,
+        uses: Option<CallId>,
     ) -> Result<Entered, Refusal> {
-        let know = |snapshot: &Snapshot| {
+        let know = |snapshot: &Snapshot, setting: &Setting| {
             let raw = std::str::from_utf8(payload.bytes()).unwrap_or_default();
             // The tool as it is declared now; without it there is nothing to judge by.
             let current = snapshot.catalogue.all_tools().get(&*tool.capability.name).unwrap_or(tool);
-            snapshot.know_tool(asking, Place::Request, current, raw)
+            snapshot.know_tool(asking, setting, Place::Request, current, raw)
         };
         loop {
             let delivered = self.repetitions.deliveries(&asking.session);
             let repetition = Repetition { mark, is_harmless: tool.hints.is_harmless(), delivered: delivered.clone() };
             let open = self.server_replicas(tool);
             let candidates = (!open.is_empty()).then(|| self.replicas.candidates(&open));
-            let terms = Terms { repetition, candidates, ..Terms::default() };
+            let terms = Terms { repetition, candidates, uses, ..Terms::default() };
             let (passed, _) = self.admit(asking, None, payload, terms, know).await?;
             let open = match passed {
                 Passed::New(admitted) => {
@@ -198,5 +234,6 @@ fn of_tool(admitted: &Admitted, answer: &Result<ToolAnswer, UpstreamFault>) -> S
         cost: Some(Nanodollars::ZERO),
         answer: body.map(Body::new),
         judged: Vec::new(),
+        labels: Vec::new(),
     }
 }

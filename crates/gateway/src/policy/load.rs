@@ -11,6 +11,10 @@ const DEFAULT: &str = r#"@id("default-administrator")
 permit (principal in Role::"administrator", action, resource);
 "#;
 
+/// What is said where all policies are on trial.
+pub const ON_TRIAL: &str =
+    "policy.mode is `audit`: NO CALL IS REFUSED BY POLICY; what would have been refused is in the journal";
+
 /// The largest file of rules, in bytes.
 const FILE_LIMIT_BYTES: usize = 4 << 20;
 

@@ -3,4 +3,5 @@
 //! Start with [`load`].
 
 pub mod load;
+pub mod made_of;
 pub mod table;

@@ -27,6 +27,8 @@ pub struct Agent {
     pub principal: PrincipalName,
     /// Whether it may call for nobody but itself.
     pub is_alone_allowed: bool,
+    /// Whether its task tokens count only together with a key of its own.
+    pub is_bound: bool,
     /// What it speaks.
     pub protocol: AgentProtocol,
     /// Its replicas, without a slash at the end of their addresses.
@@ -93,6 +95,7 @@ impl Agent {
             capability: Capability::new(Kind::Agent, name.as_str()),
             principal: table.principal(name)?,
             is_alone_allowed: table.alone,
+            is_bound: table.bound,
             protocol: table.protocol,
             open: replicas.iter().filter(|replica| !draining.contains(replica)).cloned().collect(),
             replicas,

@@ -17,12 +17,24 @@ use crate::registry::tool::{SEPARATOR, Tool};
 /// A selection of tools, by the names that its callers use.
 pub type Toolset = BTreeMap<String, Arc<Tool>>;
 
+/// Somebody who acts for others.
+#[derive(Debug, Clone)]
+pub struct Acting {
+    /// What it is: an agent, or a server of tools.
+    what: String,
+    /// Whether it may call for nobody but itself.
+    pub is_alone_allowed: bool,
+    /// Whether its task tokens count only together with a key of its own.
+    pub is_bound: bool,
+}
+
 /// What there is to call. It never changes: when something changes there is another one.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     models: BTreeMap<String, Arc<Model>>,
     agents: BTreeMap<String, Arc<Agent>>,
-    by_principal: BTreeMap<PrincipalName, Arc<Agent>>,
+    acting: BTreeMap<PrincipalName, Acting>,
+    servers: BTreeMap<ServerName, PrincipalName>,
     /// All tools as `server__tool`.
     all: Toolset,
     /// By the name that the server gave, for models that leave the server out.
@@ -55,15 +67,26 @@ impl Catalogue {
             }
             match Agent::of_table(name, agent, base) {
                 Ok(agent) => {
-                    let agent = Arc::new(agent);
-                    let other = catalogue.by_principal.insert(agent.principal.clone(), agent.clone());
-                    if let Some(other) = other {
-                        problems.push(format!("registry.agents.{name}: its principal is that of {}", other.capability));
+                    let acting = Acting {
+                        what: agent.capability.to_string(),
+                        is_alone_allowed: agent.is_alone_allowed,
+                        is_bound: agent.is_bound,
+                    };
+                    if let Some(other) = catalogue.acting.insert(agent.principal.clone(), acting) {
+                        problems.push(format!("registry.agents.{name}: its principal is that of {}", other.what));
                     }
-                    catalogue.agents.insert(name.to_string(), agent);
+                    catalogue.agents.insert(name.to_string(), Arc::new(agent));
                 }
                 Err(problem) => problems.push(format!("registry.agents.{name}: {problem}")),
             }
+        }
+        for (name, server) in &table.servers {
+            let Some(principal) = &server.principal else { continue };
+            let acting = Acting { what: format!("server/{name}"), is_alone_allowed: false, is_bound: false };
+            if let Some(other) = catalogue.acting.insert(principal.clone(), acting) {
+                problems.push(format!("registry.servers.{name}: its principal is that of {}", other.what));
+            }
+            catalogue.servers.insert(name.clone(), principal.clone());
         }
         for tool in tools {
             catalogue.by_plain_name.entry(tool.name.clone()).or_default().push(tool.clone());
@@ -133,10 +156,16 @@ impl Catalogue {
         self.models.get(name)
     }
 
-    /// The agent that this principal is, if it is one.
+    /// What is known of this principal as one that acts for others, if it is one.
     #[must_use]
-    pub fn agent_of(&self, principal: &PrincipalName) -> Option<&Arc<Agent>> {
-        self.by_principal.get(principal)
+    pub fn acting(&self, principal: &PrincipalName) -> Option<&Acting> {
+        self.acting.get(principal)
+    }
+
+    /// Who a server of tools is when it calls, if it does.
+    #[must_use]
+    pub fn server_principal(&self, server: &ServerName) -> Option<&PrincipalName> {
+        self.servers.get(server)
     }
 
     /// The agents by name.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use portcullis_domain::ids::{AgentName, PrincipalName, ServerName};
+use portcullis_domain::ids::{AgentName, LabelName, PrincipalName, ServerName};
 use portcullis_domain::registry::Replica;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -25,6 +25,8 @@ pub struct RegistryTable {
     pub agents: BTreeMap<AgentName, AgentTable>,
     /// Whether agents get tools for the scratchpad of their session: `portcullis__state_list`, `…get`, `…put` and `…delete`, which policies judge as all tools. Reading it as MCP resources needs no tools.
     pub session_tools: bool,
+    /// A PEM file with certificates of authorities that models, servers and agents may have theirs from, besides those of the web. Read at each start, relative to this file.
+    pub ca_file: Option<PathBuf>,
     /// Selections of tools that are served without the server's name at `/mcp/<toolset>`. Every server is a toolset of its own name.
     pub toolsets: BTreeMap<String, Vec<String>>,
 }
@@ -126,6 +128,8 @@ pub struct AgentTable {
     pub principal: Option<PrincipalName>,
     /// Whether it may call with a key of its own for nobody but itself, besides acting for others by the task tokens that come with its tasks.
     pub alone: bool,
+    /// Whether its task tokens count only together with a key of its own: the key in `Authorization`, the token in `Portcullis-Task`. A token that was stolen is then worth nothing by itself.
+    pub bound: bool,
     /// Where its replicas are: what stands behind `/agents/<agent>`, or `/chat/completions`, is put behind one of these. One that speaks Agent2Agent shows its card there, and of the interfaces in it the paths are taken. A session stays with the replica that it was given.
     pub replicas: Vec<String>,
     /// Those of the replicas that take no new turns: their sessions move to others with their next turn.
@@ -190,10 +194,28 @@ pub struct ToolServerTable {
     pub command: Vec<String>,
     /// Variables that are set for the program, besides `PATH`, `HOME`, `LANG` and `TMPDIR`. It gets nothing else of the gateway's environment.
     pub env: BTreeMap<String, Secret>,
+    /// Who it is when it calls, if it is an agent: its tools are then handed a task token as `portcullis/task` in `_meta`, and may call for the caller with it.
+    #[schemars(with = "Option<String>")]
+    pub principal: Option<PrincipalName>,
     /// The directory that the program runs in, relative to the configuration file.
     pub directory: Option<PathBuf>,
     /// How long a call of a tool may take, in seconds.
     pub timeout_s: Option<u64>,
+    /// How far what its tools say is to be believed, by the tool's name at the server; `*` is for all that are not named. What is not said is believed in nothing.
+    pub sources: BTreeMap<String, SourceTable>,
+}
+
+/// How far what a tool says is to be believed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceTable {
+    /// Whether all of it comes from whoever runs the gateway, or from somebody they vouch for.
+    pub trusted: bool,
+    /// The fields, at any depth of what it says in JSON or YAML, whose values are vouched for: such as the recipients of one's own past payments. Nobody else may choose what stands there.
+    pub vouches_for: Vec<String>,
+    /// What sessions are marked with that have heard it.
+    #[schemars(with = "Vec<String>")]
+    pub labels: Vec<LabelName>,
 }
 
 impl ToolServerTable {

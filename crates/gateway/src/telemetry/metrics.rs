@@ -21,6 +21,7 @@ pub struct Metrics {
     refused: Family<Labels, Counter>,
     settled: Family<Labels, Counter>,
     judged: Family<Labels, Counter>,
+    audited: Counter,
     charged: Counter<u64, AtomicU64>,
 }
 
@@ -37,14 +38,15 @@ impl Metrics {
         let mut registry = Registry::with_prefix("portcullis");
         let (admitted, repeated, refused, settled, judged) =
             (Family::default(), Family::default(), Family::default(), Family::default(), Family::default());
-        let charged = Counter::default();
+        let (audited, charged) = (Counter::default(), Counter::default());
         registry.register("calls_admitted", "Calls that were admitted", admitted.clone());
         registry.register("calls_repeated", "Calls that were an earlier one once more", repeated.clone());
         registry.register("calls_refused", "Calls that were refused", refused.clone());
         registry.register("calls_settled", "Calls that were settled", settled.clone());
         registry.register("policy_judged", "Tool calls inside model answers that were judged", judged.clone());
+        registry.register("policy_audited", "What rules on trial would have decided otherwise", audited.clone());
         registry.register("ledger_charged_nanodollars", "What calls have cost", charged.clone());
-        Self { registry, admitted, repeated, refused, settled, judged, charged }
+        Self { registry, admitted, repeated, refused, settled, judged, audited, charged }
     }
 
     /// A call was admitted.
@@ -77,6 +79,11 @@ impl Metrics {
     /// A tool call inside a model's answer was judged.
     pub fn judged(&self, is_allowed: bool) {
         self.judged.get_or_create(&vec![("effect", if is_allowed { "allow" } else { "deny" })]).inc();
+    }
+
+    /// Rules on trial would have decided otherwise, so many times.
+    pub fn audited(&self, times: usize) {
+        self.audited.inc_by(u64::try_from(times).unwrap_or(u64::MAX));
     }
 
     /// All counters as OpenMetrics text.

@@ -1,6 +1,5 @@
 //! Agents by Agent2Agent, in the version and binding of their card.
 
-use http::header::AUTHORIZATION;
 use http::uri::Parts;
 use http::{HeaderMap, Uri};
 use portcullis_domain::admission::Admitted;
@@ -61,9 +60,7 @@ impl Egress {
         }
         headers.extend(aside.trace.clone());
         tell(&mut headers, admitted, placement);
-        if let Some(authorization) = endpoint.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
+        endpoint.credentials(&mut headers);
         let body = outgoing.body.unwrap_or_default();
         let sent = async {
             match interface.dialect.binding {

@@ -23,6 +23,8 @@ const SESSION: HeaderName = HeaderName::from_static("portcullis-session");
 const PRINCIPAL: HeaderName = HeaderName::from_static("portcullis-principal");
 /// The call's id in the journal.
 const CALL: HeaderName = HeaderName::from_static("portcullis-call");
+/// The task token.
+const TASK: HeaderName = HeaderName::from_static("portcullis-task");
 /// The number of the placement.
 const FENCE: HeaderName = HeaderName::from_static("portcullis-fence");
 
@@ -31,10 +33,21 @@ const FENCE: HeaderName = HeaderName::from_static("portcullis-fence");
 pub struct AgentEndpoint<'a> {
     /// What is sent as `Authorization`.
     pub authorization: Option<&'a HeaderValue>,
+    /// The task token that goes with the call; marked as sensitive, so that nothing prints it.
+    pub task: Option<&'a HeaderValue>,
     /// How long the head of the answer may take, and then each piece.
     pub timeout: Duration,
     /// The port that is called by gRPC, if it is another one.
     pub grpc_port: Option<u16>,
+}
+
+impl AgentEndpoint<'_> {
+    /// Says who the gateway is, and on whose behalf it calls.
+    pub(super) fn credentials(&self, headers: &mut HeaderMap) {
+        for (name, value) in [(AUTHORIZATION, self.authorization), (TASK, self.task)] {
+            headers.extend(value.map(|value| (name, value.clone())));
+        }
+    }
 }
 
 /// The beginning of an agent's answer.
@@ -69,9 +82,7 @@ impl Egress {
         let uri = address(placement, &request.uri().to_string())?;
         let mut headers = request.headers().clone();
         tell(&mut headers, admitted, placement);
-        if let Some(authorization) = endpoint.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
+        endpoint.credentials(&mut headers);
         let body = preceded(request.body(), before).map_err(|refusal| unreachable(&refusal.message))?;
         let sent = self.http.send(request.method().clone(), &uri, headers, body);
         let answer = tokio::time::timeout(endpoint.timeout, sent).await;
@@ -99,9 +110,7 @@ impl Egress {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         tell(&mut headers, admitted, placement);
-        if let Some(authorization) = endpoint.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
+        endpoint.credentials(&mut headers);
         let taken = async {
             let answer = self.http.send(Method::POST, &uri, headers, memory).await?;
             let status = answer.status();

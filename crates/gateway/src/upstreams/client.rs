@@ -1,6 +1,7 @@
 //! The HTTP client that all upstreams share.
 
 use std::error::Error as _;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::reply::UpstreamFault;
+use crate::trust;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,9 +45,15 @@ pub struct HttpClient {
 type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 impl HttpClient {
-    /// A client that trusts the public certificate authorities.
-    #[must_use]
-    pub fn new() -> Self {
+    /// A client that trusts the public certificate authorities, and those in the file.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when the file has none.
+    pub fn new(ca_file: Option<&Path>) -> Result<Self, String> {
+        let mut roots = trust::public();
+        ca_file.map(|path| trust::add(&mut roots, path)).transpose()?;
+        let tls = trust::client(roots)?;
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -56,9 +64,10 @@ impl HttpClient {
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(KEEPALIVE * 2));
         tcp.enforce_http(false);
-        let connector =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(tcp.clone());
-        let http2 = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http2().wrap_connector(tcp);
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
+        let connector = connector.https_or_http().enable_http1().wrap_connector(tcp.clone());
+        let http2 = HttpsConnectorBuilder::new().with_tls_config(tls);
+        let http2 = http2.https_or_http().enable_http2().wrap_connector(tcp);
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())
@@ -70,7 +79,7 @@ impl HttpClient {
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
             .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         let client = builder.build(connector);
-        Self { client, http2: builder.http2_only(true).build(http2) }
+        Ok(Self { client, http2: builder.http2_only(true).build(http2) })
     }
 
     /// Sends `body` by POST and waits for the head of the answer.
@@ -129,12 +138,6 @@ async fn send(
         let reason = chain(&error);
         if error.is_connect() { UpstreamFault::Unreachable(reason) } else { UpstreamFault::Broken(reason) }
     })
-}
-
-impl Default for HttpClient {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// Reads the rest of an answer as a whole.

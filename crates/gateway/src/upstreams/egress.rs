@@ -27,6 +27,8 @@ pub struct ToolCall<'a> {
     pub session: &'a SessionId,
     /// The replica that it goes to, where there are several.
     pub replica: Option<&'a Replica>,
+    /// The task token that goes with it, for a server that is an agent.
+    pub task: Option<&'a str>,
 }
 
 /// A future that a connector hands out.
@@ -79,6 +81,7 @@ impl Egress {
         server: &ServerName,
         name: &str,
         input_schema: &str,
+        task: Option<&str>,
     ) -> Result<ToolAnswer, UpstreamFault> {
         let connection = self.servers.load().get(server).cloned();
         let connection =
@@ -86,7 +89,7 @@ impl Egress {
         let arguments =
             std::str::from_utf8(admitted.payload()).map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
         let replica = admitted.placement().map(|placement| &placement.replica);
-        connection.call(ToolCall { name, arguments, input_schema, session: admitted.session(), replica }).await
+        connection.call(ToolCall { name, arguments, input_schema, session: admitted.session(), replica, task }).await
     }
 
     /// A session is over: what servers keep for it alone is ended.

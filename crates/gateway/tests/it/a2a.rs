@@ -15,15 +15,15 @@ pub(crate) const ALL: &str = "permit (principal, action, resource);";
 pub(crate) const TOKEN: &str = "tok-agent-77c0";
 const EXTENSION: &str = "https://portcullis.dev/extensions/session/v1";
 
-struct Stage {
-    gateway: Gateway,
-    agents: Vec<Agent>,
-    ann: Client,
+pub(crate) struct Stage {
+    pub(crate) gateway: Gateway,
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) ann: Client,
 }
 
 impl Stage {
     /// A gateway with one agent of so many replicas.
-    async fn start(speaks: Speaks, replicas: usize, rules: &str) -> Self {
+    pub(crate) async fn start(speaks: Speaks, replicas: usize, rules: &str) -> Self {
         let mut agents = Vec::new();
         for _ in 0..replicas {
             agents.push(Agent::start(speaks).await);
@@ -146,8 +146,6 @@ async fn a_task_is_its_owners_and_nobody_elses() {
     let listed = rpc(&bob, "1.0", "ListTasks", json!({"contextId": "claim-1"})).await.json();
     assert_eq!(listed["result"]["tasks"].as_array().unwrap().len(), 1, "{listed}");
     assert_eq!((&listed["result"]["tasks"][0]["id"], &listed["result"]["totalSize"]), (&own["id"], &json!(1)));
-    let everything = rpc(&bob, "1.0", "ListTasks", json!({})).await.json();
-    assert_eq!(everything["error"]["code"], -32602, "{everything}");
     // She still has it.
     let cancelled = rpc(&stage.ann, "0.3", "tasks/cancel", json!({"id": id})).await.json();
     assert_eq!(cancelled["result"]["status"]["state"], "canceled", "{cancelled}");

@@ -1,14 +1,26 @@
 //! A small agent that speaks Agent2Agent in one version and binding, and says what it was asked.
 //!
-//! `direct …` is answered by a message, `wait …` by a task that goes on until it is cancelled, `hang …` by nothing, everything else by a task that is done. Its tasks are called `t-1`, `t-2` and so on.
+//! `direct …` is answered by a message, `wait …` by a task that goes on until it is cancelled, `hang …` by nothing, `fail <code>` by that error, `garble …` by what is no answer, everything else by a
+//! task that is done. Its tasks are called `t-1`, `t-2` and so on. Who subscribes to `wait briefly` sees its end.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_testkit::process::listen;
 use serde_json::{Value, json};
 
 use crate::raw_upstream::{RawUpstream, Received, SILENCE, event_head, whole};
+
+/// How many tasks it gives at a time.
+const PAGE: usize = 3;
+
+/// A time after all that were given before, to any agent.
+fn next_second() -> String {
+    static SECONDS: AtomicUsize = AtomicUsize::new(0);
+    let second = SECONDS.fetch_add(1, Ordering::SeqCst);
+    format!("2026-11-22T{:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaks {
@@ -33,22 +45,6 @@ pub(crate) struct State {
 }
 
 type Sealed = Box<dyn Fn(&str) -> String + Send>;
-
-/// What the call of a method comes to.
-enum Called {
-    Result(Value),
-    /// The stream stays open unless it is over.
-    Events {
-        events: Vec<Value>,
-        is_over: bool,
-    },
-}
-
-/// The code and the message of an error of JSON-RPC.
-type Failure = (i32, String);
-
-/// What HTTP+JSON says of a task that is not there.
-const NO_TASK: &str = r#"{"error":{"code":404,"status":"NOT_FOUND","message":"no task","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"TASK_NOT_FOUND","domain":"a2a-protocol.org"}]}}"#;
 
 impl Agent {
     pub(crate) async fn start(speaks: Speaks) -> Self {
@@ -97,90 +93,99 @@ impl State {
         let path = target.split('?').next().unwrap();
         if path.starts_with("/.well-known/") {
             let has_card = *self.has_card.lock().unwrap_or_else(PoisonError::into_inner);
-            return vec![if has_card { whole(200, "", &self.shown(&self.card(url))) } else { whole(404, "", "{}") }];
+            let card = self.card(url).to_string();
+            let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+            let card = sealed.as_ref().map_or(card.clone(), |sealed| sealed(&card));
+            return vec![if has_card { whole(200, "", &card) } else { whole(404, "", "{}") }];
         }
         let body = request.json();
-        match self.speaks {
-            Speaks::Rest => vec![self.answer_rest(verb, path.strip_prefix("/rest").unwrap_or_default(), &body)],
-            Speaks::Old | Speaks::New => self.answer_jsonrpc(&body),
+        if self.speaks == Speaks::Rest {
+            return match (verb, path.strip_prefix("/rest").unwrap_or_default()) {
+                ("post", "/message:send") => vec![whole(200, "", &self.send(&body["message"], false).to_string())],
+                ("get", path) => {
+                    let task = self.task(path.trim_start_matches("/tasks/"));
+                    vec![task.map_or_else(|| whole(404, "", r#"{"error":{"code":404,"status":"NOT_FOUND","message":"no task","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"TASK_NOT_FOUND","domain":"a2a-protocol.org"}]}}"#), |task| whole(200, "", &task.to_string()))]
+                }
+                _ => vec![whole(405, "", "{}")],
+            };
         }
-    }
-
-    fn answer_rest(&self, verb: &str, path: &str, body: &Value) -> Vec<u8> {
-        match (verb, path) {
-            ("post", "/message:send") => whole(200, "", &self.send(&body["message"], false).to_string()),
-            ("get", path) => {
-                let task = self.task(path.trim_start_matches("/tasks/"));
-                task.map_or_else(|| whole(404, "", NO_TASK), |task| whole(200, "", &task.to_string()))
-            }
-            _ => whole(405, "", "{}"),
-        }
-    }
-
-    fn answer_jsonrpc(&self, body: &Value) -> Vec<Vec<u8>> {
-        let params = &body["params"];
-        if params["message"]["parts"][0]["text"].as_str().is_some_and(|text| text.starts_with("hang")) {
-            return vec![SILENCE.to_vec()];
-        }
-        let framed = |name: &str, value: Value| json!({"jsonrpc": "2.0", "id": body["id"], (name): value}).to_string();
-        match self.called(body["method"].as_str().unwrap_or_default(), params) {
-            Ok(Called::Result(result)) => vec![whole(200, "", &framed("result", result))],
-            Ok(Called::Events { events, is_over }) => {
-                let event = |event| format!("data: {}\n\n", framed("result", event)).into_bytes();
-                let mut pieces = vec![event_head()];
-                pieces.extend(events.into_iter().map(event));
-                pieces.extend((!is_over).then(|| SILENCE.to_vec()));
-                pieces
-            }
-            Err((code, message)) => {
-                vec![whole(200, "", &framed("error", json!({"code": code, "message": message})))]
-            }
-        }
-    }
-
-    fn called(&self, method: &str, params: &Value) -> Result<Called, Failure> {
+        let (id, params) = (&body["id"], &body["params"]);
+        let result = |result: Value| json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string();
         let named = params["id"].as_str().unwrap_or_default();
-        let task = || self.task(named).ok_or_else(|| (-32001, format!("Task {named} not found")));
-        let result = match method {
-            "SendMessage" | "message/send" => self.send(&params["message"], false),
+        let error = |code: i64, message: &str| {
+            let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}});
+            vec![whole(200, "", &error.to_string())]
+        };
+        let text = params["message"]["parts"][0]["text"].as_str().unwrap_or_default();
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match word {
+            "hang" => return vec![SILENCE.to_vec()],
+            "fail" => return error(rest.parse().unwrap(), "no"),
+            "garble" => return vec![whole(200, "", &result(json!({"nothing": true})))],
+            _ => {}
+        }
+        let missing = || error(-32001, &format!("Task {named} not found"));
+        match body["method"].as_str().unwrap_or_default() {
+            "SendMessage" | "message/send" => vec![whole(200, "", &result(self.send(&params["message"], false)))],
             "SendStreamingMessage" | "message/stream" => {
                 let events = self.stream(&params["message"]);
                 let is_over = self.is_last(events.last().unwrap());
-                return Ok(Called::Events { events, is_over });
+                let mut pieces = vec![event_head()];
+                pieces.extend(events.into_iter().map(|event| format!("data: {}\n\n", result(event)).into_bytes()));
+                pieces.extend((!is_over).then(|| SILENCE.to_vec()));
+                pieces
             }
-            "GetTask" | "tasks/get" => task()?,
+            "GetTask" | "tasks/get" => {
+                self.task(named).map_or_else(missing, |task| vec![whole(200, "", &result(task))])
+            }
             "CancelTask" | "tasks/cancel" => {
-                task()?;
-                self.change(named, self.state("canceled"));
-                task()?
+                match self.task(named) {
+                    None => return missing(),
+                    Some(task) if self.is_last(&task) => return error(-32002, "Task cannot be canceled"),
+                    Some(_) => self.change(named, self.state("canceled")),
+                }
+                vec![whole(200, "", &result(self.task(named).unwrap()))]
             }
-            "SubscribeToTask" | "tasks/resubscribe" => {
-                let task = task()?;
-                let event = if self.speaks == Speaks::Old { task } else { json!({"task": task}) };
-                return Ok(Called::Events { events: vec![event], is_over: false });
-            }
-            // It does not mind the filter.
+            "SubscribeToTask" | "tasks/resubscribe" => match self.task(named) {
+                None => missing(),
+                Some(task) if self.is_last(&task) => error(-32004, "the task has ended"),
+                Some(task) => {
+                    let is_brief = task.to_string().contains("wait briefly");
+                    let end = json!({"statusUpdate": {"taskId": named, "contextId": task["contextId"], "status": {"state": self.state("completed")}}});
+                    let event = if self.speaks == Speaks::Old { task } else { json!({"task": task}) };
+                    let data = |event: Value| format!("data: {}\n\n", result(event)).into_bytes();
+                    vec![event_head(), data(event), if is_brief { data(end) } else { SILENCE.to_vec() }]
+                }
+            },
+            // It does not mind the filters, and gives few tasks at a time.
             "ListTasks" => {
-                let tasks: Vec<Value> = self.tasks().values().cloned().collect();
-                json!({"totalSize": tasks.len(), "pageSize": 50, "nextPageToken": "", "tasks": tasks})
+                let all: Vec<Value> = self.tasks().values().cloned().collect();
+                let start = params["pageToken"].as_str().map_or(0, |token| token.parse::<usize>().unwrap());
+                let end = all.len().min(start + PAGE);
+                let next = if end < all.len() { end.to_string() } else { String::new() };
+                let page =
+                    json!({"totalSize": all.len(), "pageSize": PAGE, "nextPageToken": next, "tasks": all[start..end]});
+                vec![whole(200, "", &result(page))]
             }
-            "CreateTaskPushNotificationConfig" | "tasks/pushNotificationConfig/set" => params.clone(),
-            "DeleteTaskPushNotificationConfig" | "tasks/pushNotificationConfig/delete" => Value::Null,
+            "CreateTaskPushNotificationConfig" | "tasks/pushNotificationConfig/set" => {
+                vec![whole(200, "", &result(params.clone()))]
+            }
             "GetExtendedAgentCard" | "agent/getAuthenticatedExtendedCard" => {
+                if !*self.has_card.lock().unwrap_or_else(PoisonError::into_inner) {
+                    return error(-32007, "no such card");
+                }
                 let mut card = self.card("http://192.0.2.1");
                 card["description"] = json!("Adjusts large claims.");
-                serde_json::from_str(&self.shown(&card)).unwrap()
+                let card = card.to_string();
+                let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+                let card = sealed.as_ref().map_or(card.clone(), |sealed| sealed(&card));
+                vec![whole(200, "", &result(serde_json::from_str(&card).unwrap()))]
             }
-            _ => return Err((-32601, "no".to_owned())),
-        };
-        Ok(Called::Result(result))
-    }
-
-    /// The card as it is given out.
-    fn shown(&self, card: &Value) -> String {
-        let card = card.to_string();
-        let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-        sealed.as_ref().map_or(card.clone(), |sealed| sealed(&card))
+            "DeleteTaskPushNotificationConfig" | "tasks/pushNotificationConfig/delete" => {
+                vec![whole(200, "", &result(Value::Null))]
+            }
+            _ => error(-32601, "no"),
+        }
     }
 
     fn card(&self, url: &str) -> Value {
@@ -225,10 +230,11 @@ impl State {
         } else {
             "completed"
         };
+        let timestamp = next_second();
         let task = if is_old {
-            json!({"kind": "task", "id": id, "contextId": context, "status": {"state": state}, "artifacts": [{"artifactId": "a", "parts": [{"kind": "text", "text": text}]}]})
+            json!({"kind": "task", "id": id, "contextId": context, "status": {"state": state, "timestamp": timestamp}, "artifacts": [{"artifactId": "a", "parts": [{"kind": "text", "text": text}]}]})
         } else {
-            json!({"id": id, "contextId": context, "status": {"state": self.state(state)}, "artifacts": [{"artifactId": "a", "parts": [{"text": text}]}]})
+            json!({"id": id, "contextId": context, "status": {"state": self.state(state), "timestamp": timestamp}, "artifacts": [{"artifactId": "a", "parts": [{"text": text}]}]})
         };
         self.tasks().insert(id, task.clone());
         if is_old { task } else { json!({"task": task}) }
@@ -270,7 +276,7 @@ impl State {
         self.tasks().get(id).cloned()
     }
 
-    fn change(&self, id: &str, state: String) {
+    pub(crate) fn change(&self, id: &str, state: String) {
         self.tasks().get_mut(id).unwrap()["status"]["state"] = json!(state);
     }
 

@@ -220,7 +220,7 @@ async fn a_refusal_is_a_status_with_its_reason() {
         (client.clone(), Method::SendMessage, message(&"x".repeat(2_000), "c"), "INVALID_ARGUMENT", "TOO_LARGE"),
         (client.clone(), Method::CancelTask, json!({"id": "t-1"}), "NOT_FOUND", "TASK_NOT_FOUND"),
         (client.clone(), Method::GetTask, json!({}), "INVALID_ARGUMENT", "INVALID_PARAMS"),
-        (client.clone(), Method::ListTasks, json!({}), "INVALID_ARGUMENT", "INVALID_PARAMS"),
+        (client.clone(), Method::ListTasks, json!({"pageSize": 101}), "INVALID_ARGUMENT", "INVALID_PARAMS"),
         (
             client.clone(),
             Method::CreatePushConfig,
@@ -228,13 +228,7 @@ async fn a_refusal_is_a_status_with_its_reason() {
             "FAILED_PRECONDITION",
             "PUSH_NOTIFICATION_NOT_SUPPORTED",
         ),
-        (
-            client.clone(),
-            Method::GetExtendedCard,
-            json!({}),
-            "FAILED_PRECONDITION",
-            "EXTENDED_AGENT_CARD_NOT_CONFIGURED",
-        ),
+        (client.clone(), Method::GetExtendedCard, json!({}), "FAILED_PRECONDITION", "UNSUPPORTED_OPERATION"),
     ] {
         let refused = client.call(method, &params).await;
         let details = String::from_utf8_lossy(refused.status.details.as_deref().unwrap_or_default()).into_owned();

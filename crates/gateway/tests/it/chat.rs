@@ -464,7 +464,7 @@ async fn models_that_the_caller_may_not_call_are_not_shown() {
         assert_eq!((hidden.status, hidden.text()), (404, missing.text().replace("nothing", "secret")));
     }
     let why: Vec<String> = scene.gateway.refused().into_iter().flat_map(|refused| refused.reasons).collect();
-    assert_eq!(why, ["`model/secret` is hidden from `bob`: forbidden by `rules.cedar:3`"; 2]);
+    assert_eq!(why, ["`model/secret` is hidden from `principal/bob`: forbidden by `rules.cedar:3`"; 2]);
     assert_eq!(scene.model.requests().await.len(), 0);
     scene.finish().await;
 }

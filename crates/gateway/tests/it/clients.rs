@@ -23,7 +23,7 @@ const VARIABLE: &str = "PORTCULLIS_CLIENTS";
 /// Both of its ways in have the same tools; they differ in how the gateway reaches them.
 const SERVERS: [&str; 2] = ["everything", "remote"];
 
-/// The bindings of Agent2Agent, and those that there are libraries for in every language.
+/// The bindings of Agent2Agent, and those of HTTP/1.
 const BINDINGS: &[&str] = &["JSONRPC", "HTTP+JSON", "GRPC"];
 const WITHOUT_GRPC: &[&str] = &["JSONRPC", "HTTP+JSON"];
 
@@ -252,7 +252,9 @@ fn node_a2a(folder: &Path, environment: &str, script: &str) -> Command {
         let modules = libraries().join(environment).join("node_modules");
         std::os::unix::fs::symlink(modules, folder.join("node_modules")).unwrap();
     }
-    std::fs::copy(sources().join(environment).join(script), folder.join(script)).unwrap();
+    for (from, file) in [(environment, script), ("a2ajs", "harness.mjs")] {
+        std::fs::copy(sources().join(from).join(file), folder.join(file)).unwrap();
+    }
     let mut command = Command::new("node");
     command.arg(folder.join(script));
     command
@@ -408,7 +410,7 @@ async fn the_python_client_of_a2a_0_3_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_client_of_a2a_1_0_works() {
     let stage = AgentStage::start().await;
-    stage.play(WITHOUT_GRPC, |folder| node_a2a(folder, "a2ajs10", "check.mjs"), 10).await;
+    stage.play(BINDINGS, |folder| node_a2a(folder, "a2ajs10", "check.mjs"), 10).await;
     stage.gateway.finish().await;
 }
 
@@ -416,7 +418,7 @@ async fn the_typescript_client_of_a2a_1_0_works() {
 #[ignore = "needs client libraries: cargo xtask test"]
 async fn the_typescript_client_of_a2a_0_3_works() {
     let stage = AgentStage::start().await;
-    stage.play(WITHOUT_GRPC, |folder| node_a2a(folder, "a2ajs03", "check.mjs"), 10).await;
+    stage.play(BINDINGS, |folder| node_a2a(folder, "a2ajs03", "check.mjs"), 10).await;
     stage.gateway.finish().await;
 }
 
@@ -425,7 +427,7 @@ async fn the_typescript_client_of_a2a_0_3_works() {
 async fn an_agent_by_the_typescript_library_works_behind_the_gateway() {
     let stage = AgentStage::typescript().await;
     for environment in ["a2ajs10", "a2ajs03"] {
-        stage.play_at(&["js"], WITHOUT_GRPC, |folder| node_a2a(folder, environment, "check.mjs"), 10).await;
+        stage.play_at(&["js"], BINDINGS, |folder| node_a2a(folder, environment, "check.mjs"), 10).await;
     }
     stage.gateway.finish().await;
 }

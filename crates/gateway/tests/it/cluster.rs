@@ -209,3 +209,31 @@ async fn what_one_gateway_has_answered_and_keeps_another_one_has_too() {
     assert_eq!((again.text(), again.header("idempotency-replayed")), (once.text(), Some("true")));
     other.stop(&site.folder.path().join("b")).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_is_disabled_at_one_gateway_is_cut_off_at_the_others() {
+    let Some(site) = Site::new().await else { return };
+    let slow = RawUpstream::start(|_| vec![SILENCE.to_vec()]).await;
+    let one = site.gateway("a", &slow.url).await;
+    let other = site.gateway("b", &slow.url).await;
+    let ann = other.client.clone().with_key(&site.key(&one).await);
+    let is_known = || async { ann.get("/v1/models").await.is_ok_and(|answer| answer.status == 200) };
+    wait_until("the other gateway knows the key", LIMIT, is_known).await.unwrap();
+    let hanging = tokio::spawn({
+        let ann = ann.clone();
+        async move { ann.post(&in_session("shared"), &with(saying("hello"), "model", json!("slow"))).await.unwrap() }
+    });
+    let has_come = || async { !slow.received().is_empty() };
+    wait_until("the upstream has the call", LIMIT, has_come).await.unwrap();
+    let admin = std::fs::read_to_string(site.folder.path().join("a/data/admin.key")).unwrap();
+    let admin = one.client.clone().with_key(admin.trim());
+    let disabled = admin.post("/api/v1/identity/disabled", &json!({"name": "ann"})).await.unwrap();
+    assert_eq!(disabled.status, 200, "{}", disabled.text());
+    let refused = hanging.await.unwrap();
+    assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (401, Some("unauthenticated")));
+    slow.wait_for_leavers(1).await;
+    site.wait_for("the call is settled", settled_as("aborted")).await;
+    let folder = site.folder.path();
+    one.stop(&folder.join("a")).await;
+    other.stop(&folder.join("b")).await;
+}

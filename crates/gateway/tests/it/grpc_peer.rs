@@ -1,8 +1,8 @@
 //! The two ends of gRPC: a client that calls the gateway, and an agent that the gateway calls. Messages are written and read by `portcullis_interop`, whose words are held to those of the
 //! official libraries by its own tests; what is looked at here is what happens between.
 //!
-//! The agent answers `direct …` by a message, `wait …` by a task that goes on, `hang …` by nothing, `fail …` by an error, everything else by a task that is done. It shows its card over
-//! HTTP/1 at one port and is called at another.
+//! The agent wants to know of its sessions. It answers `direct …` by a message, `wait …` by a task that goes on, `hang …` by nothing, `fail …` by an error, everything else by a task that is done. It shows its card over
+//! HTTP/1 at one port and is called at another, or is called where it shows it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Frame, Incoming};
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -25,14 +25,25 @@ use portcullis_interop::a2a::{
     A2aCall, Binding, Dialect, Failure, Interface, Kind, Method, Reply, Version, answer, ingress,
 };
 use portcullis_interop::frame::grpc::{Status, only, read_lines};
+use portcullis_testkit::authority::Certificate;
 use portcullis_testkit::process::{listen, wait_until};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 use crate::gateway::LIMIT;
-use crate::raw_upstream::{RawUpstream, whole};
+use crate::raw_upstream::{RawUpstream, Received, whole};
 
 pub(crate) const LIMIT_BYTES: usize = 1 << 20;
+/// By which it is told of its sessions.
+pub(crate) const EXTENSION: &str = "https://portcullis.dev/extensions/session/v1";
 /// More than an answer of the agent has.
 const FRAMES_LIMIT: usize = 8;
 
@@ -138,6 +149,14 @@ pub(crate) struct GrpcAgent {
     pub(crate) card: RawUpstream,
     pub(crate) port: u16,
     state: Arc<State>,
+    accepting: AbortHandle,
+}
+
+/// What an agent proves its name with, where it shows its card and where it is called.
+#[derive(Default)]
+pub(crate) struct Proofs {
+    pub(crate) card: Option<Certificate>,
+    pub(crate) calls: Option<Certificate>,
 }
 
 #[derive(Default)]
@@ -151,23 +170,49 @@ struct State {
 
 impl GrpcAgent {
     pub(crate) async fn start(version: Version) -> Self {
+        Self::start_with(version, Proofs::default()).await
+    }
+
+    /// One that proves its names.
+    pub(crate) async fn start_with(version: Version, proofs: Proofs) -> Self {
         let (listener, url) = listen().await.unwrap();
         let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
-        let card = RawUpstream::start(move |_| vec![whole(200, "", &card(version, port).to_string())]).await;
+        let (card_listener, card_url) = listen().await.unwrap();
+        let card_url = if proofs.card.is_some() { card_url.replace("http:", "https:") } else { card_url };
+        let show = move |_: &Received| vec![whole(200, "", &card(version, port).to_string())];
+        let card_tls = proofs.card.as_ref().map(|proof| acceptor(proof, b"http/1.1"));
+        let card = RawUpstream::start_with(card_listener, card_url, card_tls, show);
         let state = Arc::new(State::default());
+        let tls = proofs.calls.as_ref().map(|proof| acceptor(proof, b"h2"));
         let shared = state.clone();
-        tokio::spawn(async move {
+        let accepting = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                let state = shared.clone();
-                let service = service_fn(move |request| {
-                    let state = state.clone();
-                    async move { Ok::<_, Infallible>(state.answer(request).await) }
+                let (state, tls) = (shared.clone(), tls.clone());
+                connections.spawn(async move {
+                    match tls {
+                        Some(tls) => {
+                            if let Ok(socket) = tls.accept(socket).await {
+                                serve(socket, state).await;
+                            }
+                        }
+                        None if is_http2(&socket).await => serve(socket, state).await,
+                        None => show_card(socket, self::card(version, port).to_string()).await,
+                    }
                 });
-                let connection = http2::Builder::new(TokioExecutor::new());
-                tokio::spawn(connection.serve_connection(TokioIo::new(socket), service));
             }
         });
-        Self { card, port, state }
+        Self { card, port, state, accepting: accepting.abort_handle() }
+    }
+
+    /// Where it is called, and shows its card too.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it as a power cut would, but for where it shows its card alone.
+    pub(crate) fn kill(&self) {
+        self.accepting.abort();
     }
 
     /// Everything that it was asked: the metadata, the method, and the parameters as 1.0 has them.
@@ -182,10 +227,42 @@ impl GrpcAgent {
     }
 }
 
+async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, state: Arc<State>) {
+    let service = service_fn(move |request| {
+        let state = state.clone();
+        async move { Ok::<_, Infallible>(state.answer(request).await) }
+    });
+    drop(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await);
+}
+
+/// Whether a connection begins as those over HTTP/2 do.
+async fn is_http2(socket: &TcpStream) -> bool {
+    let mut first = [0; 3];
+    socket.readable().await.is_ok() && socket.peek(&mut first).await.is_ok() && first == *b"PRI"
+}
+
+async fn show_card(socket: TcpStream, card: String) {
+    let service = service_fn(move |_: Request<Incoming>| {
+        let answer = Response::new(Full::new(Bytes::from(card.clone())));
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    drop(http1::Builder::new().serve_connection(TokioIo::new(socket), service).await);
+}
+
+fn acceptor(proof: &Certificate, protocol: &[u8]) -> TlsAcceptor {
+    let chain = CertificateDer::pem_slice_iter(proof.certificate.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(proof.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let mut config = config.with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
 fn card(version: Version, port: u16) -> Value {
     let mut card = json!({
         "name": "adjuster", "description": "Adjusts claims.", "version": "7", "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"],
-        "skills": [{"id": "s", "name": "n", "description": "d", "tags": ["t"]}], "capabilities": {"streaming": true},
+        "skills": [{"id": "s", "name": "n", "description": "d", "tags": ["t"]}], "capabilities": {"streaming": true, "extensions": [{"uri": EXTENSION}]},
     });
     let url = format!("192.0.2.1:{port}");
     let more = match version {

@@ -389,3 +389,44 @@ async fn clients_of_tools_are_told_where_to_get_a_token() {
     assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer realm=\"portcullis\"")));
     scene.finish().await;
 }
+
+#[tokio::test]
+async fn who_is_vouched_for_answers_approvals_by_the_roles_that_the_token_gives() {
+    let own = key("ES256");
+    let issuer = TestIssuer::start(own.clone()).await;
+    let rules = r#"permit (principal, action, resource);
+        @ask("senior") permit (principal in Role::"junior", action == Action::"tools__record", resource);"#;
+    let scene = Scene::of(&Setup { rules, ..setup(&[("corp", &issuer, MAPPING)]) }).await;
+    let client = async |subject: &str, role: &str| {
+        let token = own.token(&issuer.claims(subject, &[role]));
+        scene.gateway.keep_secret(&token);
+        wait_for(&scene.gateway, &token, 200).await;
+        scene.gateway.stranger().with_key(&token)
+    };
+    let (junior, senior) = (client("eve", "adjusters").await, client("mia", "managers").await);
+    let asks = async |client: &Client| {
+        let mut tools = tools_client(client, "/mcp", Some("claim-1"));
+        tools.call_tool("tools__record", r#"{"id":"x","value":1.0}"#, None).await.unwrap()
+    };
+    let ann = scene.client("ann").await;
+    for asker in [&ann, &junior] {
+        let parked = asks(asker).await;
+        let id = parked.result["_meta"]["portcullis/refusal"]["approval"]["id"].as_str().unwrap().to_owned();
+        let path = format!("/api/v1/approvals/{id}/approve");
+        let refused = junior.post(&path, &json!({})).await.unwrap().status;
+        assert!(refused == 404 || refused == 403, "{refused}");
+        let pending = senior.get("/api/v1/approvals").await.unwrap().json();
+        assert_eq!(pending["approvals"][0]["id"], id.as_str(), "{pending}");
+        assert!(pending["approvals"][0]["link"].is_null(), "a link stands for a name alone: {pending}");
+        assert_eq!(senior.post(&path, &json!({})).await.unwrap().status, 200);
+        let done = asks(asker).await;
+        assert_eq!((done.text.as_str(), done.is_error), ("recorded x", false));
+    }
+    // Another token of the same principal is another one's word.
+    let parked = asks(&ann).await;
+    let id = parked.result["_meta"]["portcullis/refusal"]["approval"]["id"].as_str().unwrap().to_owned();
+    let less = client("mia", "adjusters").await;
+    let path = format!("/api/v1/approvals/{id}/approve");
+    assert_eq!(less.post(&path, &json!({})).await.unwrap().status, 404);
+    scene.finish().await;
+}

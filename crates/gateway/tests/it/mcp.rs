@@ -195,7 +195,10 @@ async fn tools_that_no_rule_would_ever_allow_are_not_shown() {
     );
     let refused = scene.gateway.refused();
     let why: Vec<&str> = refused.iter().flat_map(|refused| &refused.reasons).map(String::as_str).collect();
-    assert!(why.contains(&"`tool/tools__record` is hidden from `bob`: forbidden by `rules.cedar:3`"), "{why:?}");
+    assert!(
+        why.contains(&"`tool/tools__record` is hidden from `principal/bob`: forbidden by `rules.cedar:3`"),
+        "{why:?}"
+    );
     assert!(scene.recorded().is_empty());
     scene.finish().await;
 }

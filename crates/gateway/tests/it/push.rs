@@ -470,6 +470,7 @@ async fn a_session_waits_as_long_as_a_task_of_it_waits_for_its_client() {
     // The agent may also say so by itself, and be cancelled.
     let news = json!({"statusUpdate": {"taskId": "t-1", "status": {"state": "TASK_STATE_AUTH_REQUIRED"}}});
     let again = [("webhook-id", "n-1")];
+    stage.agents[0].state.change("t-1", "TASK_STATE_AUTH_REQUIRED".to_owned());
     assert_eq!(stage.post(&place, &again, &news).await.status, 202);
     assert_eq!(waiting(&stage).await, json!(["authorization for a task of `adjuster`"]));
     rpc(&stage.ann, "1.0", "CancelTask", json!({"id": id})).await;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use portcullis_testkit::process::{listen, wait_until};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::gateway::LIMIT;
 
@@ -58,11 +59,32 @@ impl RawUpstream {
         url: String,
         reply: impl Fn(&Received) -> Vec<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(listener, url, None, reply)
+    }
+
+    /// The same, under TLS where there is something to prove its name with.
+    pub(crate) fn start_with(
+        listener: TcpListener,
+        url: String,
+        tls: Option<TlsAcceptor>,
+        reply: impl Fn(&Received) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
         let upstream = Self { url, received: Arc::default(), left: Arc::default() };
         let (reply, kept, left): (Reply, _, _) = (Arc::new(reply), upstream.received.clone(), upstream.left.clone());
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, reply.clone(), kept.clone(), left.clone()));
+                socket.set_nodelay(true).unwrap();
+                let (tls, reply, kept, left) = (tls.clone(), reply.clone(), kept.clone(), left.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(socket, reply, kept, left).await,
+                        Some(tls) => {
+                            if let Ok(socket) = tls.accept(socket).await {
+                                serve(socket, reply, kept, left).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         upstream
@@ -99,8 +121,12 @@ pub(crate) fn event_head() -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n".to_vec()
 }
 
-async fn serve(mut socket: TcpStream, reply: Reply, received: Arc<Mutex<Vec<Received>>>, left: Arc<AtomicUsize>) {
-    socket.set_nodelay(true).unwrap();
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: S,
+    reply: Reply,
+    received: Arc<Mutex<Vec<Received>>>,
+    left: Arc<AtomicUsize>,
+) {
     while let Some(request) = read(&mut socket).await {
         received.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
         let pieces = reply(&request);
@@ -124,7 +150,7 @@ async fn serve(mut socket: TcpStream, reply: Reply, received: Arc<Mutex<Vec<Rece
     }
 }
 
-async fn read(socket: &mut TcpStream) -> Option<Received> {
+async fn read(socket: &mut (impl AsyncRead + Unpin)) -> Option<Received> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) ledger: &'static str,
     /// `policy.rounds`.
     pub(crate) rounds: u8,
+    /// More of the table `policy`, each line beginning with a comma.
+    pub(crate) policy: &'static str,
     /// The file of rules.
     pub(crate) rules: &'static str,
     /// What the tool server speaks.
@@ -62,6 +64,7 @@ impl Default for Setup {
             servers: format!("{{ tools: {{ url: '{{TOOLS}}/mcp', token: '{TOOLS_TOKEN}' }} }}"),
             ledger: "{}",
             rounds: 2,
+            policy: "",
             rules: RULES,
             era: Era::Sessions,
             served: &["scripted"],
@@ -72,13 +75,13 @@ impl Default for Setup {
 impl Setup {
     /// The configuration file; only the port is still to be filled in.
     pub(crate) fn config(&self, model: &str, tools: &str) -> String {
-        let Self { server, principals, models, servers, ledger, rounds, .. } = self;
+        let Self { server, principals, models, servers, ledger, rounds, policy, .. } = self;
         let text = format!(
             "server: {{ listen: '127.0.0.1:{{PORT}}'{server} }}\n\
              journal: {{ store: 'sqlite:data' }}\n\
              identity: {{ principals: {principals} }}\n\
              registry:\n  models: {models}\n  servers: {servers}\n\
-             policy: {{ files: [rules.cedar], rounds: {rounds} }}\n\
+             policy: {{ files: [rules.cedar], rounds: {rounds}{policy} }}\n\
              ledger: {ledger}\n"
         );
         text.replace("{MODEL}", model).replace("{TOOLS}", tools)
@@ -104,11 +107,16 @@ impl Scene {
 
     /// Everything by `setup`.
     pub(crate) async fn of(setup: &Setup) -> Self {
+        Self::with(setup, |config| config).await
+    }
+
+    /// The same, with another configuration file.
+    pub(crate) async fn with(setup: &Setup, change: impl FnOnce(String) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let effects = folder.path().join("effects.jsonl");
         let model = Upstream::model(setup.served).await;
         let tools = Upstream::tools(setup.era, effects.clone()).await;
-        let config = setup.config(&model.url, &tools.url);
+        let config = change(setup.config(&model.url, &tools.url));
         let gateway = Gateway::start(&config, &[("rules.cedar", setup.rules)]).await;
         gateway.keep_secret(MODEL_KEY);
         gateway.keep_secret(TOOLS_TOKEN);

@@ -8,14 +8,11 @@ use crate::a2a::grpc;
 use crate::a2a::method::Method;
 use crate::a2a::reply::Reply;
 use crate::a2a::translate::legacy;
-use crate::a2a::version::{Binding, Dialect, Version};
-use crate::frame::grpc::{MEDIA_TYPE as GRPC, frame};
+use crate::a2a::version::Binding;
+use crate::frame::grpc::frame;
 use crate::frame::jsonrpc;
 use crate::frame::sse;
 use crate::refuse::Answer;
-
-/// The media type of 1.0 over HTTP+JSON.
-const MEDIA_TYPE: &str = "application/a2a+json";
 
 /// A whole answer that is no refusal: its status is 200.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +30,9 @@ pub struct Whole {
 /// [`Kind::InvalidAgentResponse`] when the reply can't be said in the client's version.
 pub fn whole(call: &A2aCall<'_>, reply: &Reply) -> Result<Whole, Failure> {
     if call.dialect.binding == Binding::Grpc {
-        return Ok(Whole { content_type: GRPC, body: framed(call, reply)? });
+        return Ok(Whole { content_type: call.dialect.media_type(), body: framed(call, reply)? });
     }
-    let content_type =
-        if call.dialect == Dialect::new(Version::V1_0, Binding::HttpJson) { MEDIA_TYPE } else { "application/json" };
-    Ok(Whole { content_type, body: body(call, reply)?.into() })
+    Ok(Whole { content_type: call.dialect.media_type(), body: body(call, reply)?.into() })
 }
 
 /// One event of the stream that answers a call.
@@ -95,6 +90,7 @@ fn legacy(reply: &Reply) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::a2a::version::{Dialect, Version};
     use crate::frame::jsonrpc::Id;
 
     fn call(version: Version, binding: Binding) -> A2aCall<'static> {

@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use portcullis_domain::json;
 
 use crate::a2a::status::{self, ERROR_INFO};
 use crate::a2a::version::{Binding, Dialect, Unsupported, Version};
-use crate::frame::grpc::{MEDIA_TYPE, Status};
+use crate::frame::grpc::Status;
 use crate::frame::jsonrpc::{self, ErrorObject, Id};
 use crate::frame::object::{Object, quoted};
 use crate::frame::sse;
@@ -233,8 +234,7 @@ impl Failure {
             Binding::HttpJson => self.http_status(dialect.version),
             Binding::Grpc => 200,
         };
-        let content_type = if dialect.binding == Binding::Grpc { MEDIA_TYPE } else { "application/json" };
-        Answer { status, content_type, body: self.body(dialect, id) }
+        Answer { status, content_type: dialect.media_type(), body: self.body(dialect, id) }
     }
 
     /// The same as the last event of a stream.
@@ -280,8 +280,12 @@ impl Failure {
     }
 
     fn typed_details(&self) -> String {
+        let mut details = Vec::new();
         if let Some(Details::Typed(raw)) = &self.details {
-            return raw.clone();
+            if status::has_info(raw) {
+                return raw.clone();
+            }
+            details = json::items(raw).unwrap_or_default();
         }
         let mut metadata = Object::default();
         for (name, value) in &self.metadata {
@@ -295,7 +299,10 @@ impl Failure {
             What::Other { reason, .. } => (reason.as_str(), OUR_DOMAIN),
         };
         let (reason, domain) = (quoted(reason), quoted(domain));
-        format!(r#"[{{"@type":"{ERROR_INFO}","reason":{reason},"domain":{domain},"metadata":{metadata}}}]"#)
+        let info = format!(r#"{{"@type":"{ERROR_INFO}","reason":{reason},"domain":{domain},"metadata":{metadata}}}"#);
+        let all: Vec<&str> =
+            [info.as_str()].into_iter().chain(details.into_iter().map(|detail| detail.get())).collect();
+        format!("[{}]", all.join(","))
     }
 
     fn legacy_details(&self) -> Option<String> {
@@ -416,7 +423,8 @@ mod tests {
     fn the_details_of_an_agent_pass_as_they_are_where_the_version_has_a_place_for_them() {
         let typed =
             Failure::new(Kind::TaskNotFound, "no").with_details(Some(Details::Typed("[{\"@type\": 1.0}]".into())));
-        assert!(typed.answer(NEW, None).body.contains(r#""data":[{"@type": 1.0}]"#));
+        let told = typed.answer(NEW, None).body;
+        assert!(told.contains(r#""reason":"TASK_NOT_FOUND""#) && told.contains(r#"},{"@type": 1.0}]"#), "{told}");
         assert!(typed.answer(OLD, None).body.contains(r#""data":[{"@type": 1.0}]"#));
         let any = Failure::new(Kind::TaskNotFound, "no").with_details(Some(Details::Any("[1, \"a\"]".into())));
         assert!(any.answer(OLD, None).body.contains(r#""data":[1, "a"]"#));

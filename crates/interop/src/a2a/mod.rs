@@ -23,6 +23,7 @@ pub mod failure;
 pub mod grpc;
 pub mod ingress;
 pub mod kept;
+pub mod listing;
 pub mod method;
 pub mod refusal;
 pub mod reply;

@@ -61,9 +61,11 @@ impl Reply {
         if walk::is_too_deep(raw.as_bytes()) {
             return Err(format!("it is nested deeper than {} levels", walk::DEPTH_LIMIT));
         }
-        let raw = match is_array || is_nothing {
-            true => Cow::Borrowed(raw),
-            false => walk::normal(raw, shape(method, form, raw))?,
+        let raw = match (is_array, is_nothing, form) {
+            // Agents of 1.0 write `null` for it too, which is no message.
+            (_, true, Version::V1_0) => Cow::Borrowed("{}"),
+            (true, ..) | (_, true, _) => Cow::Borrowed(raw),
+            (false, false, _) => walk::normal(raw, shape(method, form, raw))?,
         };
         let reply = Self { method, form, raw: raw.into_owned() };
         let is_payload = method.is_sending() || method == Method::SubscribeToTask;

@@ -45,6 +45,12 @@ pub(super) fn status(code: &str, message: &str, typed_details: &str) -> Status {
     Status { details, ..status }
 }
 
+/// Whether the raw details name the reason, as they must.
+pub(super) fn has_info(typed_details: &str) -> bool {
+    let details = json::items(typed_details).unwrap_or_default();
+    details.into_iter().any(|detail| text(detail.get(), "@type").as_deref() == Some(ERROR_INFO))
+}
+
 /// What an agent's status says: the sentence, without the name that 0.3 puts before it; that name; and the details as raw JSON.
 pub(super) fn read(status: &Status) -> (String, Option<String>, Option<String>) {
     let named = status.message.split_once(": ").filter(|(name, _)| name.ends_with("Error") && !name.contains(' '));

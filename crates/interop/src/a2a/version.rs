@@ -6,6 +6,7 @@
 use http::HeaderMap;
 
 use crate::a2a::query;
+use crate::frame::grpc;
 
 /// The header, or the parameter of the query, that names the version.
 pub const HEADER: &str = "a2a-version";
@@ -137,6 +138,15 @@ impl Dialect {
     #[must_use]
     pub fn is_older_form(self) -> bool {
         self.version == Version::V0_3 && self.binding != Binding::JsonRpc
+    }
+
+    /// The media type of whole answers.
+    pub(super) fn media_type(self) -> &'static str {
+        match (self.binding, self.version) {
+            (Binding::Grpc, _) => grpc::MEDIA_TYPE,
+            (Binding::HttpJson, Version::V1_0) => "application/a2a+json",
+            (Binding::HttpJson, Version::V0_3) | (Binding::JsonRpc, _) => "application/json",
+        }
     }
 }
 

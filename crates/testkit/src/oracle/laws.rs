@@ -1,8 +1,12 @@
 //! What the entries say: that no law was broken at any moment. The world comes from the same code as in the gateway; the laws are reckoned
 //! here once more, so that a fault in deciding does not hide itself.
 
+mod approval;
+mod carved;
 mod keyed;
 mod push;
+mod reckoned;
+mod task;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,7 +15,7 @@ use portcullis_domain::authority::Credential;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
 use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
-use portcullis_domain::ids::{Actor, CallId, PrincipalName, SessionId};
+use portcullis_domain::ids::{Actor, CallId, PrincipalName, SessionId, TaskId};
 use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
@@ -26,7 +30,7 @@ use portcullis_domain::world::World;
 #[derive(Debug)]
 pub(super) enum Fate {
     Refused { at: u64, code: Code },
-    Open { at: u64, session: SessionId, hold: u64 },
+    Open { at: u64, session: SessionId, task: Option<TaskId>, hold: u64 },
     Settled { at: u64, session: SessionId, outcome: Outcome },
 }
 
@@ -60,6 +64,8 @@ pub(super) struct Laws {
     pub(super) calls: HashMap<CallId, Fate>,
     sessions: HashMap<SessionId, Used>,
     values: HashMap<SessionId, Values>,
+    tasks: carved::Tasks,
+    approvals: HashMap<CallId, reckoned::Reckoned>,
     last_at: Timestamp,
     position: u64,
     /// What is wrong with the entry at hand.
@@ -70,7 +76,7 @@ impl Laws {
     /// Judges the entry by the world before it, takes it in, and judges the world after it.
     pub(super) fn take(&mut self, position: u64, entry: &Entry<Event>, faults: &mut Vec<String>) {
         self.position = position;
-        let accounts = accounts(entry);
+        let accounts = self.accounts(entry);
         let before = self.balances(&accounts);
         self.judge(entry);
         self.world.apply(entry);
@@ -112,8 +118,14 @@ impl Laws {
         } else if let Event::PrincipalEnabled(event) = &entry.event {
             let is_there = self.world.disabled.since(&event.principal).is_some();
             self.must(is_there, || format!("`{}` was not disabled", event.principal));
-        } else if let Event::PolicyActivated(_) = &entry.event {
-            self.has_body(entry, None);
+        } else if let Event::SigningRotated(event) = &entry.event {
+            let before = self.world.identity.signing().generation;
+            self.must(event.generation == before + 1, || format!("signing key {} after {before}", event.generation));
+        } else if let Event::PolicyActivated(event) = &entry.event {
+            // Its text, and since there is something that can tell, all that it was made of.
+            let is_there = matches!(entry.bodies.len(), 1 | 2);
+            self.must(is_there, || format!("it has {} bodies", entry.bodies.len()));
+            self.approvals_end(event.version);
         } else if let Event::ToolsObserved(event) = &entry.event {
             self.has_body(entry, Some(event.digest));
         } else if let Event::Granted(event) = &entry.event {
@@ -167,11 +179,21 @@ impl Laws {
             Event::SessionOpened(_) | Event::SessionClosed(_) => {}
             Event::SessionFrozen(_) => self.is_now(session, Status::Active),
             Event::SessionUnfrozen(_) => self.is_now(session, Status::Frozen),
+            Event::UserSaid(_) => self.has_body(entry, None),
+            Event::LabelLifted(event) => {
+                let is_there = self.world.session.find(session).is_some_and(|one| one.labels.contains(&event.label));
+                self.must(is_there, || format!("label `{}` was not there", event.label));
+            }
             Event::StatePut(event) => self.state_put(session, event, entry),
             Event::StateDeleted(event) => self.state_deleted(session, event, entry),
             Event::WaitOpened(event) => self.wait_opened(session, event, entry),
             Event::WaitEnded(event) => self.wait_ended(session, event, entry),
             Event::WaitDelivered(event) => self.wait_delivered(session, event),
+            Event::ApprovalRequested(event) => self.approval_requested(session, event, entry),
+            Event::ApprovalAnswered(event) => self.approval_answered(session, event, entry),
+            Event::ApprovalEscalated(event) => self.approval_escalated(event),
+            Event::ApprovalUsed(event) => self.approval_used(session, event, entry),
+            Event::ApprovalExpired(event) => self.approval_expired(event, entry),
             Event::PushOpened(event) => self.push_opened(session, event, entry),
             Event::PushBound(event) => self.push_bound(session, event),
             Event::PushClosed(event) => self.has_push(session, &event.push),
@@ -185,6 +207,7 @@ impl Laws {
             Event::RecordDropped(event) => self.is_record(session, &event.id),
             Event::RequestTaken(event) => self.request_taken(session, event, entry),
             Event::RequestAnswered(event) => self.request_answered(Some(session), event, entry),
+            Event::Delegated(event) => self.delegated(session, event, entry),
             Event::CallAdmitted(event) => self.call_admitted(session, event, entry),
             Event::CallRefused(event) => {
                 self.must(event.session.is_none(), || "a refusal in a session names another".to_owned());
@@ -202,6 +225,7 @@ impl Laws {
             | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)
             | Event::PrincipalEnabled(_)
+            | Event::SigningRotated(_)
             | Event::PolicyActivated(_)
             | Event::ToolsObserved(_) => {
                 self.problems.push("it belongs to no session and stands in one".to_owned());
@@ -300,18 +324,21 @@ impl Laws {
             self.must(is_here, || format!("call {call} has parent {parent}, which was not admitted in this session"));
         }
         self.call_is_first(session, event, entry.at);
+        self.call_is_approved(session, event, entry.at);
         self.has_body(entry, None);
         let hold = event.hold.nanos();
-        for account in Account::path(session) {
+        let task = event.authority.task.as_ref();
+        for account in self.tasks.path(session, task) {
             let left = room(&self.world.ledger.balance(&account));
             self.must(hold <= left, || {
                 format!("call {call} holds {}, and `{account}` has {} left", event.hold, shown(left))
             });
         }
-        let fate = Fate::Open { at: self.position, session: session.clone(), hold };
+        let fate = Fate::Open { at: self.position, session: session.clone(), task: task.cloned(), hold };
         if let Some(before) = self.calls.insert(call, fate) {
             self.problems.push(format!("call {call} was admitted, and it was {before}"));
         }
+        self.tasks.held(session, task, hold);
         let used = self.sessions.entry(session.clone()).or_default();
         used.held += hold;
         used.calls += 1;
@@ -356,12 +383,12 @@ impl Laws {
     fn call_settled(&mut self, session: &SessionId, event: &CallSettled, entry: &Entry<Event>) {
         let call = event.call;
         let settled = Fate::Settled { at: self.position, session: session.clone(), outcome: event.outcome };
-        let hold = match self.calls.insert(call, settled) {
-            Some(Fate::Open { session: opened, hold, .. }) => {
+        let (hold, task) = match self.calls.insert(call, settled) {
+            Some(Fate::Open { session: opened, task, hold, .. }) => {
                 self.must(opened == *session, || {
                     format!("call {call} was settled here, and it was admitted in `{opened}`")
                 });
-                hold
+                (hold, task)
             }
             Some(before @ (Fate::Refused { .. } | Fate::Settled { .. })) => {
                 return self.problems.push(format!("call {call} was settled, and it was {before}"));
@@ -369,7 +396,8 @@ impl Laws {
             None => return self.problems.push(format!("call {call} was settled, and it was never admitted")),
         };
         let charged = event.charged.nanos();
-        let spare = Account::path(session).map(|account| room(&self.world.ledger.balance(&account))).into_iter().min();
+        let path = self.tasks.path(session, task.as_ref());
+        let spare = path.iter().map(|account| room(&self.world.ledger.balance(account))).min();
         let most = hold.saturating_add(spare.unwrap_or(0));
         let amounts =
             || format!("{} of {} that were held and {} that were left", event.charged, shown(hold), shown(most - hold));
@@ -378,6 +406,7 @@ impl Laws {
         self.must(is_whole, || format!("call {call} has an overrun, and was charged only {}", amounts()));
         let is_recovery = entry.actor == Actor::Gateway;
         self.must(!is_recovery || charged == hold, || format!("the recovery charged call {call} {}", amounts()));
+        self.tasks.settled(session, task.as_ref(), hold, charged);
         let used = self.sessions.entry(session.clone()).or_default();
         used.held = used.held.saturating_sub(hold);
         used.spent += charged;
@@ -408,6 +437,7 @@ impl Laws {
                 faults.push(format!("session `{session}` counts {counted} calls, and {} were admitted", used.calls));
             }
         }
+        expected.extend(self.tasks.used().map(|(account, held, spent)| (account, Used { held, spent, calls: 0 })));
         for (account, balance) in self.world.ledger.balances() {
             let Used { held, spent, .. } = expected.remove(account).unwrap_or_default();
             if (balance.held.nanos(), balance.spent.nanos()) != (held, spent) {
@@ -473,10 +503,12 @@ fn is_anybodys(event: &Event) -> bool {
         Event::SessionClosed(_)
             | Event::SessionFrozen(_)
             | Event::SessionUnfrozen(_)
+            | Event::LabelLifted(_)
             | Event::CallResolved(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
             | Event::RequestAnswered(_)
+            | Event::ApprovalAnswered(_)
     )
 }
 
@@ -490,19 +522,9 @@ fn is_the_gateways(event: &Event) -> bool {
             | Event::NewsDelivered(_)
             | Event::CallSettled(_)
             | Event::Granted(_)
+            | Event::ApprovalEscalated(_)
+            | Event::ApprovalExpired(_)
     )
-}
-
-/// The accounts whose balances the entry changes.
-fn accounts(entry: &Entry<Event>) -> Vec<Account> {
-    if let Event::Granted(event) = &entry.event {
-        return vec![event.account.clone()];
-    }
-    let is_paid = matches!(entry.event, Event::CallAdmitted(_) | Event::CallSettled(_));
-    match &entry.stream {
-        StreamId::Session(session) if is_paid => Account::path(session).into(),
-        StreamId::Session(_) | StreamId::Control => Vec::new(),
-    }
 }
 
 /// What an account may still hold, reckoned without what [`Balance::available`] does.

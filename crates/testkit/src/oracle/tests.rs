@@ -1,5 +1,6 @@
 //! The oracle accepts what the rules write, and finds every fault that is planted behind their back.
 
+mod approval;
 mod told;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use portcullis_domain::ledger::Account;
 use portcullis_domain::ledger::event::Granted;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::event::Activated;
-use portcullis_domain::policy::{Decision, Effect};
+use portcullis_domain::policy::{Asks, Decision, Effect};
 use portcullis_domain::registry::event::ToolsObserved;
 use portcullis_domain::session::event::{Closed, Opened, RecordDropped, StateDeleted, StatePut};
 use portcullis_domain::session::requests::Requester;
@@ -52,7 +53,14 @@ impl Journal {
             now: 1_000,
         };
         let budgets = [("ann".parse().unwrap(), Nanodollars::new(1_000))].into();
-        journal.run(&Configure { policy_version: version(), policies: 1, policy_text: body("permit"), budgets });
+        journal.run(&Configure {
+            policy_version: version(),
+            policies: 1,
+            is_audit: false,
+            made_of: None,
+            policy_text: body("permit"),
+            budgets,
+        });
         for (key, principal) in [("key-ann", "ann"), ("key-bob", "bob")] {
             journal.run(&create_key(key, principal)).unwrap();
         }
@@ -145,14 +153,7 @@ fn create_key(key: &str, principal: &str) -> CreateKey {
 
 fn admit(number: u8, session: &str, estimate: u64) -> Admit {
     let session: SessionId = session.parse().unwrap();
-    let decision = Decision {
-        effect: Effect::Allow,
-        policies: vec![],
-        message: None,
-        asks: vec![],
-        errors: vec![],
-        version: version(),
-    };
+    let decision = Decision::of(Effect::Allow, version());
     Admit {
         call: call(number),
         parent: None,
@@ -168,12 +169,22 @@ fn admit(number: u8, session: &str, estimate: u64) -> Admit {
         repetition: Repetition::default(),
         candidates: None,
         turn: Turn::Beside,
+        content: None,
+        asks: Asks::Anew { lasts_us: 1_000, is_run: false },
     }
 }
 
 fn settle(number: u8, cost: u64) -> Settle {
     let cost = Some(Nanodollars::new(cost));
-    Settle { call: call(number), outcome: Outcome::Completed, tokens: None, cost, answer: None, judged: vec![] }
+    Settle {
+        call: call(number),
+        outcome: Outcome::Completed,
+        tokens: None,
+        cost,
+        answer: None,
+        judged: vec![],
+        labels: vec![],
+    }
 }
 
 /// An admission that would be lawful in Ann's session.
@@ -189,8 +200,10 @@ fn admitted(number: u8) -> CallAdmitted {
         hold: Nanodollars::new(10),
         once: None,
         placement: None,
+        approval: None,
         is_turn: false,
         delivered: Vec::new(),
+        audit: Vec::new(),
         gateway: None,
     }
 }
@@ -203,6 +216,7 @@ fn settled(number: u8, charged: u64) -> CallSettled {
         charged: Nanodollars::new(charged),
         overrun: Nanodollars::ZERO,
         judged: vec![],
+        labels: vec![],
     }
 }
 
@@ -215,6 +229,7 @@ fn refused(number: u8, session: Option<&str>) -> Event {
         code: Code::Denied,
         message: "no".to_owned(),
         reasons: vec![],
+        audit: Vec::new(),
         policies: vec![],
     })
 }
@@ -354,7 +369,10 @@ fn an_admission_that_no_rule_would_make_is_found() {
     };
     check(despite, "was admitted, and it was refused before");
     let other_policies = |journal: &mut Journal| {
-        journal.plant("control", Event::PolicyActivated(Activated { version: Digest::ZERO, policies: 0 }));
+        journal.plant(
+            "control",
+            Event::PolicyActivated(Activated { version: Digest::ZERO, policies: 0, is_audit: false }),
+        );
         journal.plant(CLAIM, Event::CallAdmitted(admitted(2)));
     };
     check(other_policies, "policies that were not in force");

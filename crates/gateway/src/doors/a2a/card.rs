@@ -94,7 +94,7 @@ impl Face {
         let address = address(&self.base);
         let grpc = address.as_deref().map(|address| ByGrpc { address, tenant: &self.agent });
         let serving = Serving { url: &self.url, grpc, version, pushes, has_extended: true };
-        signed(&doors.gate.signing, &self.base, &card.serve(&serving)?)
+        signed(&doors.gate.signing_key(), &self.base, &card.serve(&serving)?)
     }
 }
 

@@ -3,33 +3,30 @@
 use std::sync::Arc;
 
 use http::Method as Verb;
-use http::header::{HeaderMap, HeaderName};
+use http::header::HeaderMap;
 use portcullis_domain::call::{Capability, Door};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::journal::Body;
-use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::refusal::Refusal;
 use portcullis_domain::session::push::PushName;
 use portcullis_interop::a2a::card::{FORMER_WELL_KNOWN, WELL_KNOWN};
-use portcullis_interop::a2a::{A2aCall, Failure, Kind, Method, Webhook, answer as written, ingress, kept, refusal};
-use tokio::sync::oneshot;
+use portcullis_interop::a2a::{
+    A2aCall, Failure, Kind, Method, Version, Webhook, answer as written, ingress, kept, refusal,
+};
 
-use crate::asking::{Asking, Effect};
+use crate::doors::a2a::apart::{apart, trace};
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
 use crate::doors::a2a::push::{Concern, Wanted};
 use crate::doors::a2a::refuse::{failed, refused, said, shown};
 use crate::doors::a2a::relay::{Asked, Relay, replayed};
-use crate::doors::a2a::{card, push};
+use crate::doors::a2a::{card, list, push};
 use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
 use crate::entropy::new_call;
 use crate::life::agent::{Replied, Wish};
 use crate::life::task::Task;
-use crate::repetition::Patience;
-
-/// The headers by which a call belongs to a trace (W3C Trace Context).
-const TRACE: [HeaderName; 2] = [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
 
 /// Answers a request to `/a2a/<agent>…`.
 ///
@@ -64,6 +61,9 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
 /// When there is no such agent for the caller.
 pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCall<'static>) -> Result<Answer, Refusal> {
     let agent = doors.gate.snapshot.load().agent_for(arrived.caller.chain(), name, Door::A2a)?;
+    if call.method == Method::ListTasks {
+        return Ok(list::answer(doors, &arrived, &agent.capability, agent.calls_limit, &call).await);
+    }
     let prepared = match Prepared::of(doors, &arrived, &agent.capability, &call).await {
         Ok(prepared) => prepared,
         Err(failure) => return Ok(failed(&call, &failure)),
@@ -77,19 +77,9 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
     let push =
         concern.wanted().map(|wanted| wanted.opening(&call, &claims, &agent.capability, &arrived.caller.authority));
     let authority = arrived.caller.authority.clone();
-    let asking = Asking {
-        authority: authority.clone(),
-        session: session.clone(),
-        origin,
-        door: Door::A2a,
-        effect: Effect::default(),
-    };
-    let (stays, gone) = oneshot::channel::<()>();
-    let (stays, listens) = (Arc::new(stays), Arc::new(()));
-    let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
+    let asking = arrived.asking(session.clone(), origin, Door::A2a);
     let task = claims.task.as_ref().filter(|_| call.method.is_sending());
     let answers = task.map(|(_, id)| Task { session: &session, agent: &agent.capability, id }.prefix());
-    let wish = Wish { payload, content, trace, patience, turn, push, answers };
     let face = card::Face::of(doors, &arrived, &agent.capability.name);
     let asked = Asked {
         doors: doors.clone(),
@@ -100,17 +90,12 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
         authority,
         face,
     };
-    // In a task of its own, so that it is settled even when the caller leaves. Whether the agent goes on with its task is the agent's affair.
-    let work = tokio::spawn(async move {
+    let answered = apart(key, |patience| async move {
+        let wish = Wish { payload, content, trace, patience, turn, push, answers };
         let replied = asked.doors.gate.call_agent(&asking, &agent, wish).await;
         asked.answer(replied).await
     });
-    let answered = work.await;
-    drop((stays, listens));
-    let answer = answered.unwrap_or_else(|error| {
-        let refusal = Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway");
-        failed(&call, &refusal::failure(&refusal.because(error.to_string())))
-    });
+    let answer = answered.await.unwrap_or_else(|failure| failed(&call, &failure));
     Ok(answer::with_header(answer, SESSION, session.name.as_str()))
 }
 
@@ -129,11 +114,7 @@ struct Prepared {
 
 impl Prepared {
     async fn of(doors: &Doors, arrived: &Arrived, agent: &Capability, call: &A2aCall<'_>) -> Result<Self, Failure> {
-        let failure = |refused: Refusal| refusal::failure(&refused);
-        if call.method == Method::GetExtendedCard && !doors.gate.has_extended_card(agent).await.map_err(failure)? {
-            let message = "there is no other card for known callers";
-            return Err(Failure::new(Kind::ExtendedCardNotConfigured, message));
-        }
+        check_offer(doors, agent, call).await?;
         let names = Names { sealer: &doors.transport, owner: &arrived.caller.principal, agent };
         let base = push::public_url(doors, agent, call).await?;
         let claims = Claims::read(call, &arrived.caller, arrived.session.clone(), names)?;
@@ -141,6 +122,25 @@ impl Prepared {
         let terms = Terms::read(&arrived.headers, call, &claims, names, &concern)?;
         Ok(Self { claims, concern, terms })
     }
+}
+
+/// What the agent's card does not offer is not asked of it (A2A 1.0, section 3.3.4). Whether it streams is not asked of a card that can't be looked at: then the call fails by itself.
+async fn check_offer(doors: &Doors, agent: &Capability, call: &A2aCall<'_>) -> Result<(), Failure> {
+    let unsupported = |message: &str| Err(Failure::new(Kind::UnsupportedOperation, message));
+    if call.method == Method::GetExtendedCard {
+        let has = doors.gate.has_extended_card(agent).await.map_err(|refused| refusal::failure(&refused))?;
+        return match call.dialect.version {
+            _ if has => Ok(()),
+            Version::V1_0 => unsupported("there is no other card for known callers"),
+            Version::V0_3 => {
+                Err(Failure::new(Kind::ExtendedCardNotConfigured, "there is no other card for known callers"))
+            }
+        };
+    }
+    if call.method.is_streaming() && !doors.gate.streams(agent).await.unwrap_or(true) {
+        return unsupported("the agent does not stream: send the message, and ask for the task");
+    }
+    Ok(())
 }
 
 /// What the request says besides the call.
@@ -175,13 +175,12 @@ impl Terms {
                 Digest::of_parts(&[&same, b"\n", wanted.place.raw().as_bytes()])
             }
         };
-        let trace = TRACE.into_iter().filter_map(|name| Some((name.clone(), headers.get(&name)?.clone())));
         Ok(Self {
             key: header_idempotency_key(headers).map_err(failure)?,
             turn: if call.method.is_sending() { Some(turn_wait(headers).map_err(failure)?) } else { None },
             payload,
             content,
-            trace: trace.collect(),
+            trace: trace(headers),
         })
     }
 }

@@ -3,12 +3,14 @@
 //! A context of the client is a session, and a task belongs to its session; what the agent knows them by is never shown, and what the client says is never passed
 //! on ([`names`] says how). News of tasks come to the gateway ([`news`]) and go on to where the client wants them ([`push`]).
 //!
-//! Start with [`enter`]; [`claims`] reads which session and task a call is about, [`relay`] hands the answer through and settles it, [`card`] shows what agents say of themselves.
+//! Start with [`enter`]; [`claims`] reads which session and task a call is about, [`relay`] hands the answer through and settles it, [`list`] puts together what is asked of all contexts, [`card`] shows what agents say of themselves.
 
+pub mod apart;
 pub mod card;
 pub mod claims;
 pub mod enter;
 pub mod grpc;
+pub mod list;
 pub mod names;
 pub mod news;
 pub mod push;

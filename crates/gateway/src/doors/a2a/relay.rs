@@ -123,14 +123,30 @@ impl Relay {
                 tokio::spawn(self.pump(said, sender));
                 stream(&call, receiver)
             }
-            Next::Said(said) => match self.finish(said).await {
-                Ok(said) => written::whole(&self.call, &said).map_or_else(|failure| failed(&self.call, &failure), told),
-                Err(failure) => failed(&self.call, &failure),
-            },
-            Next::Over(over) => match self.end(over, false).await {
-                Some(failure) => failed(&self.call, &failure),
-                None => failed(&self.call, &Failure::new(Kind::InvalidAgentResponse, "the agent did not answer")),
-            },
+            next @ (Next::Said(_) | Next::Over(_)) => {
+                let whole = self.only(next).await.and_then(|said| written::whole(&self.call, &said));
+                whole.map_or_else(|failure| failed(&self.call, &failure), told)
+            }
+        }
+    }
+
+    /// The reply to what is answered by one.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn whole(mut self) -> Result<Said, Failure> {
+        let next = self.next().await;
+        self.only(next).await
+    }
+
+    async fn only(&mut self, next: Next) -> Result<Said, Failure> {
+        match next {
+            Next::Said(said) => self.finish(said).await,
+            Next::Over(over) => {
+                let none = || Failure::new(Kind::InvalidAgentResponse, "the agent did not answer");
+                Err(self.end(over, false).await.unwrap_or_else(none))
+            }
         }
     }
 
@@ -299,7 +315,12 @@ impl Relay {
     /// Settles what has ended otherwise; the failure that the client is told, if it is to be told one.
     async fn end(&mut self, over: Over, has_begun: bool) -> Option<Failure> {
         let name = self.agent.name.clone();
-        let fault_of = |fault: UpstreamFault| Some(refusal::failure(&fault.refusal(&name)));
+        let fault_of = |fault: UpstreamFault| {
+            let refused = fault.refusal(&name);
+            let is_no_answer = matches!(fault, UpstreamFault::Garbled(_));
+            let garbled = || Failure::new(Kind::InvalidAgentResponse, refused.message.as_str());
+            Some(if is_no_answer { garbled() } else { refusal::failure(&refused) })
+        };
         let (outcome, failure) = match over {
             Over::End if has_begun => {
                 let answer = self.kept.take().and_then(|kept| kept::write_replies(&kept).ok());

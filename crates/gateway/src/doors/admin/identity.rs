@@ -1,12 +1,13 @@
-//! Keys: issued, replaced, listed and taken back by administrators.
+//! Keys: issued, replaced, listed and taken back by administrators; and those that the gateway itself signs with. And who may not act any more.
 
 use std::collections::BTreeSet;
 
-use portcullis_domain::admission::{RevokeKey, RotateKey};
+use portcullis_domain::admission::{Disable, RevokeKey, RotateKey, RotateSigning};
 use portcullis_domain::identity::event::KeyCreated;
-use portcullis_domain::identity::scope::{Entrance, PATTERNS_LIMIT, Pattern, Scope};
-use portcullis_domain::ids::{Actor, KeyId, PrincipalName};
+use portcullis_domain::identity::scope::{Entrance, Scope};
+use portcullis_domain::ids::{KeyId, PrincipalName};
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::scope::{PATTERNS_LIMIT, Pattern};
 use portcullis_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +84,7 @@ pub(super) async fn create(gate: &Gate, arrived: &Arrived) -> Result<Answer, Ref
         return Err(Refusal::new(Code::TooMany, message).about("capabilities"));
     }
     let scope = Scope { doors: wanted.doors, capabilities: wanted.capabilities };
-    let by = Actor::Principal(arrived.caller.principal.clone());
+    let by = arrived.caller.authority.actor(&arrived.caller.principal);
     let issued = issue(by, wanted.principal.clone(), wanted.expires_at_us, scope)?;
     let id = issued.command.key.key.to_string();
     // Of a key only its digest is kept, here too: who repeats the request learns which key it was and not its text.
@@ -106,7 +107,7 @@ pub(super) async fn rotate(doors: &Doors, arrived: &Arrived, id: &str) -> Result
     }
     let ends_at = Timestamp(doors.clock.now().0.saturating_add(overlap_s.saturating_mul(1_000_000)));
     let (text, presented) = new_key()?;
-    let by = Actor::Principal(arrived.caller.principal.clone());
+    let by = arrived.caller.authority.actor(&arrived.caller.principal);
     let command = RotateKey { by, old, ends_at, new: presented.id, secret: presented.secret };
     let written = |created: &KeyCreated| serde_json::json!({"id": created.key, "principal": created.principal});
     let kept = move |created: &KeyCreated| answer::whole_json(201, written(created).to_string());
@@ -133,11 +134,83 @@ pub(super) fn list(gate: &Gate, caller: &Caller) -> Result<Answer, Refusal> {
     json(200, &serde_json::json!({"keys": keys.all().map(listed).collect::<Vec<_>>()}))
 }
 
+/// `POST /api/v1/identity/signing/rotate`: the gateways of this journal sign with another key from now on.
+pub(super) async fn rotate_signing(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
+    administrator(gate, &arrived.caller)?;
+    let command = RotateSigning { by: arrived.caller.authority.actor(&arrived.caller.principal) };
+    once::answered(gate, arrived, None, command, |generation| {
+        answer::whole_json(200, serde_json::json!({"generation": generation}).to_string())
+    })
+    .await
+}
+
 /// `DELETE /api/v1/identity/keys/{id}`.
 pub(super) async fn revoke(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
     let caller = &arrived.caller;
     administrator(gate, caller)?;
     let key: KeyId = id.parse().map_err(|problem: String| Refusal::new(Code::InvalidRequest, problem))?;
-    let command = RevokeKey { by: Actor::Principal(caller.principal.clone()), key };
+    let command = RevokeKey { by: caller.authority.actor(&caller.principal), key };
     once::answered(gate, arrived, None, command, |()| once::empty(204)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unwanted {
+    /// A principal, an agent or a key.
+    name: String,
+    #[serde(default)]
+    reason: String,
+}
+
+/// `GET /api/v1/identity/disabled`.
+pub(super) fn disabled(gate: &Gate, caller: &Caller) -> Result<Answer, Refusal> {
+    administrator(gate, caller)?;
+    let doorway = gate.journal.doorway().borrow().clone();
+    let listed = doorway
+        .disabled
+        .all()
+        .map(|(principal, since)| serde_json::json!({"principal": principal, "since": since.to_string()}));
+    json(200, &serde_json::json!({"disabled": listed.collect::<Vec<_>>()}))
+}
+
+/// `POST /api/v1/identity/disabled`: a key is taken back; a principal, or the one that an agent is, may not act any more. What is under way is cancelled on every gateway.
+pub(super) async fn disable(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
+    administrator(gate, &arrived.caller)?;
+    let Unwanted { name, reason } = read(&arrived.body)?;
+    let by = arrived.caller.authority.actor(&arrived.caller.principal);
+    let key = name.parse().ok().filter(|key: &KeyId| gate.journal.keys().find(key).is_some());
+    if let Some(key) = key {
+        let done = serde_json::json!({"key": key, "is_known": true}).to_string();
+        let command = RevokeKey { by, key };
+        return once::answered(gate, arrived, None, command, move |()| answer::whole_json(200, done.clone())).await;
+    }
+    let (principal, is_known) = meant(gate, &name)?;
+    let done = serde_json::json!({"principal": principal, "is_known": is_known}).to_string();
+    let command = Disable { by, principal, reason: Some(reason) };
+    once::answered(gate, arrived, None, command, move |_| answer::whole_json(200, done.clone())).await
+}
+
+/// `DELETE /api/v1/identity/disabled/{name}`: the principal, or the one that the agent is, may act again.
+pub(super) async fn enable(gate: &Gate, arrived: &Arrived, name: &str) -> Result<Answer, Refusal> {
+    administrator(gate, &arrived.caller)?;
+    let by = arrived.caller.authority.actor(&arrived.caller.principal);
+    let (principal, _) = meant(gate, name)?;
+    let command = Disable { by, principal, reason: None };
+    once::answered(gate, arrived, None, command, |_| once::empty(204)).await
+}
+
+/// The principal of that name, or that the agent of that name is; and whether it is known. One that nobody knows may come by the word of an issuer.
+fn meant(gate: &Gate, name: &str) -> Result<(PrincipalName, bool), Refusal> {
+    let snapshot = gate.snapshot.load();
+    let invalid = |problem: String| Refusal::new(Code::InvalidRequest, problem).about("name");
+    let principal: PrincipalName = name.parse().map_err(invalid)?;
+    match snapshot.catalogue.agent(name) {
+        Some(agent) if !snapshot.config.identity.principals.contains_key(&principal) => {
+            Ok((agent.principal.clone(), true))
+        }
+        Some(_) | None => {
+            let is_known = snapshot.has_principal(&principal);
+            Ok((principal, is_known))
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Start with [`enter`]; each noun has a file.
 
+pub mod approval;
 pub mod enter;
 pub mod form;
 pub mod health;

@@ -1,9 +1,9 @@
 //! Sessions: opened, looked at and closed by their owners, and by administrators.
 
-use portcullis_domain::admission::{CloseSession, OpenSession};
+use portcullis_domain::admission::{CloseSession, Freeze, LiftLabel, NoteWords, OpenSession};
 use portcullis_domain::event::Event;
 use portcullis_domain::ids::{SessionId, SessionName};
-use portcullis_domain::journal::{Entry, StreamId};
+use portcullis_domain::journal::{Body, Entry, StreamId};
 use portcullis_domain::ledger::Account;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::state::{Session, Status, not_found};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conversation;
 use crate::doors::admin::form::{json, parameter, read};
+use crate::doors::admin::health::administrator;
 use crate::doors::admin::ledger::Shown as ShownBalance;
 use crate::doors::answer::{self, Answer};
 use crate::doors::arrived::Arrived;
@@ -33,6 +34,9 @@ struct Shown {
     calls: u64,
     refused: u64,
     account: ShownBalance,
+    /// What it is marked with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<String>,
     /// What it waits for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waiting_for: Vec<String>,
@@ -51,9 +55,12 @@ struct Wanted {
 pub(super) fn resolve(gate: &Gate, caller: &Caller, id: &str) -> Result<SessionId, Refusal> {
     let invalid = |problem: String| Refusal::new(Code::InvalidRequest, problem).about("id");
     let Some((_, name)) = id.split_once(':') else {
-        return Ok(SessionId { owner: caller.principal.clone(), name: id.parse().map_err(invalid)? });
+        let session = SessionId { owner: caller.principal.clone(), name: id.parse().map_err(invalid)? };
+        caller.check_session(&session)?;
+        return Ok(session);
     };
     let session: SessionId = id.parse().map_err(invalid)?;
+    caller.check_session(&session)?;
     if session.owner == caller.principal || gate.snapshot.load().is_administrator(caller.chain()) {
         return Ok(session);
     }
@@ -72,6 +79,7 @@ fn shown(world: &World, id: &SessionId, session: &Session) -> Shown {
         calls: session.calls,
         refused: session.refused,
         account: ShownBalance::of(&account, &world.ledger.balance(&account)),
+        labels: session.labels.iter().map(ToString::to_string).collect(),
         waiting_for: world
             .waits
             .of(id)
@@ -85,13 +93,14 @@ fn shown(world: &World, id: &SessionId, session: &Session) -> Shown {
 /// `GET /api/v1/sessions?after=owner:name`.
 pub(super) async fn list(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
     let all = gate.snapshot.load().is_administrator(arrived.caller.chain());
-    let own = arrived.caller.principal.clone();
+    let caller = arrived.caller.clone();
     let after: Option<SessionId> = parameter(arrived, "after")?.and_then(|id| id.parse().ok());
     let page = gate.journal.read(move |world| {
-        let visible = world
-            .session
-            .all()
-            .filter(|(id, _)| (all || id.owner == own) && after.as_ref().is_none_or(|after| *id > after));
+        let visible = world.session.all().filter(|(id, _)| {
+            (all || id.owner == caller.principal)
+                && caller.may_enter(id)
+                && after.as_ref().is_none_or(|after| *id > after)
+        });
         visible.take(PAGE_LIMIT).map(|(id, session)| shown(world, id, session)).collect::<Vec<_>>()
     });
     json(200, &serde_json::json!({"sessions": page.await?}))
@@ -101,6 +110,10 @@ pub(super) async fn list(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refus
 pub(super) async fn open(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
     let wanted: Wanted = read(&arrived.body)?;
     let named = wanted.name.map(|name| SessionId { owner: arrived.caller.principal.clone(), name });
+    let named = named.or_else(|| arrived.caller.bound.clone());
+    if let Some(session) = &named {
+        arrived.caller.check_session(session)?;
+    }
     let (session, origin) = session_or_minted(&arrived.caller, named)?;
     let budget = gate.snapshot.load().session_budget();
     let command = OpenSession { authority: arrived.caller.authority.clone(), session: session.clone(), origin, budget };
@@ -126,10 +139,74 @@ pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str) -> Result<Answe
 /// `DELETE /api/v1/sessions/{id}`: the session takes no more calls; its record stays.
 pub(super) async fn close(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
     let session = resolve(gate, &arrived.caller, id)?;
+    if arrived.caller.bound.is_some() {
+        // Whoever was handed a task does not end what it is part of.
+        return Err(Refusal::new(Code::Forbidden, "a session is closed by its owner, and not with a task token"));
+    }
     let command = CloseSession { session: session.clone(), by: arrived.caller.principal.clone() };
     let closed = once::answered(gate, arrived, Some(&session), command, |()| once::empty(204)).await?;
     gate.egress.session_ended(&session);
     Ok(closed)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Words {
+    words: String,
+}
+
+/// `POST /api/v1/sessions/{id}/words`: what the user has said, in whose words rules may look for where arguments come from. The session is opened if there is none yet.
+pub(super) async fn say(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
+    let session = resolve(gate, &arrived.caller, id)?;
+    if session.owner != arrived.caller.principal {
+        return Err(Refusal::new(Code::Forbidden, "only whose session it is can say what they have said"));
+    }
+    let Words { words } = read(&arrived.body)?;
+    let command = NoteWords {
+        authority: arrived.caller.authority.clone(),
+        session: session.clone(),
+        session_budget: gate.snapshot.load().session_budget(),
+        words: Body::new(words.into()),
+    };
+    once::answered(gate, arrived, Some(&session), command, |()| once::empty(204)).await
+}
+
+/// `POST /api/v1/sessions/{id}/labels/{label}/lift`, for administrators: somebody has looked at what came into the session.
+pub(super) async fn lift(gate: &Gate, arrived: &Arrived, id: &str, label: &str) -> Result<Answer, Refusal> {
+    administrator(gate, &arrived.caller)?;
+    let session = resolve(gate, &arrived.caller, id)?;
+    let label = label.parse().map_err(|problem: String| Refusal::new(Code::InvalidRequest, problem).about("label"))?;
+    let Reason { reason } = read(&arrived.body)?;
+    let by = arrived.caller.authority.actor(&arrived.caller.principal);
+    once::answered(gate, arrived, None, LiftLabel { session, by, label, reason }, |()| once::empty(204)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reason {
+    #[serde(default)]
+    reason: String,
+}
+
+/// `POST /api/v1/sessions/{id}/freeze`: the session takes no calls, and those under way are cancelled.
+pub(super) async fn freeze(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
+    let session = resolve(gate, &arrived.caller, id)?;
+    let Reason { reason } = read(&arrived.body)?;
+    change(gate, arrived, session, Some(reason)).await
+}
+
+/// `POST /api/v1/sessions/{id}/unfreeze`, for administrators: whoever runs away may be its owner.
+pub(super) async fn unfreeze(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Answer, Refusal> {
+    administrator(gate, &arrived.caller)?;
+    let session = resolve(gate, &arrived.caller, id)?;
+    change(gate, arrived, session, None).await
+}
+
+async fn change(gate: &Gate, arrived: &Arrived, session: SessionId, reason: Option<String>) -> Result<Answer, Refusal> {
+    let by = arrived.caller.authority.actor(&arrived.caller.principal);
+    let command = Freeze { session: session.clone(), by, reason };
+    // Outside of the session, where a request can be answered however the session is.
+    once::answered(gate, arrived, None, command, |()| once::empty(204)).await
 }
 
 /// `GET /api/v1/sessions/{id}/history`.

@@ -1,15 +1,19 @@
 //! Waits of a session: opened, looked at and called off by its owner; ended by an event, at their own URL or here.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, LOCATION};
 use portcullis_domain::admission::{EndWait, Ended, OpenWait};
 use portcullis_domain::call::Door;
+use portcullis_domain::event::Event;
 use portcullis_domain::ids::{Actor, AgentName, SessionId};
-use portcullis_domain::journal::Body;
+use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::wait::{End, Wait, WaitName};
 use portcullis_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::doors::admin::form::{json, read};
 use crate::doors::admin::session::{existing, resolve};
@@ -113,6 +117,47 @@ pub(super) async fn list(gate: &Gate, caller: &Caller, id: &str) -> Result<Answe
     let waits = waits.await?;
     let shown: Vec<Shown<'_>> = waits.iter().map(|(name, wait)| shown(name, wait)).collect();
     json(200, &serde_json::json!({"waits": shown}))
+}
+
+/// `GET /api/v1/sessions/{id}/waits/{wait}`: with the event, where one has come.
+pub(super) async fn show(gate: &Gate, caller: &Caller, id: &str, wait: &str) -> Result<Answer, Refusal> {
+    let (id, name) = (existing(gate, caller, id).await?, read_name(wait)?);
+    let (session, wanted) = (id.clone(), name.clone());
+    let found = gate.journal.read(move |world| world.waits.find(&session, &wanted).cloned()).await?;
+    let wait = found.ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no wait `{name}`")))?;
+    let event = match &wait.end {
+        Some((End::Event(event), seq)) => read_event(gate, &id, event, *seq).await?,
+        Some((End::Expired | End::Cancelled, _)) | None => None,
+    };
+    json(200, &Detailed { wait: shown(&name, &wait), event })
+}
+
+#[derive(Serialize)]
+struct Detailed<'a> {
+    #[serde(flatten)]
+    wait: Shown<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<Value>,
+}
+
+async fn read_event(gate: &Gate, session: &SessionId, id: &str, seq: u64) -> Result<Option<Value>, Refusal> {
+    let stream = StreamId::Session(session.clone());
+    let placed = gate.journal.entries(&stream, seq.saturating_sub(1), 1).await?.pop();
+    let Some(placed) = placed else { return Ok(None) };
+    let Event::WaitEnded(ended) = &placed.entry.event else { return Ok(None) };
+    let body = gate.journal.body(&stream, placed.position, 0).await?.unwrap_or_default();
+    Ok(Some(event_form(id, ended.content_type.as_deref(), &body)))
+}
+
+/// An event as those are told who wait for it: JSON as it is, anything else in Base64.
+#[must_use]
+pub fn event_form(id: &str, content_type: Option<&str>, body: &[u8]) -> Value {
+    match serde_json::from_slice::<Value>(body) {
+        Ok(data) => serde_json::json!({"id": id, "content_type": content_type, "data": data}),
+        Err(_) => {
+            serde_json::json!({"id": id, "content_type": content_type, "data_base64": STANDARD.encode(body)})
+        }
+    }
 }
 
 /// `DELETE /api/v1/sessions/{id}/waits/{wait}`: nothing is waited for any more, and nobody is told.

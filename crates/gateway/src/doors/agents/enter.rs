@@ -12,7 +12,6 @@ use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::frame::http::{read_response, write_request};
 use tokio::sync::oneshot;
 
-use crate::asking::{Asking, Effect};
 use crate::doors::agents::hop::is_own;
 use crate::doors::agents::relay::relay;
 use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
@@ -38,8 +37,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     let shown = session.name.clone();
     let request = forwarded(&arrived, target)?;
     let (content, payload) = (content(&request), Body::new(write_request(&request)));
-    let asking =
-        Asking { authority: arrived.caller.authority, session, origin, door: Door::Http, effect: Effect::default() };
+    let asking = arrived.asking(session, origin, Door::Http);
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));
     let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::LOCATION;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::frame::jsonrpc::{self, ErrorObject, Id};
 use portcullis_interop::mcp::ingress::CallTool;
@@ -61,13 +62,17 @@ pub async fn answer(
 /// The one place where the outcome of a call becomes an answer: what policy, money and upstreams say is a result that the model reads.
 fn write(id: &Id<'_>, era: Era, answered: Result<Called, Refusal>) -> Answer {
     let made = answered.as_ref().ok().map(|called| (called.call, called.is_replay));
+    let approval = answered.as_ref().err().and_then(|refusal| refusal.approval);
     let answer = write_plain(id, era, answered.map(|called| called.answer));
     match made {
         Some((call, false)) => answer::with_header(answer, CALL, &call.to_string()),
         Some((call, true)) => {
             answer::with_header(answer::with_header(answer, CALL, &call.to_string()), REPLAYED, "true")
         }
-        None => answer,
+        None => match approval {
+            Some(approval) => answer::with_header(answer, LOCATION, &refuse::approval_path(approval)),
+            None => answer,
+        },
     }
 }
 

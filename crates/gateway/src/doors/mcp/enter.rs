@@ -9,7 +9,7 @@ use portcullis_interop::mcp::ingress::{self, Incoming, Received};
 use portcullis_interop::mcp::{Era, Version};
 use portcullis_interop::refuse;
 
-use crate::asking::{Asking, Effect};
+use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{check_idempotency_key, header_idempotency_key, session_or_minted};
@@ -115,17 +115,14 @@ fn asking(arrived: &Arrived, transport: Option<Transport>, received: &Received<'
     let in_meta = in_meta
         .transpose()?
         .map(|name| portcullis_domain::ids::SessionId { owner: arrived.caller.principal.clone(), name });
+    if let Some(session) = &in_meta {
+        arrived.caller.check_session(session)?;
+    }
     let (session, origin) = match (arrived.session.clone().or(in_meta), transport) {
         (None, Some(transport)) => transport.session(&arrived.caller.principal),
         (named, _) => session_or_minted(&arrived.caller, named)?,
     };
-    Ok(Asking {
-        authority: arrived.caller.authority.clone(),
-        session,
-        origin,
-        door: Door::Mcp,
-        effect: Effect::default(),
-    })
+    Ok(arrived.asking(session, origin, Door::Mcp))
 }
 
 /// The idempotency key that the caller gave in the header or in `_meta`.

@@ -54,7 +54,11 @@ pub fn resume(doors: &Doors, arrived: &Arrived) -> Result<Option<Transport>, Box
         == Some(Version::MODERN.as_str());
     let Some(token) = arrived.headers.get(TRANSPORT).filter(|_| !is_modern) else { return Ok(None) };
     let transport = token.to_str().ok().and_then(|token| doors.transport.open::<Transport>(PURPOSE, token));
-    match transport.filter(|transport| transport.principal == arrived.caller.principal) {
+    let is_own = |transport: &Transport| {
+        let session = SessionId { owner: transport.principal.clone(), name: transport.session.clone() };
+        transport.principal == arrived.caller.principal && arrived.caller.may_enter(&session)
+    };
+    match transport.filter(is_own) {
         Some(transport) => Ok(Some(transport)),
         None => Err(Box::new(answer::json(
             404,

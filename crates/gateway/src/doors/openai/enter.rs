@@ -7,7 +7,6 @@ use portcullis_domain::call::Door;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 
-use crate::asking::{Asking, Effect};
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key};
@@ -40,13 +39,7 @@ async fn chat(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
     let key = header_idempotency_key(&arrived.headers)?;
     let (session, origin) = session_of_key(&arrived.caller, arrived.session.clone(), key.as_deref())?;
     let name = session.name.clone();
-    let asking = Asking {
-        authority: arrived.caller.authority.clone(),
-        session,
-        origin,
-        door: Door::Openai,
-        effect: Effect::default(),
-    };
+    let asking = arrived.asking(session, origin, Door::Openai);
     let request = ChatRequest::read(arrived.body.clone())?;
     let gate = doors.gate.clone();
     let is_harmless = is_harmless(&gate, request.model());

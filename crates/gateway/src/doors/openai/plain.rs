@@ -103,10 +103,10 @@ async fn judge(gate: &Gate, asking: &Asking, asked: Asked) -> Result<Result<Judg
             return Err(refusal);
         }
     };
-    let calls = answer.tool_calls().iter();
-    let judged: Vec<(String, Judged)> = calls
-        .map(|call| (call.name.clone(), gate.judge(&asked.snapshot, asking, &call.name, &call.arguments)))
-        .collect();
+    let mut judged: Vec<(String, Judged)> = Vec::new();
+    for call in answer.tool_calls() {
+        judged.push((call.name.clone(), gate.judge(&asked.snapshot, asking, &call.name, &call.arguments).await));
+    }
     let is_denied = |(_, (_, judged)): &(usize, &(String, Judged))| judged.effect == Effect::Deny;
     let denied = judged.iter().enumerate().filter(is_denied).map(|(place, _)| place).collect();
     let records = judged.iter().map(|(_, judged)| judged.clone()).collect();

@@ -176,8 +176,8 @@ impl Pump {
                         }
                     }
                     Ok(Some(Step::Judge(call))) => {
-                        let judged = self.gate.judge(snapshot, &self.asking, &call.name, &call.arguments);
-                        let verdict = if judged.effect == Effect::Allow { Verdict::Allow } else { Verdict::Deny };
+                        let judged = self.gate.judge(snapshot, &self.asking, &call.name, &call.arguments).await;
+                        let verdict = if judged.effect == Effect::Deny { Verdict::Deny } else { Verdict::Allow };
                         self.judged.push((call.name, judged));
                         machine.decide(verdict);
                     }

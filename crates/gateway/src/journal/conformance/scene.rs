@@ -16,7 +16,7 @@ use portcullis_domain::identity::event::KeyCreated;
 use portcullis_domain::ids::{Actor, CallId, KeyId, SessionId};
 use portcullis_domain::journal::{Body, Draft, StreamId};
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Decision, Effect};
+use portcullis_domain::policy::{Asks, Decision, Effect};
 use portcullis_domain::refusal::Refusal;
 use portcullis_domain::session::event::{Opened as SessionOpened, StatePut};
 use portcullis_domain::session::{Expected, Origin, Repetition, StateKey, Turn};
@@ -156,6 +156,8 @@ fn configure(budget: u64) -> Configure {
     let budgets = BTreeMap::from([("ann".parse().unwrap(), Nanodollars::new(budget))]);
     Configure {
         policy_version: policies(),
+        is_audit: false,
+        made_of: None,
         policies: 1,
         policy_text: body("permit (principal, action, resource);"),
         budgets,
@@ -242,14 +244,7 @@ fn put_state(name: &str, at: &str, expected: Expected, value: &str) -> PutState 
 }
 
 pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
-    let decision = Decision {
-        effect: Effect::Allow,
-        policies: vec!["policy0".to_owned()],
-        message: None,
-        asks: Vec::new(),
-        errors: Vec::new(),
-        version: policies(),
-    };
+    let decision = Decision { policies: vec!["policy0".to_owned()], ..Decision::of(Effect::Allow, policies()) };
     Admit {
         call: CallId([call; 16]),
         parent: None,
@@ -265,13 +260,23 @@ pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
         repetition: Repetition::default(),
         candidates: None,
         turn: Turn::Beside,
+        content: None,
+        asks: Asks::Anew { lasts_us: 1_000, is_run: false },
     }
 }
 
 fn settle(call: u8, cost: u64) -> Settle {
     let answer = Some(body(&format!("answer {call}")));
     let cost = Some(Nanodollars::new(cost));
-    Settle { call: CallId([call; 16]), outcome: Outcome::Completed, tokens: None, cost, answer, judged: Vec::new() }
+    Settle {
+        call: CallId([call; 16]),
+        outcome: Outcome::Completed,
+        tokens: None,
+        cost,
+        answer,
+        judged: Vec::new(),
+        labels: Vec::new(),
+    }
 }
 
 /// All that can be seen of a journal from outside.

@@ -2,13 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
-use portcullis_domain::identity::Keys;
 use portcullis_domain::ids::{CallId, GatewayId, TenantName};
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::journal::checkpoint::Verifier;
@@ -17,11 +16,14 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use crate::clock::Clock;
+use crate::doorway::Doorway;
 use crate::entropy;
+use crate::journal::bookmark::Bookmarks;
 use crate::journal::decider::{Decider, Memory};
 use crate::journal::engine::{Engine, Job, OnFault, Stored};
 use crate::journal::fault::StoreFault;
 use crate::journal::files::DataDirectory;
+use crate::journal::keeper::Keeper;
 use crate::journal::postgres::address::Address;
 use crate::journal::postgres::connect::{Connector, Listener};
 use crate::journal::postgres::follow::load;
@@ -32,9 +34,10 @@ use crate::journal::postgres::options::Options;
 use crate::journal::postgres::read::Reader;
 use crate::journal::postgres::renew::Renewal;
 use crate::journal::postgres::schema;
-use crate::journal::postgres::trouble::Trouble;
+use crate::journal::postgres::trouble::{ANSWER_LIMIT, Trouble, within};
 use crate::journal::postgres::writer::{Ahead, Writer};
 use crate::journal::vault::Keyring;
+use tokio::sync::watch;
 
 /// How many decisions may wait for the writer.
 const QUEUE_LIMIT: usize = 16_384;
@@ -42,7 +45,7 @@ const QUEUE_LIMIT: usize = 16_384;
 pub struct PostgresEngine {
     queue: mpsc::Sender<Box<dyn Job>>,
     stop: Arc<Notify>,
-    keys: Arc<ArcSwap<Keys>>,
+    doorway: Arc<watch::Sender<Arc<Doorway>>>,
     reader: Reader,
     verifier: Verifier,
     me: GatewayId,
@@ -82,7 +85,7 @@ impl PostgresEngine {
         let handed = opening.recv().map_err(|_| StoreFault::Failed("the writer did not start".to_owned()))??;
         let reader = Reader::new(connector, Some(handed.secrets.vault()))?;
         let verifier = handed.secrets.signer.verifier();
-        Ok(Self { queue, stop, keys: handed.keys, reader, verifier, me, writer: Mutex::new(Some(writer)) })
+        Ok(Self { queue, stop, doorway: handed.doorway, reader, verifier, me, writer: Mutex::new(Some(writer)) })
     }
 
     /// Writes what waits, signs a last checkpoint, ends this gateway's lease and the writer. It blocks until that is done.
@@ -137,8 +140,8 @@ impl Engine for PostgresEngine {
         self.reader.body(stream, position, index)
     }
 
-    fn keys(&self) -> Arc<Keys> {
-        self.keys.load_full()
+    fn doorway(&self) -> watch::Receiver<Arc<Doorway>> {
+        self.doorway.subscribe()
     }
 }
 
@@ -154,7 +157,7 @@ struct Start {
 /// What it hands back once the store is open.
 struct Handed {
     secrets: Secrets,
-    keys: Arc<ArcSwap<Keys>>,
+    doorway: Arc<watch::Sender<Arc<Doorway>>>,
 }
 
 impl Start {
@@ -175,7 +178,7 @@ impl Start {
             let stop = self.stop.clone();
             match self.open(directory).await {
                 Ok((writer, secrets)) => {
-                    hand(Ok(Handed { secrets, keys: writer.keys.clone() }));
+                    hand(Ok(Handed { secrets, doorway: writer.doorway.clone() }));
                     writer.run(queue, stop).await
                 }
                 Err(trouble) => {
@@ -200,8 +203,19 @@ impl Start {
         schema::unlock(&connected.client).await?;
         drop(connected);
         let renewal = Renewal { connector: self.connector.clone(), me: self.me.clone(), lease: self.options.lease };
-        let memory = renewal.during(load(&link, &verifier)).await?;
-        let keys = Arc::new(ArcSwap::from_pointee(memory.world.identity.clone()));
+        let bookmarks = Arc::new(Bookmarks::new(directory, self.options.pace)?);
+        let memory = renewal.during(load(&link, &verifier, &bookmarks, &|| false)).await?;
+        if !bookmarks.is_there() {
+            bookmarks.keep_if_worth(&memory);
+        }
+        let again = Again {
+            connector: self.connector.clone(),
+            me: self.me.clone(),
+            verifier: verifier.clone(),
+            bookmarks: bookmarks.clone(),
+        };
+        let keeper = Keeper::start(bookmarks.clone(), &memory, Box::new(move |is_over| again.load(is_over)))?;
+        let doorway = Arc::new(watch::Sender::new(Arc::new(Doorway::of(&memory.world))));
         let members = Members::new(self.me.clone(), self.options.lease);
         let writer = Writer {
             decider: decider(memory, &secrets, directory, &self.me)?,
@@ -209,14 +223,37 @@ impl Start {
             options: self.options,
             me: self.me,
             clock: self.clock,
-            keys,
+            doorway,
             verifier,
             changed,
             members,
             link: Some(link),
             ahead: Ahead::default(),
+            bookmarks,
+            keeper,
         };
         Ok((writer, secrets))
+    }
+}
+
+/// What a start reads, to be read beside the writer on a connection of its own.
+struct Again {
+    connector: Connector,
+    me: GatewayId,
+    verifier: Verifier,
+    bookmarks: Arc<Bookmarks>,
+}
+
+impl Again {
+    fn load(&self, is_over: &AtomicBool) -> Result<Memory, StoreFault> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| StoreFault::Failed(format!("can't start a reader: {error}")))?;
+        let loaded = runtime.block_on(async {
+            let listener = Listener { me: self.me.clone(), changed: Arc::new(Notify::new()) };
+            let link = within(ANSWER_LIMIT, Link::open(&self.connector, listener)).await?;
+            load(&link, &self.verifier, &self.bookmarks, &|| is_over.load(Ordering::Relaxed)).await
+        });
+        loaded.map_err(StoreFault::from)
     }
 }
 

@@ -4,13 +4,16 @@ use std::thread::available_parallelism;
 
 use portcullis_domain::journal::checkpoint::{Checkpoint, Verifier};
 
+use crate::doorway::Doorway;
 use crate::journal::audit::Place;
-use crate::journal::decider::{Memory, changes_keys};
+use crate::journal::bookmark::{Bookmark, Bookmarks};
+use crate::journal::decider::Memory;
 use crate::journal::fault::StoreFault;
 use crate::journal::page::StreamRow;
 use crate::journal::postgres::link::{Known, Link, LogHead, News, PAGE};
 use crate::journal::postgres::trouble::{ANSWER_LIMIT, Trouble, behind, within};
 use crate::journal::replay::{Decoded, decode, is_sealed, open_checkpoint, take};
+use crate::journal::streams::Streams;
 
 /// With fewer entries than this it is not worth to wake another processor.
 const SHARE: usize = 128;
@@ -24,7 +27,7 @@ pub fn known(memory: &Memory) -> Known {
 }
 
 /// Takes in what was found, and within the same transaction what did not fit into the first answer. Then memory is what the head says. Says in
-/// `keys_changed` if they have, whatever happens after.
+/// `doorway_changed` if they have, whatever happens after.
 ///
 /// # Errors
 ///
@@ -34,17 +37,17 @@ pub async fn catch_up(
     memory: &mut Memory,
     head: LogHead,
     news: News,
-    keys_changed: &mut bool,
+    doorway_changed: &mut bool,
 ) -> Result<(), Trouble> {
     let there = memory.tree.size();
     if head.position < there {
         return Err(Trouble::Fatal(behind(head.position, there)));
     }
-    add_streams(memory, news.streams)?;
+    add_streams(&mut memory.streams, news.streams)?;
     let mut page = news.entries;
     loop {
         let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
-        *keys_changed |= add_entries(memory, page, &mut |_| Ok(()))?;
+        *doorway_changed |= add_entries(memory, page, &mut |_| Ok(()))?;
         if is_last {
             break;
         }
@@ -55,22 +58,57 @@ pub async fn catch_up(
     Ok(())
 }
 
-/// Reads the whole log into new memory.
+/// Reads the log into new memory: what comes after the bookmark, if there is one that the log goes on from, and all of it otherwise. Gives up with
+/// [`StoreFault::Closed`] once `is_over` says so.
 ///
 /// # Errors
 ///
 /// When an entry is missing or altered, the journal differs from its last checkpoint, or the database is away.
-pub async fn load(link: &Link, verifier: &Verifier) -> Result<Memory, Trouble> {
-    let mut memory = Memory::default();
-    let (head, news) = within(ANSWER_LIMIT, link.look(known(&memory))).await?;
+pub async fn load(
+    link: &Link,
+    verifier: &Verifier,
+    bookmarks: &Bookmarks,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Memory, Trouble> {
+    if let Some(bookmark) = bookmarks.read() {
+        match replay(link, verifier, Some(bookmark), is_over).await {
+            Err(Trouble::Fatal(fault)) if !matches!(fault, StoreFault::Closed) => {
+                // Whether it is the bookmark or the log that is wrong only the whole log can tell.
+                bookmarks.discard(&fault.to_string());
+                within(ANSWER_LIMIT, link.end()).await?;
+            }
+            replayed => return replayed,
+        }
+    }
+    replay(link, verifier, None, is_over).await
+}
+
+async fn replay(
+    link: &Link,
+    verifier: &Verifier,
+    bookmark: Option<Bookmark>,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Memory, Trouble> {
+    // The entry that the bookmark ends with comes first.
+    let before = bookmark.as_ref().map_or(0, |bookmark| bookmark.position().saturating_sub(1));
+    let (head, news) = within(ANSWER_LIMIT, link.look(Known { entries: before, streams: 0 })).await?;
     let sealed = match within(ANSWER_LIMIT, link.last_checkpoint()).await? {
         Some((size, note)) => Some(open_checkpoint(verifier, size, &note)?),
         None => None,
     };
-    add_streams(&mut memory, news.streams)?;
+    let mut memory = Memory::default();
+    add_streams(&mut memory.streams, news.streams)?;
     let mut page = news.entries;
+    if let Some(bookmark) = bookmark {
+        let last = (!page.is_empty()).then(|| page.remove(0));
+        memory = bookmark.open(memory.streams, last)?;
+    }
+    is_sealed(&memory, sealed)?;
     while !page.is_empty() {
         add_entries(&mut memory, page, &mut |memory| is_sealed(memory, sealed))?;
+        if is_over() {
+            return Err(Trouble::Fatal(StoreFault::Closed));
+        }
         page = within(ANSWER_LIMIT, link.more(memory.tree.size())).await?;
     }
     link.end().await?;
@@ -96,9 +134,9 @@ fn agree(memory: &Memory, head: LogHead) -> Result<(), Trouble> {
     ))))
 }
 
-fn add_streams(memory: &mut Memory, rows: Vec<StreamRow>) -> Result<(), StoreFault> {
+fn add_streams(streams: &mut Streams, rows: Vec<StreamRow>) -> Result<(), StoreFault> {
     for (number, name, salt) in rows {
-        let stream = memory.streams.begin(name.parse().map_err(StoreFault::Damaged)?, salt);
+        let stream = streams.begin(name.parse().map_err(StoreFault::Damaged)?, salt);
         if stream.number != number {
             return Err(StoreFault::Damaged(format!("stream {} is missing", stream.number)));
         }
@@ -114,13 +152,13 @@ fn add_entries(
     rows: Rows,
     judge: &mut dyn FnMut(&Memory) -> Result<(), StoreFault>,
 ) -> Result<bool, StoreFault> {
-    let mut keys_changed = false;
+    let mut doorway_changed = false;
     for decoded in decode_all(rows)? {
-        keys_changed |= changes_keys(&decoded.entry.event);
+        doorway_changed |= Doorway::changes_by(&decoded.entry.event);
         take(memory, decoded)?;
         judge(memory)?;
     }
-    Ok(keys_changed)
+    Ok(doorway_changed)
 }
 
 /// Reading and hashing needs to know nothing of other entries, so that all processors share it.

@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
+
+use crate::trust;
 
 /// Makes protected connections.
 #[derive(Clone)]
@@ -27,28 +27,16 @@ impl Tls {
     ///
     /// A sentence when the file has no certificates.
     pub fn new(roots: Option<&Path>) -> Result<Self, String> {
-        let mut store = RootCertStore::empty();
-        match roots {
-            Some(path) => read_roots(&mut store, path)?,
-            None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(store)
-            .with_no_client_auth();
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
+        let store = match roots {
+            Some(path) => {
+                let mut store = RootCertStore::empty();
+                trust::add(&mut store, path).map_err(|problem| format!("`sslrootcert` {problem}"))?;
+                store
+            }
+            None => trust::public(),
+        };
+        Ok(Self { connector: TlsConnector::from(Arc::new(trust::client(store)?)) })
     }
-}
-
-fn read_roots(store: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let unusable = |problem: String| format!("`sslrootcert` `{}`: {problem}", path.display());
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-        store.add(certificate).map_err(|error| unusable(error.to_string()))?;
-    }
-    if store.is_empty() { Err(unusable("it has no certificate".to_owned())) } else { Ok(()) }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {

@@ -8,18 +8,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use portcullis_domain::admission::{Command as _, RecoverGateway};
-use portcullis_domain::identity::Keys;
 use portcullis_domain::ids::GatewayId;
 use portcullis_domain::journal::checkpoint::Verifier;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clock::Clock;
+use crate::doorway::Doorway;
+use crate::journal::bookmark::Bookmarks;
 use crate::journal::decider::{BATCH_LIMIT, Batch, Decider};
 use crate::journal::engine::Job;
 use crate::journal::fault::StoreFault;
+use crate::journal::keeper::Keeper;
 use crate::journal::postgres::connect::{Connector, Listener};
 use crate::journal::postgres::follow::{catch_up, known, load};
 use crate::journal::postgres::link::{Ending, Found, Link, LogHead};
@@ -27,6 +28,7 @@ use crate::journal::postgres::members::{Members, Seen};
 use crate::journal::postgres::options::Options;
 use crate::journal::postgres::renew::Renewal;
 use crate::journal::postgres::trouble::{ANSWER_LIMIT, Trouble, behind, within};
+use tokio::sync::watch;
 
 /// How often a gateway without work looks, renews its lease and signs what has no checkpoint.
 const BEAT: Duration = Duration::from_secs(1);
@@ -52,7 +54,7 @@ pub struct Writer {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Read by the doors; written here, after the entries that change it are durable.
-    pub keys: Arc<ArcSwap<Keys>>,
+    pub doorway: Arc<watch::Sender<Arc<Doorway>>>,
     /// What the last checkpoint is verified with when memory is read anew.
     pub verifier: Verifier,
     /// Told when others have written.
@@ -63,6 +65,10 @@ pub struct Writer {
     pub link: Option<Link>,
     /// What runs ahead.
     pub ahead: Ahead,
+    /// Where memory can be read from without all of the log.
+    pub bookmarks: Arc<Bookmarks>,
+    /// Makes bookmarks of the log.
+    pub keeper: Keeper,
 }
 
 /// How memory stands to the database, between two turns.
@@ -71,7 +77,7 @@ pub struct Ahead {
     /// A batch that is in memory and may be in the database or not.
     unsure: Option<Unsure>,
     /// Whether the keys in memory are others than those that the doors have.
-    keys_changed: bool,
+    doorway_changed: bool,
     /// Whether the database was given up for now: jobs are refused until it answers again.
     is_away: bool,
     /// Whether entries were found without a checkpoint a beat ago already. Who wrote them had its chance.
@@ -124,8 +130,21 @@ impl Writer {
                 Wake::Jobs(jobs) => self.work(jobs, false).await?,
                 Wake::Beat => self.work(Vec::new(), false).await?,
                 Wake::Changed => self.follow().await?,
-                Wake::End => return self.work(Vec::new(), true).await,
+                Wake::End => {
+                    self.work(Vec::new(), true).await?;
+                    self.end();
+                    return Ok(());
+                }
             }
+            self.keeper.reached(&self.decider.memory);
+        }
+    }
+
+    /// Keeps for the next start what is in memory, unless a part of it may not be in the database.
+    fn end(self) {
+        drop(self.keeper);
+        if self.ahead.unsure.is_none() {
+            self.bookmarks.keep_if_worth(&self.decider.memory);
         }
     }
 
@@ -232,7 +251,7 @@ impl Writer {
         if seen.is_fenced {
             return Err(fenced());
         }
-        catch_up(link, &mut self.decider.memory, before, news, &mut self.ahead.keys_changed).await?;
+        catch_up(link, &mut self.decider.memory, before, news, &mut self.ahead.doorway_changed).await?;
         self.publish();
         let now = self.clock.now();
         let mut batch = Batch::default();
@@ -327,10 +346,10 @@ impl Writer {
         }
         within(ANSWER_LIMIT, link.end()).await?;
         tracing::warn!("the log has gone on without a batch that was decided here; memory is read anew");
-        self.decider.memory = self.renewal().during(load(link, &self.verifier)).await?;
+        self.decider.memory = self.renewal().during(load(link, &self.verifier, &self.bookmarks, &|| false)).await?;
         self.decider.keyring.clear();
         self.ahead.unsure = None;
-        self.ahead.keys_changed = true;
+        self.ahead.doorway_changed = true;
         Ok(Fate::None)
     }
 
@@ -338,15 +357,15 @@ impl Writer {
     fn was_written(&mut self) {
         if let Some(unsure) = self.ahead.unsure.take() {
             self.decider.was_written(&unsure.batch);
-            self.ahead.keys_changed |= unsure.batch.changes_keys;
+            self.ahead.doorway_changed |= unsure.batch.changes_doorway;
             self.publish();
         }
     }
 
     /// Hands the keys in memory to the doors. Everything in memory must be durable.
     fn publish(&mut self) {
-        if std::mem::take(&mut self.ahead.keys_changed) {
-            self.keys.store(Arc::new(self.decider.memory.world.identity.clone()));
+        if std::mem::take(&mut self.ahead.doorway_changed) {
+            self.doorway.send_replace(Arc::new(Doorway::of(&self.decider.memory.world)));
         }
     }
 
@@ -367,7 +386,7 @@ impl Writer {
             return Ok(());
         }
         let (head, news) = within(ANSWER_LIMIT, link.look(known(&self.decider.memory))).await?;
-        catch_up(link, &mut self.decider.memory, head, news, &mut self.ahead.keys_changed).await?;
+        catch_up(link, &mut self.decider.memory, head, news, &mut self.ahead.doorway_changed).await?;
         within(ANSWER_LIMIT, link.end()).await?;
         self.publish();
         Ok(())

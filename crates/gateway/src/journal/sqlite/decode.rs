@@ -1,18 +1,19 @@
-//! All entries in order, read and hashed by as many threads as there are processors.
+//! Entries in order, read and hashed by as many threads as there are processors.
 //!
 //! Reading JSON and hashing is most of what a start does, and needs to know nothing of other entries. So pages of rows go round to workers, and come back in the
 //! same order.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, available_parallelism};
 
-use rusqlite::{Connection, Rows};
+use rusqlite::{Connection, params};
 
 use crate::journal::audit::Place;
 use crate::journal::fault::StoreFault;
 use crate::journal::replay::{Decoded, decode};
-use crate::journal::sqlite::schema::from_sql;
+use crate::journal::sqlite::schema::{from_sql, to_sql};
 
 /// How many rows go to a worker at a time.
 const PAGE: usize = 256;
@@ -24,27 +25,27 @@ const WORKERS_LIMIT: usize = 8;
 type Page = Vec<(Place, Vec<u8>)>;
 type Done = Vec<Result<Decoded, StoreFault>>;
 
-/// Gives all entries to `take`, one by one in the order of their positions.
+/// Gives the entries in that range of positions to `take`, one by one in their order.
+///
+/// Every page is a reading of its own: whoever writes meanwhile can begin the log anew between two of them.
 ///
 /// # Errors
 ///
 /// When the file can't be read, a row is no entry, or `take` says so; the first of these ends it.
 pub fn each(
     connection: &Connection,
+    mut range: RangeInclusive<u64>,
     take: &mut dyn FnMut(Decoded) -> Result<(), StoreFault>,
 ) -> Result<(), StoreFault> {
-    let mut statement = connection.prepare("SELECT position, stream, seq, bytes FROM entries ORDER BY position")?;
-    let mut rows = statement.query([])?;
     let workers = available_parallelism().map_or(1, usize::from).min(WORKERS_LIMIT);
     std::thread::scope(|scope| {
         // The workers end when the lanes to them are gone, however this ends.
         let lanes: Vec<Lane> = (0..workers).map(|_| Lane::open(scope)).collect();
         let mut under_way = VecDeque::new();
         for lane in lanes.iter().cycle() {
-            let page = next_page(&mut rows)?;
-            if page.is_empty() {
-                break;
-            }
+            let page = read_page(connection, &range)?;
+            let Some((last, _)) = page.last() else { break };
+            range = last.position.saturating_add(1)..=*range.end();
             if under_way.len() == workers * PAGES_PER_WORKER {
                 under_way.pop_front().map_or(Ok(()), |oldest: &Lane| oldest.finish(take))?;
             }
@@ -81,16 +82,17 @@ impl Lane {
     }
 }
 
-fn next_page(rows: &mut Rows<'_>) -> Result<Page, StoreFault> {
-    let mut page = Page::with_capacity(PAGE);
-    while page.len() < PAGE
-        && let Some(row) = rows.next()?
-    {
+fn read_page(connection: &Connection, range: &RangeInclusive<u64>) -> Result<Page, StoreFault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT position, stream, seq, bytes FROM entries WHERE position BETWEEN ?1 AND ?2 ORDER BY position LIMIT ?3",
+    )?;
+    let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+    let rows = statement.query_map(params![to_sql(*range.start()), to_sql(*range.end()), limit], |row| {
         let place =
             Place { position: from_sql(row.get(0)?), stream: from_sql(row.get(1)?), seq: from_sql(row.get(2)?) };
-        page.push((place, row.get(3)?));
-    }
-    Ok(page)
+        Ok((place, row.get(3)?))
+    })?;
+    rows.collect::<Result<_, _>>().map_err(StoreFault::from)
 }
 
 fn ended() -> StoreFault {

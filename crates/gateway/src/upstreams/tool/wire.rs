@@ -46,8 +46,13 @@ pub async fn list(server: &impl Askable) -> Result<Bytes, UpstreamFault> {
 ///
 /// When there is no answer.
 pub async fn call(server: &impl Askable, call: ToolCall<'_>) -> Result<ToolAnswer, UpstreamFault> {
-    let call =
-        egress::Call { name: call.name, arguments: Some(call.arguments), input_schema: call.input_schema, meta: None };
+    let call = egress::Call {
+        name: call.name,
+        arguments: Some(call.arguments),
+        input_schema: call.input_schema,
+        meta: None,
+        task: call.task,
+    };
     server.ask(|peer, id| peer.call_tool(id, &call)).await.map(answer)
 }
 

@@ -8,7 +8,7 @@
 
 mod read;
 mod schema;
-mod time;
+pub(crate) mod time;
 mod wire;
 mod write;
 

@@ -22,7 +22,7 @@ pub(super) fn written(seconds: i64, nanos: u32) -> Option<String> {
 }
 
 /// The time that is written so. One that names no zone is taken as UTC, since libraries write such.
-pub(super) fn read(text: &str) -> Option<(i64, u32)> {
+pub(crate) fn read(text: &str) -> Option<(i64, u32)> {
     let part =
         |from: usize, to: usize| text.get(from..to).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
     let number = |from, to| part(from, to)?.parse::<i64>().ok();

@@ -40,6 +40,9 @@ pub struct Outgoing {
     pub body: String,
 }
 
+/// The member of `_meta` that a server finds the gateway's token in.
+const TASK: &str = "portcullis/task";
+
 /// The call of a tool.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
@@ -51,6 +54,8 @@ pub struct Call<'a> {
     pub input_schema: &'a str,
     /// Raw JSON objects of members for `_meta`, as in `{"traceparent":"…"}`. The protocol's own members among them are passed over.
     pub meta: Option<&'a str>,
+    /// The gateway's own token that goes with the call, as `portcullis/task` in `_meta`.
+    pub task: Option<&'a str>,
 }
 
 /// The first message to a server that may be modern.
@@ -61,7 +66,7 @@ pub fn discover(id: u64, client: Client<'_>) -> Outgoing {
         "server/discover",
         Object::default(),
         None,
-        None,
+        Object::default(),
     )
 }
 
@@ -93,7 +98,7 @@ impl Peer<'_> {
         if let Some(cursor) = cursor {
             params.set("cursor", quoted(cursor));
         }
-        self.request(id, "tools/list", params, None, None)
+        self.request(id, "tools/list", params, None, Object::default())
     }
 
     /// Asks for a tool to be run.
@@ -103,7 +108,11 @@ impl Peer<'_> {
         let mut params = Object::default();
         params.set("name", quoted(call.name));
         params.set("arguments", arguments);
-        let mut outgoing = self.request(id, "tools/call", params, Some(call.name), call.meta);
+        let mut meta = foreign_meta(call.meta.unwrap_or("{}"));
+        if let Some(task) = call.task {
+            meta.set(TASK, quoted(task));
+        }
+        let mut outgoing = self.request(id, "tools/call", params, Some(call.name), meta);
         if self.version.era() == Era::Modern {
             mirror::mirror(call.input_schema, arguments, &mut outgoing.headers);
         }
@@ -148,9 +157,8 @@ impl Peer<'_> {
         method: &'static str,
         mut params: Object<'_>,
         name: Option<&str>,
-        meta: Option<&str>,
+        mut own: Object<'_>,
     ) -> Outgoing {
-        let mut own = foreign_meta(meta.unwrap_or("{}"));
         let mut headers = self.headers();
         if self.version.era() == Era::Modern {
             own.set(meta::VERSION, quoted(self.version.as_str()));
@@ -247,8 +255,9 @@ mod tests {
             arguments: Some(r#"{ "region":"eu", "x":1.50 }"#),
             input_schema: r#"{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"}}}"#,
             meta: Some(
-                r#"{"traceparent":"00-1","progressToken":7,"portcullis/session":"s","io.modelcontextprotocol/clientInfo":{"name":"agent"}}"#,
+                r#"{"traceparent":"00-1","progressToken":7,"portcullis/task":"forged","io.modelcontextprotocol/clientInfo":{"name":"agent"}}"#,
             ),
+            task: None,
         };
         let outgoing = modern().call_tool(5, &call);
         let mut meta = modern_meta();
@@ -267,6 +276,8 @@ mod tests {
         let (body, headers) = shown(&outgoing);
         assert_eq!(body["params"], json!({"name": "näme", "arguments": {}, "_meta": {"traceparent": "00-1"}}));
         assert_eq!(headers, [("mcp-protocol-version", "2025-06-18"), ("mcp-session-id", "s1")]);
+        let (body, _) = shown(&legacy().call_tool(5, &Call { arguments: None, task: Some("t"), ..call }));
+        assert_eq!(body["params"]["_meta"], json!({"traceparent": "00-1", "portcullis/task": "t"}));
     }
 
     #[test]

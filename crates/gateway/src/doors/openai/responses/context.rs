@@ -1,10 +1,11 @@
 //! What came before: the responses that a request goes on from, or the items of its conversation.
 
-use portcullis_domain::ids::{PrincipalName, RecordId, SessionId};
+use portcullis_domain::ids::{RecordId, SessionId};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::responses::ResponsesRequest;
 use serde_json::Value;
 
+use crate::doors::caller::Caller;
 use crate::doors::openai::responses::kept::{Found, find};
 use crate::life::Gate;
 
@@ -22,16 +23,16 @@ pub(super) struct Context {
     pub(super) conversation: Option<RecordId>,
 }
 
-/// Reads what came before the request of that principal. It is at most as large as a request may be.
-pub(super) async fn of(gate: &Gate, owner: &PrincipalName, request: &ResponsesRequest) -> Result<Context, Refusal> {
+/// Reads what came before the request of that caller. It is at most as large as a request may be.
+pub(super) async fn of(gate: &Gate, caller: &Caller, request: &ResponsesRequest) -> Result<Context, Refusal> {
     if let Some(id) = request.previous() {
         let about = |refusal: Refusal| refusal.about("previous_response_id");
-        let found = find(gate, owner, "resp", id).await.map_err(about)?;
-        return chain(gate, owner, found).await.map_err(about);
+        let found = find(gate, caller, "resp", id).await.map_err(about)?;
+        return chain(gate, caller, found).await.map_err(about);
     }
     let Some(id) = request.conversation()? else { return Ok(Context::default()) };
     let about = |refusal: Refusal| refusal.about("conversation");
-    let found = find(gate, owner, "conv", id).await.map_err(about)?;
+    let found = find(gate, caller, "conv", id).await.map_err(about)?;
     let (mut items, mut room) = (Vec::new(), Room::of(gate));
     for part in &found.record.parts {
         let (more, bytes) = found.items(gate, part).await?;
@@ -42,17 +43,17 @@ pub(super) async fn of(gate: &Gate, owner: &PrincipalName, request: &ResponsesRe
 }
 
 /// The session in which the request goes on, as far as what it goes on from is there.
-pub(super) async fn session(gate: &Gate, owner: &PrincipalName, request: &ResponsesRequest) -> Option<SessionId> {
+pub(super) async fn session(gate: &Gate, caller: &Caller, request: &ResponsesRequest) -> Option<SessionId> {
     let found = match (request.previous(), request.conversation()) {
-        (Some(id), _) => find(gate, owner, "resp", id).await,
-        (None, Ok(Some(id))) => find(gate, owner, "conv", id).await,
+        (Some(id), _) => find(gate, caller, "resp", id).await,
+        (None, Ok(Some(id))) => find(gate, caller, "conv", id).await,
         (None, _) => return None,
     };
     found.ok().map(|found| found.session)
 }
 
 /// The input and output of a response and of all that it goes on from.
-async fn chain(gate: &Gate, owner: &PrincipalName, last: Found) -> Result<Context, Refusal> {
+async fn chain(gate: &Gate, caller: &Caller, last: Found) -> Result<Context, Refusal> {
     let session = last.session.clone();
     let (mut turns, mut room, mut at) = (Vec::new(), Room::of(gate), last);
     loop {
@@ -74,7 +75,7 @@ async fn chain(gate: &Gate, owner: &PrincipalName, last: Found) -> Result<Contex
         if turns.len() >= CHAIN_LIMIT {
             return Err(Refusal::new(Code::TooLarge, format!("it goes on from more than {CHAIN_LIMIT} responses")));
         }
-        at = find(gate, owner, "resp", &previous).await?;
+        at = find(gate, caller, "resp", &previous).await?;
     }
     let items = turns.into_iter().rev().flat_map(|(input, output)| input.into_iter().chain(output)).collect();
     Ok(Context { session: Some(session), items, conversation: None })

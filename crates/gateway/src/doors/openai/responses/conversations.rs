@@ -21,7 +21,7 @@ use crate::doors::openai::responses::page::{Chosen, Wanted, listed};
 use crate::life::Gate;
 
 async fn found(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Found, Refusal> {
-    find(gate, &arrived.caller.principal, "conv", id).await
+    find(gate, &arrived.caller, "conv", id).await
 }
 
 /// `POST /v1/conversations`.

@@ -8,7 +8,6 @@ use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 use portcullis_interop::llm::responses::{Frame, ResponsesRequest, input, output};
 
-use crate::asking::{Asking, Effect};
 use crate::doors::answer::{self, Answer, SESSION, whole_json};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key};
@@ -26,20 +25,14 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
     let request = ResponsesRequest::read(&arrived.body)?;
     let key = header_idempotency_key(&arrived.headers)?;
     let gate = doors.gate.clone();
-    let before = match context::of(&gate, &arrived.caller.principal, &request).await {
+    let before = match context::of(&gate, &arrived.caller, &request).await {
         Ok(before) => before,
         Err(refusal) => return again(&gate, arrived, &request).await?.ok_or(refusal),
     };
     let named = one_session(arrived.session.clone(), before.session.clone())?;
     let (session, origin) = session_of_key(&arrived.caller, named, key.as_deref())?;
     let name = session.name.clone();
-    let asking = Asking {
-        authority: arrived.caller.authority.clone(),
-        session,
-        origin,
-        door: Door::Openai,
-        effect: Effect::default(),
-    };
+    let asking = arrived.asking(session, origin, Door::Openai);
     let chat = chat(&gate, &request, &before)?;
     // What is said in a conversation would be in it twice.
     let is_harmless = before.conversation.is_none() && is_harmless(&gate, request.model());
@@ -68,7 +61,7 @@ pub(super) async fn create(doors: &Arc<Doors>, arrived: &Arrived) -> Result<Answ
 async fn again(gate: &Gate, arrived: &Arrived, request: &ResponsesRequest) -> Result<Option<Answer>, Refusal> {
     let session = match &arrived.session {
         Some(session) => Some(session.clone()),
-        None => context::session(gate, &arrived.caller.principal, request).await,
+        None => context::session(gate, &arrived.caller, request).await,
     };
     let Some(session) = session else { return Ok(None) };
     let answer = once::again(gate, arrived, Some(&session)).await?;

@@ -9,6 +9,7 @@ use crate::doors::answer::Answer;
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::openai::responses::{conversations, create, show};
 use crate::doors::path::decoded;
+use crate::doors::task::check_open;
 
 /// Answers a request to `/v1/responses…` or `/v1/conversations…`.
 ///
@@ -16,6 +17,7 @@ use crate::doors::path::decoded;
 ///
 /// Why it can't be answered.
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refusal> {
+    check_open(&doors.gate, &arrived.caller, doors.clock.now()).await?;
     let parts: Vec<_> = arrived.path.split('/').skip(2).map(decoded).collect::<Result<_, _>>()?;
     let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
     match (&arrived.method, parts.as_slice()) {

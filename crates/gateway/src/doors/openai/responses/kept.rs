@@ -4,13 +4,14 @@ use bytes::Bytes;
 use portcullis_domain::admission::KeepRecords;
 use portcullis_domain::admission::keep_records::Write;
 use portcullis_domain::authority::Authority;
-use portcullis_domain::ids::{PrincipalName, RecordId, SessionId};
+use portcullis_domain::ids::{RecordId, SessionId};
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
 use portcullis_domain::session::records::{Part, Record, not_found};
 use serde_json::Value;
 
+use crate::doors::caller::Caller;
 use crate::entropy::new_call;
 use crate::life::Gate;
 
@@ -22,15 +23,18 @@ pub(super) struct Found {
     pub(super) record: Record,
 }
 
-/// Finds a record of this owner; it begins with that word, as in `resp`.
-pub(super) async fn find(gate: &Gate, owner: &PrincipalName, kind: &str, id: &str) -> Result<Found, Refusal> {
+/// Finds a record of this caller; it begins with that word, as in `resp`.
+pub(super) async fn find(gate: &Gate, caller: &Caller, kind: &str, id: &str) -> Result<Found, Refusal> {
     let none = |_: String| Refusal::new(Code::NotFound, "there is no such record");
     let id: RecordId = id.parse().map_err(none)?;
     let is_kind = id.as_str().strip_prefix(kind).is_some_and(|rest| rest.starts_with('_'));
-    let (looked_up, of) = (id.clone(), owner.clone());
+    let (looked_up, of) = (id.clone(), caller.principal.clone());
     let record = gate.journal.read(move |world| world.records.find(&of, &looked_up).cloned()).await?;
     let record = record.filter(|_| is_kind).ok_or_else(|| not_found(&id))?;
-    let session = SessionId { owner: owner.clone(), name: record.session.clone() };
+    let session = SessionId { owner: caller.principal.clone(), name: record.session.clone() };
+    if !caller.may_enter(&session) {
+        return Err(not_found(&id));
+    }
     Ok(Found { id, session, record })
 }
 

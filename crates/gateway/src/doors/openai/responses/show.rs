@@ -13,7 +13,7 @@ use crate::doors::openai::responses::page::Wanted;
 use crate::life::Gate;
 
 async fn found(gate: &Gate, arrived: &Arrived, id: &str) -> Result<Found, Refusal> {
-    find(gate, &arrived.caller.principal, "resp", id).await
+    find(gate, &arrived.caller, "resp", id).await
 }
 
 /// `GET /v1/responses/{id}`.

@@ -11,6 +11,7 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::clock::Clock;
 use crate::journal::audit::Report;
+use crate::journal::bookmark::Pace;
 use crate::journal::conformance::scene::{Opened, TurnedClock};
 use crate::journal::engine::OnFault;
 use crate::journal::fault::StoreFault;
@@ -22,7 +23,8 @@ use crate::journal::postgres::{Options, PostgresEngine};
 use crate::journal::show::Selection;
 
 /// Nobody is found dead while a test runs, and nobody gives up.
-pub(super) const PATIENT: Options = Options { lease: Duration::from_secs(600), outage: Duration::from_secs(60) };
+pub(super) const PATIENT: Options =
+    Options { lease: Duration::from_secs(600), outage: Duration::from_secs(60), pace: Pace::USUAL };
 
 /// A server, and the folders of the gateways that use it.
 pub(super) struct Clustered {

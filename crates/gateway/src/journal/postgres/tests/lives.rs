@@ -6,6 +6,7 @@ use portcullis_domain::event::Outcome;
 use portcullis_domain::ids::CallId;
 use portcullis_domain::session::Expected;
 
+use crate::journal::bookmark::Pace;
 use crate::journal::conformance::scene::{Opened as _, Step, TurnedClock, admit, put, session, stream, until, whole};
 use crate::journal::fault::StoreFault;
 use crate::journal::leases::SessionLeases as _;
@@ -14,7 +15,7 @@ use crate::journal::postgres::tests::clustered::{Clustered, OpenEngine, PATIENT}
 use crate::journal::postgres::tests::proxy::{Cut, Proxy};
 
 /// Gateways are missed soon, but not by a machine that is merely busy.
-const SHORT: Options = Options { lease: Duration::from_secs(2), outage: Duration::from_secs(60) };
+const SHORT: Options = Options { lease: Duration::from_secs(2), outage: Duration::from_secs(60), pace: Pace::USUAL };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_calls_of_a_gateway_that_died_are_settled_by_another_and_it_writes_nothing_more() {

@@ -98,7 +98,7 @@ async fn commits_that_are_lost_under_load_lose_and_double_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_callers_were_refused_is_never_written_later() {
-    const HASTY: Options = Options { lease: PATIENT.lease, outage: Duration::from_millis(200) };
+    const HASTY: Options = Options { outage: Duration::from_millis(200), ..PATIENT };
     for cut in [Cut::Before, Cut::After] {
         let Some(store) = Clustered::new() else { return };
         let proxy = Proxy::start(store.server.port()).await;

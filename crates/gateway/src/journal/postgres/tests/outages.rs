@@ -60,7 +60,7 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn while_the_database_is_away_callers_are_refused_and_told_to_come_back() {
-    const HASTY: Options = Options { lease: PATIENT.lease, outage: Duration::from_millis(200) };
+    const HASTY: Options = Options { outage: Duration::from_millis(200), ..PATIENT };
     let Some(store) = Clustered::new() else { return };
     let opened = store.engine("a", HASTY, TurnedClock::new()).unwrap();
     for round in ["one", "two"] {

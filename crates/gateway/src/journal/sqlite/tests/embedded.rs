@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use portcullis_testkit::oracle::{Derived, Oracle};
 use tempfile::TempDir;
 
+use crate::journal::bookmark::Pace;
 use crate::journal::conformance::scene::{Opened, TurnedClock};
 use crate::journal::fault::StoreFault;
 use crate::journal::files::DataDirectory;
@@ -19,7 +20,10 @@ use crate::journal::verify::verify;
 pub(super) const ALL: Selection = Selection { stream: None, from: 1, limit: usize::MAX };
 
 pub(super) struct Embedded {
-    folder: TempDir,
+    /// The data directory, which the engine makes.
+    data: PathBuf,
+    /// Where it lies, if nobody else looks after that.
+    _folder: Option<TempDir>,
 }
 
 /// The engine while it is open.
@@ -32,12 +36,18 @@ pub(super) struct OpenEngine {
 
 impl Embedded {
     pub(super) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        let folder = tempfile::tempdir().unwrap();
+        Self { data: folder.path().join("data"), _folder: Some(folder) }
+    }
+
+    /// With that data directory.
+    pub(super) fn in_folder(data: PathBuf) -> Self {
+        Self { data, _folder: None }
     }
 
     /// The data directory, which the engine makes.
     pub(super) fn path(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
     }
 
     pub(super) fn open(&self, clock: Arc<TurnedClock>) -> Box<dyn Opened> {
@@ -45,10 +55,19 @@ impl Embedded {
     }
 
     pub(super) fn open_wrapped(&self, clock: Arc<TurnedClock>, wrap: Wrap) -> Result<OpenEngine, StoreFault> {
+        self.open_as(clock, wrap, Pace::USUAL)
+    }
+
+    /// With the machine's disk, and bookmarks at that pace.
+    pub(super) fn open_paced(&self, clock: Arc<TurnedClock>, pace: Pace) -> Result<OpenEngine, StoreFault> {
+        self.open_as(clock, Box::new(|disk| disk), pace)
+    }
+
+    fn open_as(&self, clock: Arc<TurnedClock>, wrap: Wrap, pace: Pace) -> Result<OpenEngine, StoreFault> {
         let faults = Arc::new(Mutex::new(Vec::new()));
         let told = faults.clone();
         let on_fault = Box::new(move |fault: &StoreFault| told.lock().unwrap().push(fault.to_string()));
-        let engine = Arc::new(SqliteEngine::open_wrapped(&self.path(), clock, on_fault, wrap)?);
+        let engine = Arc::new(SqliteEngine::open_wrapped(&self.path(), clock, on_fault, wrap, pace)?);
         Ok(OpenEngine { journal: Journal::new(engine.clone()), engine, path: self.path(), faults })
     }
 

@@ -1,0 +1,139 @@
+//! The kill switch: whoever is disabled, whose key is taken back or whose session is frozen gets not one byte more, what is under way for them is cancelled, and the journal proves it.
+
+use portcullis_domain::event::{Event, Outcome};
+use portcullis_testkit::http::Client;
+use portcullis_testkit::process::wait_until;
+use serde_json::{Value, json};
+
+use crate::gateway::{Gateway, LIMIT};
+use crate::raw_upstream::{RawUpstream, Received, SILENCE};
+use crate::scene::Setup;
+use crate::spoken::{begin, in_session, saying, streaming};
+
+/// A model that says one word of a stream and then nothing more; of a whole answer, nothing at all.
+fn first_word(request: &Received) -> Vec<Vec<u8>> {
+    if request.json()["stream"] != json!(true) {
+        return vec![SILENCE.to_vec()];
+    }
+    let word = json!({"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, "delta": {"role": "assistant", "content": "so"}, "finish_reason": null}]});
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+    vec![format!("{head}data: {word}\n\n").into_bytes(), SILENCE.to_vec()]
+}
+
+struct Stage {
+    gateway: Gateway,
+    model: RawUpstream,
+    ann: Client,
+    key: String,
+}
+
+impl Stage {
+    async fn start() -> Self {
+        let model = RawUpstream::start(first_word).await;
+        let setup = Setup { servers: "{}".to_owned(), rules: RULES_OF_MODELS, ..Setup::default() };
+        let gateway = Gateway::start(&setup.config(&model.url, ""), &[("rules.cedar", RULES_OF_MODELS)]).await;
+        let key = gateway.key("ann").await;
+        let ann = gateway.stranger().with_key(&key);
+        Self { gateway, model, ann, key }
+    }
+
+    async fn administrate(&self, path: &str, body: Value) {
+        let answer = self.gateway.admin().post(path, &body).await.unwrap();
+        assert!((200..300).contains(&answer.status), "{path}: {}", answer.text());
+    }
+}
+
+/// No tool is named, since there is none.
+const RULES_OF_MODELS: &str = r#"permit (principal, action, resource);"#;
+
+/// A way to halt ann's calls in session `claim-1`, how her next call is answered, and how it is undone.
+struct Halt {
+    path: String,
+    body: Value,
+    refused: (u16, &'static str),
+    /// The type of the entry.
+    entry: &'static str,
+}
+
+async fn check(stage: &Stage, halt: Halt) {
+    let path = in_session("claim-1");
+    let before = stage.model.received().len();
+    let mut stream = begin(&stage.ann, &path, &streaming("go on")).await;
+    stream.next_event().await.unwrap().unwrap();
+    let asking = tokio::spawn({
+        let (ann, path) = (stage.ann.clone(), path.clone());
+        async move { ann.post(&path, &saying("hello")).await.unwrap() }
+    });
+    let are_asked = || async { stage.model.received().len() == before + 2 };
+    wait_until("the model has both calls", LIMIT, are_asked).await.unwrap();
+    let leavers = stage.gateway.settled("ann:claim-1").len();
+    stage.administrate(&halt.path, halt.body).await;
+    assert!(stream.next_event().await.is_err(), "the stream breaks off");
+    let refused = asking.await.unwrap();
+    assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (halt.refused.0, Some(halt.refused.1)));
+    stage.model.wait_for_leavers(leavers + 2).await;
+    let are_settled = || async { stage.gateway.settled("ann:claim-1").len() == leavers + 2 };
+    wait_until("both calls are settled", LIMIT, are_settled).await.unwrap();
+    let settled = stage.gateway.settled("ann:claim-1");
+    assert!(settled.iter().all(|settled| settled.outcome == Outcome::Aborted), "{settled:?}");
+    let again = stage.ann.post(&path, &saying("hello")).await.unwrap();
+    assert_eq!((again.status, again.json()["error"]["code"].as_str()), (halt.refused.0, Some(halt.refused.1)));
+    let types = stage.gateway.entries().into_iter().map(|entry| serde_json::to_value(&entry.event).unwrap());
+    assert!(types.into_iter().any(|event| event["type"] == halt.entry), "{} is in the journal", halt.entry);
+}
+
+#[tokio::test]
+async fn what_is_under_way_ends_with_the_right_to_it() {
+    let mut stage = Stage::start().await;
+    let body = json!({"name": "ann", "reason": "her laptop was stolen"});
+    let (path, refused) = ("/api/v1/identity/disabled".to_owned(), (401, "unauthenticated"));
+    check(&stage, Halt { path: path.clone(), body, refused, entry: "identity.principal_disabled" }).await;
+    // Nothing of what she has can be read either.
+    assert_eq!(stage.ann.get("/api/v1/sessions").await.unwrap().status, 401);
+    let listed = stage.gateway.command(&["identity", "disabled", "--json"]).await;
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("\"ann\""), "{listed:?}");
+    stage.gateway.kill();
+    stage.gateway.restart().await;
+    stage.ann = stage.gateway.stranger().with_key(&stage.key);
+    assert_eq!(stage.ann.get("/api/v1/sessions").await.unwrap().status, 401);
+    let enabled = stage.gateway.command(&["identity", "enable", "ann"]).await;
+    assert!(enabled.status.success(), "{enabled:?}");
+
+    let freeze = Halt {
+        path: "/api/v1/sessions/ann:claim-1/freeze".to_owned(),
+        body: json!({"reason": "it goes round in circles"}),
+        refused: (423, "session_frozen"),
+        entry: "session.frozen",
+    };
+    check(&stage, freeze).await;
+    // Whoever runs away does not let itself go on.
+    assert_eq!(stage.ann.post("/api/v1/sessions/claim-1/unfreeze", &json!({})).await.unwrap().status, 403);
+    assert_eq!(begin(&stage.ann, &in_session("claim-2"), &streaming("hello")).await.status, 200);
+    let unfrozen = stage.gateway.command(&["session", "unfreeze", "ann:claim-1"]).await;
+    assert!(unfrozen.status.success(), "{unfrozen:?}");
+
+    let id = stage.key.split('_').nth(1).unwrap().to_owned();
+    let body = json!({"name": id});
+    check(&stage, Halt { path, body, refused, entry: "identity.key_revoked" }).await;
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+async fn only_an_administrator_disables_and_others_go_on() {
+    let stage = Stage::start().await;
+    let bob = stage.gateway.client("bob").await;
+    let refused = bob.post("/api/v1/identity/disabled", &json!({"name": "ann"})).await.unwrap();
+    assert_eq!(refused.status, 403);
+    let mut stream = begin(&bob, &in_session("claim-1"), &streaming("go on")).await;
+    stream.next_event().await.unwrap().unwrap();
+    stage.administrate("/api/v1/identity/disabled", json!({"name": "ann"})).await;
+    let known = stage.gateway.admin().post("/api/v1/identity/disabled", &json!({"name": "nobody"})).await.unwrap();
+    assert_eq!(known.json(), json!({"principal": "nobody", "is_known": false}));
+    assert_eq!(stage.ann.get("/v1/models").await.unwrap().status, 401);
+    assert_eq!(bob.get("/v1/models").await.unwrap().status, 200);
+    let is_open = stage.gateway.events("bob:claim-1").iter().all(|event| !matches!(event, Event::CallSettled(_)));
+    assert!(is_open, "bob's stream goes on");
+    drop(stream);
+    stage.model.wait_for_leavers(1).await;
+    stage.gateway.finish().await;
+}
