@@ -5,6 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+mod approval;
+mod identity;
+mod policy;
+
+pub use approval::Approval;
+pub use identity::{Identity, Key, Signing};
+pub use policy::{Backtest, Policy, Try};
+
 /// What stands below every help.
 const AFTER: &str = "\
 Exit codes: 0 done; 1 what was asked is not so (a problem, a refusal, a broken record); 2 wrong usage; 69 the gateway can't be reached;
@@ -340,100 +348,6 @@ pub enum Journal {
     },
 }
 
-/// Commands on policies. All but `explain`, `backtest`, `history` and `show` ask the tool servers for their tools, as a start would.
-#[derive(Debug, Subcommand)]
-pub enum Policy {
-    /// Check configuration and policies, as `portcullis check` does: types, misspelt names, and rules that do nothing
-    Check(Check),
-    /// Run the tests that stand beside the policies, as `claims.test.yaml`; 1 when one fails
-    Test {
-        /// The files [default: all `*.test.yaml` in the directories of the policies]
-        files: Vec<PathBuf>,
-        /// Do not connect to tool servers: their tools are those that the journal knows
-        #[arg(long)]
-        offline: bool,
-    },
-    /// Ask one question: may they make this call? 1 unless it is allowed
-    Try(Box<Try>),
-    /// Say why a recorded call was allowed or refused, and whether the policies of then say so again; 1 when they do not
-    Explain {
-        /// The call, as `session show` and every answer's header name it
-        call: String,
-    },
-    /// Judge all recorded calls by other policies and say what would change
-    Backtest(Backtest),
-    /// List the versions of the policies that were in force, the newest last
-    History,
-    /// Print the policies of a version as text
-    Show {
-        /// The version, or its first digits
-        #[arg(value_name = "VERSION")]
-        digits: String,
-    },
-}
-
-/// A question.
-#[derive(Debug, Args)]
-pub struct Try {
-    /// What is called, as in `tool/claims__approve_payment`
-    pub capability: String,
-    /// The arguments as JSON
-    pub arguments: Option<String>,
-    /// Who asks
-    #[arg(long = "as", value_name = "PRINCIPAL")]
-    pub principal: String,
-    /// An agent that asks for them; again for one that asks through it
-    #[arg(long, value_name = "PRINCIPAL")]
-    pub through: Vec<String>,
-    /// The name of the session
-    #[arg(long, default_value = "try")]
-    pub session: String,
-    /// How many calls the session has made
-    #[arg(long, default_value_t = 0)]
-    pub calls: u64,
-    /// How many calls were refused in it
-    #[arg(long, default_value_t = 0)]
-    pub refused: u64,
-    /// What it is marked with
-    #[arg(long, value_name = "LABEL")]
-    pub label: Vec<String>,
-    /// What the user has said in it
-    #[arg(long, value_name = "TEXT")]
-    pub words: Vec<String>,
-    /// What it has spent, in dollars
-    #[arg(long, default_value = "0")]
-    pub spent: String,
-    /// For how many seconds it has been open
-    #[arg(long, default_value_t = 0)]
-    pub age_s: u64,
-    /// The time, as in `2026-11-22T09:30:00Z` [default: now]
-    #[arg(long)]
-    pub at: Option<String>,
-    /// The language that it comes in by: `openai`, `mcp`, `a2a` or `http`
-    #[arg(long, default_value = "mcp")]
-    pub door: String,
-    /// It stands in a model's answer
-    #[arg(long)]
-    pub in_answer: bool,
-    /// Do not connect to tool servers: their tools are those that the journal knows
-    #[arg(long)]
-    pub offline: bool,
-}
-
-/// Flags of `policy backtest`.
-#[derive(Debug, Args)]
-pub struct Backtest {
-    /// The policies to judge by
-    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
-    pub policies: Vec<PathBuf>,
-    /// Only this stream, as `session/owner:name`
-    #[arg(long)]
-    pub stream: Option<String>,
-    /// End with 1 when anything would change
-    #[arg(long)]
-    pub strict: bool,
-}
-
 /// Commands on stores.
 #[derive(Debug, Subcommand)]
 pub enum Store {
@@ -454,129 +368,5 @@ pub enum Store {
         /// The data directory beside a database that was given as a URL [default: the one that the configuration names]
         #[arg(long, value_name = "DIR")]
         directory: Option<PathBuf>,
-    },
-}
-
-/// Commands on approvals.
-#[derive(Debug, Subcommand)]
-pub enum Approval {
-    /// List what waits for an answer of the key's owner
-    List {
-        /// The gateway.
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// Show one: who asks through whom, for which call with which arguments, and why
-    Show {
-        /// The approval
-        id: String,
-        /// The gateway.
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// Say yes: exactly this call may be made once
-    Approve {
-        /// The approval
-        id: String,
-        /// Why, for the record
-        #[arg(long)]
-        comment: Option<String>,
-        /// The gateway.
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// Say no
-    Deny {
-        /// The approval
-        id: String,
-        /// Why, which the agent reads
-        #[arg(long)]
-        comment: Option<String>,
-        /// The gateway.
-        #[command(flatten)]
-        remote: Remote,
-    },
-}
-
-/// Commands on identity.
-#[derive(Debug, Subcommand)]
-pub enum Identity {
-    /// Keys
-    Key {
-        /// What to do.
-        #[command(subcommand)]
-        command: Key,
-    },
-    /// The keys that the gateway itself signs with
-    Signing {
-        /// What to do.
-        #[command(subcommand)]
-        command: Signing,
-    },
-    /// Stop somebody at once, on every gateway: a key is taken back; a principal, or the one that an agent is, may not act any more, and what is under way for them is cancelled
-    Disable {
-        /// A principal, an agent or a key's id
-        name: String,
-        /// Why, for the record
-        #[arg(long, default_value = "")]
-        reason: String,
-        /// The gateway.
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// Let a principal or an agent act again
-    Enable {
-        /// The principal or the agent
-        name: String,
-        /// The gateway.
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// List those who are disabled
-    Disabled {
-        /// The gateway.
-        #[command(flatten)]
-        remote: Remote,
-    },
-}
-
-/// Commands on the keys that the gateway itself signs with.
-#[derive(Debug, Subcommand)]
-pub enum Signing {
-    /// Sign with another key from now on; what the one before has signed counts until it runs out, and what the one before that has signed does not
-    Rotate {
-        /// The gateway.
-        #[command(flatten)]
-        remote: Remote,
-    },
-}
-
-/// Commands on keys.
-#[derive(Debug, Subcommand)]
-pub enum Key {
-    /// Issue a key for a principal of the configuration; it is shown this once
-    Create {
-        /// The principal
-        principal: String,
-        /// How many days it is valid [default: until it is revoked]
-        #[arg(long)]
-        days: Option<u64>,
-        /// The gateway.
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// List keys, without their secrets
-    List {
-        /// The gateway.
-        #[command(flatten)]
-        remote: Remote,
-    },
-    /// Take a key back; it opens nothing from then on
-    Revoke {
-        /// The key's id
-        id: String,
-        /// The gateway.
-        #[command(flatten)]
-        remote: Remote,
     },
 }

@@ -6,7 +6,9 @@ mod carved;
 mod keyed;
 mod push;
 mod reckoned;
+mod scratchpad;
 mod task;
+mod values;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,9 +22,8 @@ use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::Code;
-use portcullis_domain::session::event::{StateDeleted, StatePut};
 use portcullis_domain::session::once::Done;
-use portcullis_domain::session::{Earlier, StateKey, Status};
+use portcullis_domain::session::{Earlier, Status};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 
@@ -42,28 +43,12 @@ struct Used {
     calls: u64,
 }
 
-/// The values of a session's scratchpad, as the entries tell them.
-#[derive(Debug, Default)]
-struct Values {
-    /// What was last written under each key that ever was.
-    kept: HashMap<StateKey, Kept>,
-    /// The highest version that any of them was given.
-    most: u64,
-}
-
-#[derive(Debug)]
-struct Kept {
-    version: u64,
-    until: Option<Timestamp>,
-    is_deleted: bool,
-}
-
 #[derive(Default)]
 pub(super) struct Laws {
     pub(super) world: World,
     pub(super) calls: HashMap<CallId, Fate>,
     sessions: HashMap<SessionId, Used>,
-    values: HashMap<SessionId, Values>,
+    values: HashMap<SessionId, values::Values>,
     tasks: carved::Tasks,
     approvals: HashMap<CallId, reckoned::Reckoned>,
     last_at: Timestamp,
@@ -233,29 +218,6 @@ impl Laws {
     fn key_revoked(&mut self, event: &KeyRevoked) {
         let is_held = self.world.identity.find(&event.key).is_some_and(|key| key.revoked_at.is_none());
         self.must(is_held, || format!("key `{}` was not issued, or was taken back before", event.key));
-    }
-
-    fn state_put(&mut self, session: &SessionId, event: &StatePut, entry: &Entry<Event>) {
-        let StatePut { key, version: put, expires_at, .. } = event;
-        let values = self.values.entry(session.clone()).or_default();
-        let last = values.kept.get(key).map_or(0, |kept| kept.version);
-        let most = values.most;
-        values.most = most.max(*put);
-        values.kept.insert(key.clone(), Kept { version: *put, until: *expires_at, is_deleted: false });
-        self.must(*put > last && *put <= most + 1, || format!("`{key}` gets version {put} after version {last}"));
-        let is_later = expires_at.is_none_or(|until| until > entry.at);
-        self.must(is_later, || format!("`{key}` is over before it begins"));
-        self.has_body(entry, None);
-    }
-
-    fn state_deleted(&mut self, session: &SessionId, event: &StateDeleted, entry: &Entry<Event>) {
-        let StateDeleted { key, version } = event;
-        let kept = self.values.entry(session.clone()).or_default().kept.get_mut(key);
-        let is_there = kept.is_some_and(|kept| {
-            let was_deleted = std::mem::replace(&mut kept.is_deleted, true);
-            !was_deleted && kept.version == *version && kept.until.is_none_or(|until| entry.at < until)
-        });
-        self.must(is_there, || format!("version {version} of `{key}` was deleted, and it was not there"));
     }
 
     fn call_admitted(&mut self, session: &SessionId, event: &CallAdmitted, entry: &Entry<Event>) {
