@@ -522,8 +522,12 @@ impl Play {
             snapshot.know_tool(asking, &Setting::default(), Place::Request, &called, "{}")
         });
         // What was shown is exactly what somebody was handed, or it is nothing.
+        // Where the one token is left out, the other one stands beside a key by itself.
+        let is_other = show.is_dropped && matches!(show.forged, Forged::Twice) && key.is_some();
+        let shown = if is_other { Some(other.text.clone()) } else { shown };
         let genuine = shown.and_then(|shown| self.wallet.iter().find(|known| known.text == shown)).cloned();
         let is_alone = !matches!(show.forged, Forged::Twice)
+            || show.is_dropped
             || (key.is_none() && genuine.as_ref().is_some_and(|genuine| genuine.text == other.text));
         let expected = genuine.filter(|_| is_alone).is_some_and(|genuine| {
             let actor = *genuine.chain.last().unwrap();
