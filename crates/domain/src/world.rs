@@ -146,14 +146,7 @@ impl World {
                 self.session.opened(session, entry.at);
                 self.ledger.session_opened(session, event.budget);
             }
-            Event::SessionClosed(_) => {
-                self.session.closed(session);
-                self.placements.ended(session);
-                self.waits.closed(session);
-                self.approvals.session_closed(session);
-                self.pushes.session_closed(session);
-                self.requests.session_closed(session);
-            }
+            Event::SessionClosed(_) => self.session_closed(session),
             Event::SessionFrozen(_) => self.session.frozen(session),
             Event::SessionUnfrozen(_) => self.session.unfrozen(session),
             // What was said is for those who read it.
@@ -168,11 +161,9 @@ impl World {
             }
             Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
             Event::ApprovalRequested(event) => self.approvals.requested(session, event, entry.seq, entry.at),
+            // Only a principal answers.
             Event::ApprovalAnswered(event) => {
-                // Only a principal answers.
-                if let Some(by) = entry.actor.subject() {
-                    self.approvals.answered(event, by, entry.at);
-                }
+                entry.actor.subject().iter().for_each(|by| self.approvals.answered(event, by, entry.at));
             }
             Event::ApprovalEscalated(event) => self.approvals.escalated(event.call, &event.role),
             Event::ApprovalUsed(event) => self.approvals.used(event.call, event.by),
@@ -205,6 +196,15 @@ impl World {
             | Event::ToolsObserved(_) => {}
         }
         self.session.touched(session, entry.at);
+    }
+
+    fn session_closed(&mut self, session: &SessionId) {
+        self.session.closed(session);
+        self.placements.ended(session);
+        self.waits.closed(session);
+        self.approvals.session_closed(session);
+        self.pushes.session_closed(session);
+        self.requests.session_closed(session);
     }
 
     fn request_taken(&mut self, event: &RequestTaken, at: Timestamp) {

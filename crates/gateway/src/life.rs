@@ -289,33 +289,35 @@ impl Gate {
                 let never = UpstreamFault::Unreachable(String::new());
                 self.owed.add(of_fault(call, &never));
             });
-            match decided? {
-                Err(refusal) if refusal.code == Code::StaleDecision && attempt < limit => {
-                    attempt += 1;
-                    // Of several calls that were judged by the same count, each time one gets through; new policies take a while.
-                    if !rests_on_moment {
-                        tokio::time::sleep(STALE_PAUSE).await;
-                    }
-                }
-                Err(refusal) => {
-                    self.metrics.refused(asking.door, refusal.code);
-                    self.metrics.audited(audited);
-                    if refusal.approval.is_some() {
-                        self.approvals.notify_one();
-                    }
-                    return Err(refusal);
-                }
-                Ok(passed) => {
-                    match &passed {
-                        Passed::New(admitted) => {
-                            self.metrics.admitted(asking.door, admitted.capability().kind);
-                            self.metrics.audited(audited);
-                        }
-                        Passed::Again(_) => self.metrics.repeated(asking.door),
-                    }
-                    return Ok((passed, snapshot));
+            let decided = decided?;
+            let is_stale = matches!(&decided, Err(refusal) if refusal.code == Code::StaleDecision);
+            if !is_stale || attempt >= limit {
+                self.note(asking, &decided, audited);
+                return decided.map(|passed| (passed, snapshot));
+            }
+            attempt += 1;
+            // Of several calls that were judged by the same count, each time one gets through; new policies take a while.
+            if !rests_on_moment {
+                tokio::time::sleep(STALE_PAUSE).await;
+            }
+        }
+    }
+
+    /// Counts what became of a call at its admission, of which so many rules on trial had something to say.
+    fn note(&self, asking: &Asking, decided: &Result<Passed, Refusal>, audited: usize) {
+        match decided {
+            Err(refusal) => {
+                self.metrics.refused(asking.door, refusal.code);
+                self.metrics.audited(audited);
+                if refusal.approval.is_some() {
+                    self.approvals.notify_one();
                 }
             }
+            Ok(Passed::New(admitted)) => {
+                self.metrics.admitted(asking.door, admitted.capability().kind);
+                self.metrics.audited(audited);
+            }
+            Ok(Passed::Again(_)) => self.metrics.repeated(asking.door),
         }
     }
 

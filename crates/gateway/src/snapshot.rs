@@ -362,24 +362,19 @@ impl Snapshot {
             return Decision { message: Some(OUTSIDE.to_owned()), ..self.nothing() };
         }
         let seen = self.profile(chain);
-        let profile = seen.as_ref().map(|seen| &seen.profile);
-        let answer = |principal| {
-            let (session, door) = (&asking.session, asking.door);
-            let (moment, said) = (&setting.moment, setting.said.as_deref());
-            self.policy.decide(&Question {
-                principal,
-                profile,
-                chain,
-                capability,
-                arguments,
-                session,
-                door,
-                place,
-                moment,
-                said,
-            })
+        let question = Question {
+            principal: chain.subject,
+            profile: seen.as_ref().map(|seen| &seen.profile),
+            chain,
+            capability,
+            arguments,
+            session: &asking.session,
+            door: asking.door,
+            place,
+            moment: &setting.moment,
+            said: setting.said.as_deref(),
         };
-        chain.principals().map(answer).reduce(both).unwrap_or_else(|| self.nothing())
+        of_everybody(&self.policy, &question)
     }
 
     /// Whether everybody on the chain may be allowed this with some arguments, in some session.
@@ -437,6 +432,14 @@ fn hidden_from(asking: &Asking, capability: &Capability, decision: &Decision) ->
 /// What an issuer says of this one on the chain: nothing of anybody but who asked first.
 fn of<'a>(principal: &PrincipalName, seen: Option<&'a Arc<Seen>>) -> Option<&'a Profile> {
     seen.filter(|seen| seen.principal == *principal).map(|seen| &seen.profile)
+}
+
+/// What the rules say of everybody on the chain: all must be allowed.
+pub fn of_everybody(policy: &Engine, question: &Question<'_>) -> Decision {
+    let through = question.chain.through.iter();
+    through
+        .map(|principal| policy.decide(&Question { principal, ..*question }))
+        .fold(policy.decide(&Question { principal: question.chain.subject, ..*question }), both)
 }
 
 /// What two decisions come to together: the first "no"; otherwise everybody who is to be asked; otherwise what allowed both. It rests on what both rest on.

@@ -708,7 +708,7 @@ fn every_refusal_of_a_call_is_written_where_its_reader_may_look() {
 fn the_stories_reach_every_corner() {
     let seen = std::cell::RefCell::new(BTreeMap::new());
     // Some corners are rare, and all must be met in every run.
-    check_times(8, |moment| {
+    check_times(32, |moment| {
         let mut seen = seen.borrow_mut();
         let mut count = |what: String| *seen.entry(what).or_insert(0_u32) += 1;
         match (moment.step, moment.done) {

@@ -16,6 +16,8 @@ use crate::entropy::{self, NoEntropy};
 
 /// The longest token that is read, in bytes.
 const TOKEN_LIMIT_BYTES: usize = 4_096;
+/// What every token begins with. In Base64 it is a letter: a token that began with `-` would be taken for an option where somebody types it.
+const FORM: u8 = 1;
 /// What the secret of nonces and names is derived for.
 const NAMES_PURPOSE: &str = "portcullis sealed names";
 
@@ -91,7 +93,7 @@ impl Sealer {
             &mut sealed,
         );
         outcome.map_err(|_| NoEntropy)?;
-        Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
+        Ok(URL_SAFE_NO_PAD.encode([&[FORM], nonce.as_slice(), &sealed].concat()))
     }
 
     /// What a token for `purpose` holds; none for anything that this sealer did not make for it.
@@ -101,7 +103,8 @@ impl Sealer {
             return None;
         }
         let mut bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
+        let (form, bytes) = bytes.split_first_mut()?;
+        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN).filter(|_| *form == FORM)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let opened = self.key.open_in_place(nonce, Aad::from(purpose.as_bytes()), sealed).ok()?;
         serde_json::from_slice(opened).ok()
@@ -126,6 +129,14 @@ mod tests {
         assert_eq!((name.len(), &name[14..15], name.matches('-').count()), (36, "8", 4));
         assert_eq!(name, sealer.name("a2a", "ann:claim-1"));
         assert_ne!(name, sealer.name("a2a", "bob:claim-1"));
+    }
+
+    #[test]
+    fn no_token_looks_like_an_option() {
+        let sealer = Sealer::new(&[1; 32]).unwrap();
+        for number in 0..500 {
+            assert!(sealer.seal("a2a", &number).unwrap().starts_with('A'));
+        }
     }
 
     #[test]

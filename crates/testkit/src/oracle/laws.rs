@@ -3,26 +3,26 @@
 
 mod approval;
 mod carved;
+mod identity;
 mod keyed;
 mod push;
 mod reckoned;
+mod scratchpad;
 mod task;
+mod values;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap};
 
-use portcullis_domain::authority::Credential;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{CallAdmitted, CallRefused, CallResolved, CallSettled, Event, Outcome};
-use portcullis_domain::identity::event::{KeyCreated, KeyRevoked};
-use portcullis_domain::ids::{Actor, CallId, PrincipalName, SessionId, TaskId};
+use portcullis_domain::ids::{Actor, CallId, SessionId, TaskId};
 use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::Code;
-use portcullis_domain::session::event::{StateDeleted, StatePut};
 use portcullis_domain::session::once::Done;
-use portcullis_domain::session::{Earlier, StateKey, Status};
+use portcullis_domain::session::{Earlier, Status};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 
@@ -42,28 +42,12 @@ struct Used {
     calls: u64,
 }
 
-/// The values of a session's scratchpad, as the entries tell them.
-#[derive(Debug, Default)]
-struct Values {
-    /// What was last written under each key that ever was.
-    kept: HashMap<StateKey, Kept>,
-    /// The highest version that any of them was given.
-    most: u64,
-}
-
-#[derive(Debug)]
-struct Kept {
-    version: u64,
-    until: Option<Timestamp>,
-    is_deleted: bool,
-}
-
 #[derive(Default)]
 pub(super) struct Laws {
     pub(super) world: World,
     pub(super) calls: HashMap<CallId, Fate>,
     sessions: HashMap<SessionId, Used>,
-    values: HashMap<SessionId, Values>,
+    values: HashMap<SessionId, values::Values>,
     tasks: carved::Tasks,
     approvals: HashMap<CallId, reckoned::Reckoned>,
     last_at: Timestamp,
@@ -100,18 +84,11 @@ impl Laws {
         if let Event::KeyCreated(event) = &entry.event {
             self.key_created(event);
         } else if let Event::KeyLimited(event) = &entry.event {
-            let key = self.world.identity.find(&event.key);
-            let is_sooner = key.is_some_and(|key| key.expires_at.is_none_or(|before| event.expires_at < before));
-            self.must(is_sooner, || format!("key `{}` was not issued, or ended before", event.key));
+            self.key_limited(event);
         } else if let Event::KeyRevoked(event) = &entry.event {
             self.key_revoked(event);
         } else if let Event::PrincipalSeen(event) = &entry.event {
-            let credential = event.profile.credential(&event.issuer, &event.principal);
-            let is_new = credential.is_ok_and(|credential| self.world.identity.vouched(&credential).is_none());
-            self.must(is_new, || format!("`{}` was seen so before", event.principal));
-            self.must(entry.actor == Actor::Principal(event.principal.clone()), || {
-                format!("that `{}` was seen is blamed on another one", event.principal)
-            });
+            self.principal_seen(event, &entry.actor);
         } else if let Event::PrincipalDisabled(event) = &entry.event {
             let is_new = self.world.disabled.since(&event.principal).is_none();
             self.must(is_new, || format!("`{}` was disabled before", event.principal));
@@ -236,70 +213,6 @@ impl Laws {
     fn is_now(&mut self, session: &SessionId, expected: Status) {
         let status = self.world.session.find(session).map(|session| session.status);
         self.must(status == Some(expected), || format!("the session was {status:?} before"));
-    }
-
-    fn key_created(&mut self, event: &KeyCreated) {
-        let is_new = self.world.identity.find(&event.key).is_none();
-        self.must(is_new, || format!("key `{}` was issued before", event.key));
-    }
-
-    fn key_revoked(&mut self, event: &KeyRevoked) {
-        let is_held = self.world.identity.find(&event.key).is_some_and(|key| key.revoked_at.is_none());
-        self.must(is_held, || format!("key `{}` was not issued, or was taken back before", event.key));
-    }
-
-    fn state_put(&mut self, session: &SessionId, event: &StatePut, entry: &Entry<Event>) {
-        let StatePut { key, version: put, expires_at, .. } = event;
-        let values = self.values.entry(session.clone()).or_default();
-        let last = values.kept.get(key).map_or(0, |kept| kept.version);
-        let most = values.most;
-        values.most = most.max(*put);
-        values.kept.insert(key.clone(), Kept { version: *put, until: *expires_at, is_deleted: false });
-        self.must(*put > last && *put <= most + 1, || format!("`{key}` gets version {put} after version {last}"));
-        let is_later = expires_at.is_none_or(|until| until > entry.at);
-        self.must(is_later, || format!("`{key}` is over before it begins"));
-        self.has_body(entry, None);
-    }
-
-    fn state_deleted(&mut self, session: &SessionId, event: &StateDeleted, entry: &Entry<Event>) {
-        let StateDeleted { key, version } = event;
-        let kept = self.values.entry(session.clone()).or_default().kept.get_mut(key);
-        let is_there = kept.is_some_and(|kept| {
-            let was_deleted = std::mem::replace(&mut kept.is_deleted, true);
-            !was_deleted && kept.version == *version && kept.until.is_none_or(|until| entry.at < until)
-        });
-        self.must(is_there, || format!("version {version} of `{key}` was deleted, and it was not there"));
-    }
-
-    /// Whose the credential is that a call was admitted with.
-    fn holder(&mut self, event: &CallAdmitted, at: Timestamp) -> Option<PrincipalName> {
-        let (call, authority) = (event.call, &event.authority);
-        let credential = &authority.credential;
-        self.must(authority.expires_at.is_none_or(|expiry| at < expiry), || {
-            format!("call {call} was admitted on an authority that had run out")
-        });
-        match credential {
-            Credential::Key(name) => {
-                let Some(key) = self.world.identity.find(name).cloned() else {
-                    self.problems.push(format!("call {call} was admitted with key `{name}`, which was never issued"));
-                    return None;
-                };
-                self.must(key.is_live(at), || {
-                    format!("call {call} was admitted with key `{name}`, which was taken back or had run out")
-                });
-                self.must(key.scope.has_capability(&event.capability), || {
-                    format!("call {call} was admitted with key `{name}`, which is not for it")
-                });
-                Some(key.principal)
-            }
-            Credential::Vouched { .. } => {
-                let holder = self.world.identity.vouched(credential).map(|seen| seen.principal.clone());
-                self.must(holder.is_some(), || {
-                    format!("call {call} was admitted with `{credential}`, which nobody has vouched for")
-                });
-                holder
-            }
-        }
     }
 
     fn call_admitted(&mut self, session: &SessionId, event: &CallAdmitted, entry: &Entry<Event>) {

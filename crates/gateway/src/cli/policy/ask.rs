@@ -10,7 +10,7 @@ use portcullis_domain::policy::{Decision, Effect, Moment, Question, Said, argume
 use portcullis_domain::profile::Profile;
 use serde_json::{Value, json};
 
-use crate::snapshot::both;
+use crate::snapshot::{both, of_everybody};
 
 /// A call that rules are asked about.
 pub(super) struct Case {
@@ -70,27 +70,21 @@ impl<'a> Judge<'a> {
         let (subject, through, credential) = (&case.subject, case.through.as_slice(), &case.credential);
         let chain = Chain { subject, through, credential, scope: None };
         let profile = self.profile(case);
-        let profile = profile.as_ref();
-        let ask = |principal, capability, arguments| {
-            let (session, door, place) = (&case.session, case.door, case.place);
-            let (moment, said) = (&case.moment, case.said.as_ref());
-            self.engine.decide(&Question {
-                principal,
-                profile,
-                chain,
-                capability,
-                arguments,
-                session,
-                door,
-                place,
-                moment,
-                said,
-            })
+        let question = Question {
+            principal: subject,
+            profile: profile.as_ref(),
+            chain,
+            capability: &case.capability,
+            arguments: read.as_ref(),
+            session: &case.session,
+            door: case.door,
+            place: case.place,
+            moment: &case.moment,
+            said: case.said.as_ref(),
         };
-        let of = |capability, arguments| chain.principals().map(move |principal| ask(principal, capability, arguments));
-        let own = of(&case.capability, read.as_ref());
-        let all = own.chain(case.functions.iter().flat_map(|function| of(function, None)));
-        all.reduce(both).unwrap_or_else(|| denied("nobody asks".to_owned()))
+        let ask = |question: Question<'_>| of_everybody(self.engine, &question);
+        let functions = case.functions.iter();
+        functions.map(|capability| ask(Question { capability, arguments: None, ..question })).fold(ask(question), both)
     }
 
     /// What an issuer has said of who asked first, as far as it may say so here. Of who may be none of an issuer's principals nobody says anything.
