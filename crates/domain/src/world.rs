@@ -157,7 +157,7 @@ impl World {
             Event::WaitOpened(event) => self.waits.opened(session, event),
             Event::WaitEnded(event) => {
                 self.waits.ended(session, event, entry.seq);
-                self.approvals.told(&event.name);
+                self.approvals.told(session, &event.name);
             }
             Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
             Event::ApprovalRequested(event) => self.approvals.requested(session, event, entry.seq, entry.at),

@@ -102,17 +102,25 @@ struct Notices {
 impl Notices {
     async fn tell(&mut self, gate: &Gate, sealer: &Sealer, now: Timestamp) {
         let Some(url) = gate.snapshot.load().config.policy.approvals.notify.clone() else { return };
-        let pending = gate.journal.read(|world| {
+        let told = self.told.clone();
+        let pending = gate.journal.read(move |world| {
             let pending = world.approvals.open().filter(|(_, approval)| approval.standing == Standing::Pending);
-            pending.take(LOOK_LIMIT).map(|(call, approval)| (call, approval.clone())).collect::<Vec<_>>()
+            let pending = pending.map(|(call, approval)| ((call, approval.escalated.len()), approval));
+            let (mut due, mut news) = (HashSet::new(), Vec::new());
+            for (notice, approval) in pending {
+                due.insert(notice);
+                if news.len() < LOOK_LIMIT && !told.contains(&notice) {
+                    news.push((notice, approval.clone()));
+                }
+            }
+            (due, news)
         });
-        let pending = pending.await.unwrap_or_default();
-        let due: HashSet<Notice> = pending.iter().map(|(call, approval)| (*call, approval.escalated.len())).collect();
+        let (due, news) = pending.await.unwrap_or_default();
         self.told.retain(|notice| due.contains(notice));
         self.backoff.keep(&due);
-        for (call, approval) in pending {
-            let notice = (call, approval.escalated.len());
-            if self.told.contains(&notice) || self.backoff.is_early(&notice, now) {
+        for (notice, approval) in news {
+            let (call, _) = notice;
+            if self.backoff.is_early(&notice, now) {
                 continue;
             }
             let outcome = tell(gate, sealer, &url, notice, &approval).await;

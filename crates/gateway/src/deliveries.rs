@@ -43,7 +43,7 @@ const TURN_WAIT: Duration = Duration::from_secs(60);
 /// How much of an agent's answer to a delivery is kept, in bytes.
 const KEPT_LIMIT_BYTES: usize = 64 << 10;
 /// Which delivery it is: the same in every attempt.
-const DELIVERY: HeaderName = HeaderName::from_static("portcullis-delivery");
+pub const DELIVERY: HeaderName = HeaderName::from_static("portcullis-delivery");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 type Name = (SessionId, WaitName);

@@ -126,7 +126,7 @@ impl Snapshot {
         let is_task_for_less = chain.depth() > 0 && chain.scope.is_some();
         let profile = self.profile(chain);
         let may = |name| self.may_administrate(name, of(name, profile.as_ref()));
-        !is_task_for_less && self.opens_api(chain.credential) && chain.principals().all(may)
+        !is_task_for_less && !self.is_astray(chain) && self.opens_api(chain.credential) && chain.principals().all(may)
     }
 
     /// Whether what the chain comes from opens the gateway's own API.

@@ -520,7 +520,8 @@ impl Play {
         assert_eq!(delegated.is_ok(), self.is_live(handed) && scope != 0, "{:?} with {handed:?}", delegated.err());
         if let Ok(delegation) = delegated {
             let ends_at = handed.ends_at.min((self.now / 1_000_000 + life_s) * 1_000_000);
-            let made = TaskToken { number: token, session, authority: delegation.authority, call: None };
+            let made =
+                TaskToken { number: token, session, authority: delegation.authority, call: None, asked_by: None };
             self.keep(&made, Handed { text: String::new(), chain, scope, ends_at, ..handed.clone() });
         }
     }

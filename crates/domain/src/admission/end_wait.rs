@@ -4,6 +4,7 @@ use crate::admission::command::{Command, Verdict};
 use crate::event::Event;
 use crate::ids::{Actor, SessionId};
 use crate::journal::{Body, Draft, StreamId};
+use crate::policy::approval::is_wait_of_approval;
 use crate::refusal::{Code, Refusal};
 use crate::session::event::WaitEnded;
 use crate::session::state::Status;
@@ -54,6 +55,10 @@ impl EndWait {
         let wait = world.waits.find(&self.session, &self.name).ok_or_else(none)?;
         if session.status == Status::Closed {
             return Err(Refusal::new(Code::SessionClosed, format!("session `{}` is closed", self.session.name)));
+        }
+        if is_wait_of_approval(&self.name) && self.by != Actor::Gateway {
+            let message = format!("only the gateway says how wait `{}` ends", self.name);
+            return Err(Refusal::new(Code::Forbidden, message));
         }
         self.check_event()?;
         let is_due = wait.until <= at;

@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::ids::{AgentName, SessionId};
 use crate::journal::{Draft, StreamId};
 use crate::money::Nanodollars;
+use crate::policy::approval::{WAIT_PREFIX, is_wait_of_approval};
 use crate::refusal::{Code, Refusal};
 use crate::session::Origin;
 use crate::session::event::WaitOpened;
@@ -55,6 +56,9 @@ impl OpenWait {
         let invalid = |message: String, parameter: &str| Refusal::new(Code::InvalidRequest, message).about(parameter);
         if self.what.is_empty() || self.what.len() > WHAT_LIMIT_BYTES {
             return Err(invalid(format!("what is waited for has 1 to {WHAT_LIMIT_BYTES} bytes"), "for"));
+        }
+        if is_wait_of_approval(&self.name) {
+            return Err(invalid(format!("names that begin with `{WAIT_PREFIX}` are the gateway's own"), "name"));
         }
         if self.until <= at {
             return Err(invalid(format!("{} is over", self.until), "until"));

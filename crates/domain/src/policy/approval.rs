@@ -28,6 +28,12 @@ pub const COMMENT_LIMIT_BYTES: usize = 2_000;
 /// What the names of the waits begin with whose end says what came of a call that the gateway makes itself.
 pub const WAIT_PREFIX: &str = "approval_";
 
+/// Whether a wait of that name is one of those that say what came of an approved call: the gateway opens and ends them, and nobody else.
+#[must_use]
+pub fn is_wait_of_approval(name: &SessionName) -> bool {
+    name.as_str().starts_with(WAIT_PREFIX)
+}
+
 /// How a person is asked, and what happens then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asks {
@@ -301,9 +307,12 @@ impl Approvals {
     }
 
     /// Takes in that a wait of that name has ended: if it is one of ours, it is told.
-    pub fn told(&mut self, wait: &SessionName) {
-        let call = wait.as_str().strip_prefix(WAIT_PREFIX).and_then(|call| call.parse().ok());
-        call.map(|call: CallId| self.to_tell.remove(&call));
+    pub fn told(&mut self, session: &SessionId, wait: &SessionName) {
+        let call: Option<CallId> = wait.as_str().strip_prefix(WAIT_PREFIX).and_then(|call| call.parse().ok());
+        let is_ours = |call: &CallId| self.find(*call).is_some_and(|approval| approval.session == *session);
+        if let Some(call) = call.filter(is_ours) {
+            self.to_tell.remove(&call);
+        }
     }
 
     /// Takes in that its time has come.

@@ -59,6 +59,7 @@ pub struct Said {
     by_trusted: Words,
     by_untrusted: Words,
     vouched: BTreeSet<String>,
+    vouched_numbers: BTreeSet<i64>,
 }
 
 impl Said {
@@ -80,7 +81,8 @@ impl Said {
     /// A source vouches for this value as a whole, whatever else it says.
     pub fn vouched(&mut self, value: &str) {
         if self.vouched.len() < VALUES_LIMIT {
-            self.vouched.insert(number(value).map_or_else(|| folded(value.trim()), |number| number.to_string()));
+            self.vouched.insert(folded(value.trim()));
+            self.vouched_numbers.extend(number(value));
         }
     }
 
@@ -110,7 +112,7 @@ impl Said {
     }
 
     fn origin_of(&self, number: i64) -> Origin {
-        self.most(|words| words.numbers.contains(&number), || self.vouched.contains(&number.to_string()))
+        self.most(|words| words.numbers.contains(&number), || self.vouched_numbers.contains(&number))
     }
 
     fn most(&self, is_said: impl Fn(&Words) -> bool, is_vouched: impl Fn() -> bool) -> Origin {
@@ -150,8 +152,8 @@ impl Words {
         self.text.match_indices(text).any(|(at, found)| {
             let before = self.text.get(..at).unwrap_or_default();
             let after = self.text.get(at + found.len()..).unwrap_or_default();
-            let is_begun_before = is_word(found.chars().next()) && goes_on(before.chars().rev());
-            let goes_on_behind = is_word(found.chars().next_back()) && goes_on(after.chars());
+            let is_begun_before = joins(found.chars().next()) && goes_on(before.chars().rev());
+            let goes_on_behind = joins(found.chars().next_back()) && goes_on(after.chars());
             !is_begun_before && !goes_on_behind
         })
     }
@@ -159,6 +161,11 @@ impl Words {
 
 fn is_word(letter: Option<char>) -> bool {
     letter.is_some_and(char::is_alphanumeric)
+}
+
+/// Whether what stands beside it may belong to the same word: a path that ends with a slash is a part of every longer one.
+fn joins(letter: Option<char>) -> bool {
+    is_word(letter) || letter.is_some_and(|letter| JOINTS.contains(&letter))
 }
 
 /// Whether a word goes on there: with a letter, or behind what joins letters.
@@ -275,7 +282,34 @@ mod tests {
         check(&Value::Decimal(11_000_000), Origin::Trusted);
         check(&Value::Long(10_000), Origin::Model);
         check(&Value::Long(i64::MAX), Origin::Model);
-        check_text("1100.0", Origin::Model);
+        check_text("1100.0", Origin::Trusted);
+        check_text("11000000", Origin::Model);
+    }
+
+    #[test]
+    fn what_is_vouched_for_as_a_text_is_that_text_and_no_other() {
+        let mut said = Said::default();
+        said.vouched("12345678");
+        let origin = |text: &str| said.origin(&Value::Text(text.to_owned()));
+        assert_eq!((origin("12345678"), origin("123456780000")), (Origin::Trusted, Origin::Model));
+        assert_eq!(said.origin(&Value::Long(12_345_678)), Origin::Trusted);
+    }
+
+    #[test]
+    fn a_path_is_known_as_a_whole() {
+        let mut said = Said::default();
+        said.by_user("Clean up /home/ann/tmp/cache and tell https://pay.example/today, then see /var/log/.");
+        let check = |text: &str, expected: Origin| {
+            assert_eq!(said.origin(&Value::Text(text.to_owned())), expected, "{text}");
+        };
+        check("/home/ann/tmp/cache", Origin::User);
+        check("https://pay.example/today", Origin::User);
+        check("/var/log/", Origin::User);
+        for part in
+            ["/", "/home/ann/", "/home/ann", "/tmp/cache", "https://pay.example/", "//pay.example/today", "/var/"]
+        {
+            check(part, Origin::Model);
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::life::Gate;
 use crate::telemetry::logging;
 use crate::timers;
 
+/// How many exchanges of tokens are under way at a time. They are short, and whoever asks for one is not known at first.
+const EXCHANGES_LIMIT: usize = 256;
 /// How long calls may take to be settled once nobody waits for their answers any more.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 /// How often it is looked whether they are.
@@ -44,6 +46,7 @@ pub(super) async fn run(common: &Common, up: &Up) -> Result<(), Exit> {
         clock: assembly.clock.clone(),
         stop: stopped.clone(),
         calls: Arc::new(Semaphore::new(server.calls_limit)),
+        exchanges: Arc::new(Semaphore::new(EXCHANGES_LIMIT)),
     });
     let Signals { terminate, interrupt, hangup } = signals;
     tokio::spawn(stop_on_signal(stop, terminate, interrupt));

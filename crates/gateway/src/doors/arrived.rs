@@ -39,6 +39,8 @@ pub struct Doors {
     pub stop: watch::Receiver<bool>,
     /// One permit for each call under way.
     pub calls: Arc<Semaphore>,
+    /// One permit for each exchange of tokens under way.
+    pub exchanges: Arc<Semaphore>,
 }
 
 impl Doors {
@@ -63,7 +65,7 @@ impl Doors {
             self.gate.journal.execute(SeePrincipal { seen }).await?;
         }
         let authority = Authority { expires_at: Some(ends_at), ..Authority::of(credential) };
-        Ok(Caller { principal, authority, bound: None })
+        Ok(Caller { principal, authority, bound: None, own: None })
     }
 
     /// The public keys that the gateway signs with.

@@ -7,7 +7,7 @@ use http::{HeaderMap, Uri};
 use portcullis_domain::authority::{Authority, Chain};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::identity::Keys;
-use portcullis_domain::ids::{CallId, PrincipalName, SessionId, SessionName};
+use portcullis_domain::ids::{CallId, KeyId, PrincipalName, SessionId, SessionName};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
 use portcullis_domain::session::once::KEY_LIMIT_BYTES;
@@ -45,6 +45,8 @@ pub struct Caller {
     pub authority: Authority,
     /// The one session that they may enter, for who came with a task token.
     pub bound: Option<SessionId>,
+    /// The key of its own that an agent has shown beside a task token.
+    pub own: Option<KeyId>,
 }
 
 impl Caller {

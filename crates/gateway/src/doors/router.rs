@@ -38,6 +38,8 @@ enum Language {
     Api,
 }
 
+/// The same for an exchange of tokens, which is small.
+const EXCHANGE_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the body of a request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -131,9 +133,12 @@ async fn recognise(doors: &Doors, snapshot: &Snapshot, headers: &HeaderMap) -> R
     Ok(caller)
 }
 
-/// A key may be for some doors alone. An agent that acts on it has been given its task by one of them.
+/// A key may be for some doors alone. An agent that acts on it has been given its task by one of them, but what it shows of its own is shown here.
 fn is_shown_here(doors: &Doors, caller: &Caller, language: Language) -> Result<(), Refusal> {
-    let Credential::Key(key) = &caller.authority.credential else { return Ok(()) };
+    let direct = match &caller.authority.credential {
+        Credential::Key(key) if caller.authority.through.is_empty() => Some(key),
+        Credential::Key(_) | Credential::Vouched { .. } => None,
+    };
     let entrance = match language {
         Language::Openai => Entrance::Openai,
         Language::Mcp => Entrance::Mcp,
@@ -141,8 +146,9 @@ fn is_shown_here(doors: &Doors, caller: &Caller, language: Language) -> Result<(
         Language::Agents => Entrance::Http,
         Language::Api => Entrance::Api,
     };
-    let is_direct = caller.authority.through.is_empty();
-    if doors.gate.journal.keys().find(key).is_some_and(|key| is_direct && !key.scope.has_door(entrance)) {
+    let keys = doors.gate.journal.keys();
+    let is_for_others = |key| keys.find(key).is_some_and(|key| !key.scope.has_door(entrance));
+    if direct.into_iter().chain(&caller.own).any(is_for_others) {
         return Err(Refusal::new(Code::Forbidden, "this key is not for this door"));
     }
     Ok(())
@@ -150,13 +156,19 @@ fn is_shown_here(doors: &Doors, caller: &Caller, language: Language) -> Result<(
 
 /// An exchange of task tokens: what is exchanged is in the body.
 async fn exchange(doors: &Arc<Doors>, headers: &HeaderMap, body: Incoming) -> Answer {
-    let Ok(_place) = doors.calls.clone().try_acquire_owned() else {
-        let refusal = Refusal::new(Code::TooMany, "too many calls are under way");
+    // Places of their own, and not for long: who asks is not known before the body is read.
+    let Ok(_place) = doors.exchanges.clone().try_acquire_owned() else {
+        let refusal = Refusal::new(Code::TooMany, "too many exchanges are under way");
         return refuse_as(Language::Api, oauth::TOKEN_PATH, &refusal);
     };
-    match read_body(body, oauth::exchange::REQUEST_LIMIT_BYTES).await {
-        Ok(body) => oauth::exchange::exchange(doors, headers, &body).await,
-        Err(refusal) => refuse_as(Language::Api, oauth::TOKEN_PATH, &refusal),
+    let read = read_body(body, oauth::exchange::REQUEST_LIMIT_BYTES);
+    match tokio::time::timeout(EXCHANGE_BODY_TIMEOUT, read).await {
+        Ok(Ok(body)) => oauth::exchange::exchange(doors, headers, &body).await,
+        Ok(Err(refusal)) => refuse_as(Language::Api, oauth::TOKEN_PATH, &refusal),
+        Err(_) => {
+            let refusal = Refusal::new(Code::InvalidRequest, "the body did not come in time");
+            refuse_as(Language::Api, oauth::TOKEN_PATH, &refusal)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use portcullis_domain::admission::open_session::is_held;
 use portcullis_domain::authority::Credential;
+use portcullis_domain::ids::PrincipalName;
 use portcullis_domain::refusal::Refusal;
 use portcullis_domain::session::Origin;
 use portcullis_domain::session::state::not_found;
@@ -21,7 +22,7 @@ pub fn caller(text: &str, own: Option<&Caller>, known: &Known<'_>) -> Result<Cal
     let key = |id: &str| known.signing.find(signing, id, now);
     let token = TaskToken::read(text, &known.snapshot.issuer(known.signing), key, now);
     let token = token.map_err(|problem| invalid_key_because(format!("the task token: {problem}")))?;
-    let TaskToken { session, authority, .. } = token;
+    let TaskToken { session, authority, asked_by, .. } = token;
     let credential = &authority.credential;
     let is_live = match credential {
         Credential::Key(id) => {
@@ -38,8 +39,12 @@ pub fn caller(text: &str, own: Option<&Caller>, known: &Known<'_>) -> Result<Cal
     if let Some(gone) = authority.through.iter().find(|agent| known.snapshot.catalogue.acting(agent).is_none()) {
         return Err(invalid_key_because(format!("`{gone}` on the task token's chain is no agent of the registry")));
     }
-    let mut caller = Caller { principal: session.owner.clone(), authority, bound: Some(session) };
-    is_by_its_agent(&caller, own, known)?;
+    let mut caller = Caller { principal: session.owner.clone(), authority, bound: Some(session), own: None };
+    is_by_its_agent(&caller, own, asked_by.as_ref(), known)?;
+    caller.own = own.and_then(|own| match &own.authority.credential {
+        Credential::Key(key) => Some(key.clone()),
+        Credential::Vouched { .. } => None,
+    });
     if let Some(limit) = own.and_then(|own| own.authority.scope.as_ref()) {
         let nothing =
             || invalid_key_because("what the agent's key is for and what the task token is for exclude one another");
@@ -65,13 +70,22 @@ pub async fn check_open(gate: &Gate, caller: &Caller, now: Timestamp) -> Result<
     checked.await?
 }
 
-/// A key that is shown beside a token must be that of the agent that the token was handed to.
-fn is_by_its_agent(caller: &Caller, own: Option<&Caller>, known: &Known<'_>) -> Result<(), Refusal> {
+/// A key that is shown beside a token must be that of the agent that the token was handed to. It must be shown by who is bound to it, and where another agent has asked for the token:
+/// otherwise that one could act as if the next one had.
+fn is_by_its_agent(
+    caller: &Caller,
+    own: Option<&Caller>,
+    asked_by: Option<&PrincipalName>,
+    known: &Known<'_>,
+) -> Result<(), Refusal> {
     let actor = caller.chain().actor();
     match own {
         Some(own) if own.bound.is_none() && own.chain().depth() == 0 && own.principal == *actor => Ok(()),
         Some(own) => {
             Err(invalid_key_because(format!("`{}` shows a task token that `{actor}` was handed", own.principal)))
+        }
+        None if asked_by.is_some() => {
+            Err(invalid_key_because(format!("a task token that was handed on to `{actor}` is shown without its key")))
         }
         None if known.snapshot.catalogue.acting(actor).is_some_and(|agent| agent.is_bound) => {
             Err(invalid_key_because(format!("`{actor}` shows a task token without a key of its own")))

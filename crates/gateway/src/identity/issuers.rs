@@ -19,7 +19,7 @@ use portcullis_domain::ids::IssuerName;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::time::Timestamp;
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::clock::Clock;
 use crate::identity::issuer::IssuerTable;
@@ -29,6 +29,8 @@ use crate::jwk::KeySet;
 
 /// How long after an attempt to fetch keys the next one may be made.
 const ATTEMPT_PAUSE_US: u64 = 5_000_000;
+/// How many requests wait for the keys of an issuer at a time; others are answered by the keys at hand.
+const WAITING_LIMIT: usize = 256;
 /// How long a call waits for keys.
 const KEYS_WAIT: Duration = Duration::from_secs(3);
 /// The largest key set or metadata, in bytes.
@@ -71,6 +73,8 @@ pub struct Issuer {
     keys: ArcSwapOption<Known>,
     /// When it was last tried to fetch the keys. Held while they are fetched, so that nobody fetches them twice.
     attempt: Mutex<Option<Timestamp>>,
+    /// Places for those who wait for that.
+    waiting: Arc<Semaphore>,
 }
 
 enum Source {
@@ -169,10 +173,16 @@ impl Issuers {
         if let Some(known) = issuer.usable(now).filter(is_there) {
             return Ok(known);
         }
-        let (refreshed, clock, fetch) = (issuer.clone(), self.clock.clone(), self.fetch.clone());
-        let refresh = tokio::spawn(async move { refreshed.refresh(&*clock, &fetch).await });
-        // Whether it has come in time is seen by what is there then.
-        let _ = tokio::time::timeout(KEYS_WAIT, refresh).await;
+        // Anybody can send tokens with the name of a key that nobody knows.
+        if let Ok(place) = issuer.waiting.clone().try_acquire_owned() {
+            let (refreshed, clock, fetch) = (issuer.clone(), self.clock.clone(), self.fetch.clone());
+            let refresh = tokio::spawn(async move {
+                refreshed.refresh(&*clock, &fetch).await;
+                drop(place);
+            });
+            // Whether it has come in time is seen by what is there then.
+            let _ = tokio::time::timeout(KEYS_WAIT, refresh).await;
+        }
         issuer.usable(now).ok_or_else(|| {
             Refusal::new(Code::UpstreamFailed, "whether the token is valid can't be told now")
                 .because(format!("there are no keys of the issuer `{}`", issuer.name))
@@ -224,6 +234,7 @@ impl Issuer {
             source,
             keys: ArcSwapOption::new(keys.map(Arc::new)),
             attempt: Mutex::default(),
+            waiting: Arc::new(Semaphore::new(WAITING_LIMIT)),
         }
     }
 

@@ -39,6 +39,8 @@ pub struct TaskToken {
     pub authority: Authority,
     /// The call by which the task was handed out; none where an agent handed it on by itself.
     pub call: Option<CallId>,
+    /// The agent that has asked for it, where that is another one than it is for: it holds the token and is not the one who may use it.
+    pub asked_by: Option<PrincipalName>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,6 +70,9 @@ struct Claims {
     scope: Option<Scope>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<TaskId>,
+    /// RFC 8693, section 4.3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<PrincipalName>,
 }
 
 /// Who acts, and through whom.
@@ -129,7 +134,7 @@ impl TaskToken {
     ) -> Result<Self, Refusal> {
         let mut authority = admitted.authority().through(next.clone())?;
         authority.expires_at = Some(expiry(&authority, now, life_s));
-        Ok(Self { number, session: admitted.session().clone(), authority, call: Some(admitted.call()) })
+        Ok(Self { number, session: admitted.session().clone(), authority, call: Some(admitted.call()), asked_by: None })
     }
 
     /// The text of the token; none where nobody acts for anybody, or it never ends: then it is no task.
@@ -150,6 +155,7 @@ impl TaskToken {
             call: self.call,
             scope: self.authority.scope.clone(),
             task: self.authority.task.clone(),
+            client_id: self.asked_by.clone(),
         };
         let header = Header { alg: ALGORITHM.to_owned(), typ: TYPE.to_owned(), kid: key.id().to_owned() };
         let part = |json: serde_json::Result<Vec<u8>>| json.ok().map(|json| URL_SAFE_NO_PAD.encode(json));
@@ -209,7 +215,7 @@ impl Claims {
         }
         let (credential, scope, task) = (self.cid, self.scope, self.task);
         let authority = Authority { credential, through, expires_at: Some(expires_at), scope, task };
-        Ok(TaskToken { number: self.jti, session: self.sid, authority, call: self.call })
+        Ok(TaskToken { number: self.jti, session: self.sid, authority, call: self.call, asked_by: self.client_id })
     }
 }
 
@@ -235,6 +241,7 @@ mod tests {
             session: "ann:claim-99".parse().unwrap(),
             authority,
             call: Some(CallId([2; 16])),
+            asked_by: None,
         }
     }
 

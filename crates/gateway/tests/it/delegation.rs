@@ -95,6 +95,12 @@ impl Site {
         self.gateway.stranger().with_key(token)
     }
 
+    /// The agent that a token was handed on to: it shows its own key, and the token beside it.
+    async fn holder_as(&self, agent: &str, token: &str) -> Client {
+        let key = self.gateway.key(agent).await;
+        self.holder(&key).with_header("portcullis-task", token)
+    }
+
     /// What comes of resetting the table: done, or what the model reads instead.
     async fn drop_table(&self, by: &Client) -> Result<String, String> {
         called(by, "/mcp/db", "record", r#"{"id":"DROP TABLE users","value":1.0}"#).await
@@ -120,7 +126,11 @@ impl Site {
 
     /// A token that is worth less, made of this one.
     async fn narrowed(&self, token: &str, more: &[(&str, &str)]) -> String {
-        let answer = self.exchange(token, more, &[]).await;
+        self.narrowed_by(token, more, &[]).await
+    }
+
+    async fn narrowed_by(&self, token: &str, more: &[(&str, &str)], headers: &[(&str, &str)]) -> String {
+        let answer = self.exchange(token, more, headers).await;
         assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")), "{}", answer.text());
         let token = answer.json()["access_token"].as_str().unwrap().to_owned();
         self.gateway.keep_secret(&token);
@@ -324,7 +334,7 @@ async fn a_task_is_handed_on_for_less_and_never_for_more() {
     assert_eq!(less["act"], json!({"sub": "one", "act": {"sub": "director"}}));
     assert!(less["exp"].as_u64() < whole["exp"].as_u64() && less["scope"] == "model/* tool/logs__*", "{less}");
     // Denied at the door, hidden in lists, denied within an answer.
-    let holder = site.holder(&narrow);
+    let holder = site.holder_as("one", &narrow).await;
     assert!(called(&holder, "/mcp/logs", "add", r#"{"a":1,"b":1}"#).await.is_ok());
     assert!(site.drop_table(&holder).await.is_err());
     let all = tools_client(&holder, "/mcp", None).list_tools().await.unwrap();
@@ -344,7 +354,9 @@ async fn a_task_is_handed_on_for_less_and_never_for_more() {
     assert!(answer.status == 402 && answer.text().contains("task/"), "{}", answer.text());
     assert_eq!(site.holder(&token).post("/v1/chat/completions", &large).await.unwrap().status, 200);
     // Again: what is asked for beyond what there is does not come.
-    let again = site.narrowed(&narrow, &[("scope", "tool/*"), ("expires_in", "6000"), ("budget", "100")]).await;
+    let key = format!("Bearer {}", site.gateway.key("one").await);
+    let more = [("scope", "tool/*"), ("expires_in", "6000"), ("budget", "100")];
+    let again = site.narrowed_by(&narrow, &more, &[("authorization", key.as_str())]).await;
     assert_eq!((&claims(&again)["scope"], &claims(&again)["exp"]), (&json!("tool/logs__*"), &less["exp"]));
     let grants: Vec<_> = site
         .gateway
@@ -443,8 +455,7 @@ async fn a_task_that_comes_of_a_limited_key_is_for_no_more_than_the_key() {
     assert_eq!(claims(&token)["scope"], "agent/* tool/logs__*");
     let again = site.narrowed(&token, &[("scope", "tool/* model/*"), ("audience", "one")]).await;
     assert_eq!(claims(&again)["scope"], "tool/logs__*");
-    for token in [&token, &again] {
-        let holder = site.holder(token);
+    for holder in [site.holder(&token), site.holder_as("one", &again).await] {
         assert!(called(&holder, "/mcp/logs", "add", r#"{"a":1,"b":1}"#).await.is_ok());
         assert!(site.drop_table(&holder).await.is_err());
         assert_eq!(holder.post("/v1/chat/completions", &saying("SAY hi")).await.unwrap().status, 403);
@@ -487,8 +498,9 @@ async fn a_task_of_somebody_whom_an_issuer_vouches_for_is_judged_by_what_the_iss
     assert!(claims(&token)["cid"].as_str().unwrap().starts_with("corp/"), "{}", claims(&token));
     assert_eq!(claims(&token)["sub"], "corp.ann");
     let next = site.narrowed(&token, &[("audience", "one")]).await;
-    for token in [&token, &next] {
-        assert!(site.drop_table(&site.holder(token)).await.is_ok());
+    let next = site.holder_as("one", &next).await;
+    for holder in [&site.holder(&token), &next] {
+        assert!(site.drop_table(holder).await.is_ok());
     }
     let of_eve = site.holder(&site.hand(&eve, "job", "director").await);
     assert!(site.drop_table(&of_eve).await.is_err());
@@ -500,6 +512,32 @@ async fn a_task_of_somebody_whom_an_issuer_vouches_for_is_judged_by_what_the_iss
     // With who is disabled the task ends.
     let disable = json!({"name": "corp.ann"});
     assert!(site.gateway.admin().post("/api/v1/identity/disabled", &disable).await.unwrap().status < 300);
+    assert_eq!(next.get("/v1/models").await.unwrap().status, 401);
+    site.gateway.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_acts_as_the_agent_that_a_task_was_handed_on_to_but_that_agent() {
+    let site = Site::start().await;
+    let oncall = site.gateway.client("oncall").await;
+    let token = site.hand(&oncall, "job", "director").await;
+    let next = site.narrowed(&token, &[("audience", "one")]).await;
+    assert_eq!(claims(&next)["client_id"], "director");
+    // The director holds it, and has neither done nor asked what `one` would have.
     assert_eq!(site.holder(&next).get("/v1/models").await.unwrap().status, 401);
+    assert_eq!(site.exchange(&next, &[], &[]).await.json()["error"], "invalid_grant");
+    let another = site.holder_as("two", &next).await;
+    assert_eq!(another.get("/v1/models").await.unwrap().status, 401);
+    assert_eq!(site.holder_as("one", &next).await.get("/v1/models").await.unwrap().status, 200);
+    site.gateway.finish().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_leaves_its_token_out_manages_nothing() {
+    let site = Site::start().await;
+    let steward = site.gateway.client("steward").await;
+    assert_eq!(steward.get("/metrics").await.unwrap().status, 403);
+    let key = json!({"principal": "oncall"});
+    assert_eq!(steward.post("/api/v1/identity/keys", &key).await.unwrap().status, 403);
     site.gateway.finish().await;
 }

@@ -180,9 +180,9 @@ pub(super) async fn show(doors: &Doors, arrived: &Arrived, id: &str) -> Result<A
     let approval = found.ok_or_else(|| not_found(call))?;
     let caller = &arrived.caller;
     let snapshot = doors.gate.snapshot.load_full();
-    let is_seen = approval.session.owner == caller.principal
-        || snapshot.is_administrator(caller.chain())
-        || snapshot.may_answer_by(caller.chain(), &approval);
+    let is_own = approval.session.owner == caller.principal && caller.may_enter(&approval.session);
+    let is_seen =
+        is_own || snapshot.is_administrator(caller.chain()) || snapshot.may_answer_by(caller.chain(), &approval);
     if !is_seen {
         return Err(not_found(call));
     }

@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, HOST, LOCATION};
 use portcullis_domain::admission::{EndWait, Ended, OpenWait};
 use portcullis_domain::call::Door;
 use portcullis_domain::event::Event;
-use portcullis_domain::ids::{Actor, AgentName, SessionId};
+use portcullis_domain::ids::{AgentName, SessionId};
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::wait::{End, Wait, WaitName};
@@ -163,7 +163,7 @@ pub fn event_form(id: &str, content_type: Option<&str>, body: &[u8]) -> Value {
 /// `DELETE /api/v1/sessions/{id}/waits/{wait}`: nothing is waited for any more, and nobody is told.
 pub(super) async fn cancel(gate: &Gate, arrived: &Arrived, id: &str, wait: &str) -> Result<Answer, Refusal> {
     let caller = &arrived.caller;
-    let (session, by) = (own(gate, caller, id)?, Actor::Principal(caller.principal.clone()));
+    let (session, by) = (own(gate, caller, id)?, caller.authority.actor(&caller.principal));
     let end = EndWait { session: session.clone(), name: read_name(wait)?, by, end: End::Cancelled, event: None };
     once::answered(gate, arrived, Some(&session), end, |_| once::empty(204)).await
 }
@@ -171,7 +171,7 @@ pub(super) async fn cancel(gate: &Gate, arrived: &Arrived, id: &str, wait: &str)
 /// `POST /api/v1/sessions/{id}/waits/{wait}/events`: the event, from somebody who may enter the session.
 pub(super) async fn event(gate: &Gate, arrived: &Arrived, id: &str, wait: &str) -> Result<Answer, Refusal> {
     let session = resolve(gate, &arrived.caller, id)?;
-    let by = Actor::Principal(arrived.caller.principal.clone());
+    let by = arrived.caller.authority.actor(&arrived.caller.principal);
     let media = text_header(&arrived.headers, &CONTENT_TYPE).map(str::to_owned);
     let id = events::event_id(&arrived.headers, &arrived.body)?;
     let event = Some((media, Body::new(Bytes::clone(&arrived.body))));

@@ -16,6 +16,7 @@ use crate::doors::caller::{check_idempotency_key, header_idempotency_key, sessio
 use crate::doors::mcp::server::SERVER;
 use crate::doors::mcp::transport::{TRANSPORT, Transport};
 use crate::doors::mcp::{call, list, resources, transport};
+use crate::doors::task::check_open;
 
 /// Answers a request to `/mcp` or `/mcp/<toolset>`.
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
@@ -81,6 +82,7 @@ async fn remembered(
 ) -> Result<String, Refusal> {
     let (gate, era) = (&doors.gate, received.version.era());
     let session = asking(arrived, transport, received)?.session;
+    check_open(gate, &arrived.caller, doors.clock.now()).await?;
     match &received.incoming {
         Incoming::ListResources { id, cursor } => resources::list(gate, &session, (id, era), cursor.as_deref()).await,
         Incoming::ReadResource { id, uri } => resources::read(gate, &session, (id, era), uri).await,

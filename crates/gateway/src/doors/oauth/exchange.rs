@@ -47,13 +47,14 @@ async fn exchanged(doors: &Doors, headers: &HeaderMap, body: &[u8]) -> Result<An
         return Err(Denial::new(Error::InvalidGrant, "the subject token is no task token"));
     };
     let command = wanted(doors, &snapshot, &caller, &session, &form)?;
+    let asked_by = command.to.as_ref().map(|_| caller.chain().actor().clone());
     let number = command.token;
     let unwritten = |refusal: Refusal| Denial::of_refusal(&refusal);
     let delegated = doors.gate.journal.execute(command).await.map_err(Refusal::from).flatten();
     let Delegation { authority, budget } = delegated.map_err(unwritten)?;
     let lasting = lasting_s(&authority, doors.clock.now());
     let scope = authority.scope.clone();
-    let token = TaskToken { number, session, authority, call: None };
+    let token = TaskToken { number, session, authority, call: None, asked_by };
     let token = doors.gate.written(&token);
     let token = token.as_ref().and_then(|token| token.to_str().ok());
     let token = token.ok_or_else(|| Denial::new(Error::Unavailable, "no token can be made"))?;
