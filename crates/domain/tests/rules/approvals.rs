@@ -14,7 +14,7 @@ use portcullis_domain::ids::{Actor, CallId, PrincipalName, RoleName};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::approval::{OPEN_LIMIT, OVER_LIMIT, wait_of};
-use portcullis_domain::policy::{Ask, Asks, Decision, Effect, Standing};
+use portcullis_domain::policy::{Ask, Asks, Decision, Effect, Standing, Version};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::wait::End;
 use portcullis_domain::session::{Mark, Origin, Repetition, Turn};
@@ -487,16 +487,26 @@ struct Known {
     expires_at: Timestamp,
     is_spoilt: bool,
     used: Option<CallId>,
+    /// The policies that it was asked under.
+    version: Option<Version>,
+}
+
+impl Known {
+    /// One that is not in use does not outlive the policies that it was asked under.
+    fn under(&mut self, version: Option<Version>, failed: &BTreeSet<CallId>) {
+        let is_in_use = self.used.is_some_and(|call| !failed.contains(&call));
+        self.is_spoilt |= !is_in_use && self.version != version;
+    }
 }
 
 /// Every use in the story is one that persons have allowed; how many there were.
 fn judge(engine: &Engine) -> usize {
     let (mut known, mut uses) = (BTreeMap::<CallId, Known>::new(), 0);
-    let mut failed = BTreeSet::new();
+    let (mut failed, mut version) = (BTreeSet::new(), None);
     for written in &engine.written {
         let (event, at) = (&written.entry.event, written.entry.at);
         if let Event::ApprovalRequested(event) = event {
-            let fresh = Known { expires_at: event.expires_at, ..Known::default() };
+            let fresh = Known { expires_at: event.expires_at, version: Some(event.policy_version), ..Known::default() };
             assert!(known.insert(event.call, fresh).is_none());
         } else if let Event::ApprovalAnswered(event) = event {
             let known = known.get_mut(&event.call).unwrap();
@@ -506,12 +516,14 @@ fn judge(engine: &Engine) -> usize {
             known.is_spoilt |= !event.is_yes;
         } else if let Event::ApprovalEscalated(event) = event {
             known.get_mut(&event.call).unwrap().escalated.insert(event.role.clone());
-        } else if let Event::PolicyActivated(_) = event {
-            known.values_mut().for_each(|known| known.is_spoilt = true);
+        } else if let Event::PolicyActivated(event) = event {
+            version = Some(event.version);
+            known.values_mut().for_each(|known| known.under(version, &failed));
         } else if let Event::CallSettled(event) = event
             && event.outcome == Outcome::Failed
         {
             failed.insert(event.call);
+            known.values_mut().for_each(|known| known.under(version, &failed));
         }
         let used = if let Event::CallAdmitted(event) = event {
             Some((event.approval.unwrap(), event.call))
