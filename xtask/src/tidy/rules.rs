@@ -104,6 +104,7 @@ const GATEWAY: Border = Border {
                 "server",
                 "reply",
                 "repetition",
+                "spoken",
                 "turns",
                 "stop",
                 "doorway",
