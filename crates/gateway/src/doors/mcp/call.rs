@@ -15,8 +15,7 @@ use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, CALL, PIECES_LIMIT, REPLAYED};
 use crate::doors::arrived::Doors;
 use crate::doors::mcp::elicit::{self, End, Question, Way};
-use crate::life::{Called, Gate};
-use crate::registry::Tool;
+use crate::life::{Called, Gate, Tool};
 use crate::repetition::Patience;
 use crate::reply::ToolAnswer;
 

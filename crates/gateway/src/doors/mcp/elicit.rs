@@ -14,7 +14,6 @@ use portcullis_interop::mcp::Era;
 use portcullis_interop::mcp::elicit::{self, Answered};
 use portcullis_interop::mcp::ingress::{CallTool, Received};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use crate::asking::Asking;
 use crate::doors::admin::approval::shown;
@@ -148,8 +147,9 @@ pub(super) async fn answered(
 ) -> End {
     let gate = &doors.gate;
     let limit = Duration::from_secs(gate.snapshot.load().config.policy.approvals.client_s);
-    let (until, mut stop) = (Instant::now() + limit, doors.stop.clone());
-    tokio::pin!(is_gone);
+    let mut stop = doors.stop.clone();
+    let late = tokio::time::sleep(limit);
+    tokio::pin!(is_gone, late);
     loop {
         if is_said(gate, asking, call).await {
             return End::Said;
@@ -157,7 +157,7 @@ pub(super) async fn answered(
         tokio::select! {
             () = &mut is_gone => return End::Gone,
             () = stopped(&mut stop) => return End::PutAway,
-            () = tokio::time::sleep_until(until) => return End::Late,
+            () = &mut late => return End::Late,
             heard = spoken.next() => {
                 if heard == Some(Word::PutAway(call)) {
                     return End::PutAway;
