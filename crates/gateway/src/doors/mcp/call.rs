@@ -15,7 +15,7 @@ use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, CALL, PIECES_LIMIT, REPLAYED};
 use crate::doors::arrived::Doors;
 use crate::doors::mcp::elicit::{self, End, Question, Way};
-use crate::life::{Called, Gate, Tool};
+use crate::life::{Called, Gate};
 use crate::repetition::Patience;
 use crate::reply::ToolAnswer;
 
@@ -37,18 +37,17 @@ pub async fn answer(
     asked: Asked,
     toolset: Option<&str>,
 ) -> Answer {
-    let gate = &doors.gate;
     let raw = call.arguments.map_or("{}", |raw| raw.get());
-    let snapshot = gate.snapshot.load_full();
-    let found = snapshot.tool(toolset, &call.name);
     let Asked { key, era, way } = asked;
-    let Some(tool) = found.clone().filter(|tool| snapshot.shows_tool(asking.chain(), tool)) else {
-        // Whether there is such a tool that others may call, nobody learns.
-        let hidden = found.as_deref().map(|tool| (tool, raw));
-        return write(&call.id, era, Err(gate.refuse_tool(&asking, &call.name, hidden).await));
+    let wish = Wish {
+        asking,
+        name: call.name.clone().into_owned(),
+        toolset: toolset.map(str::to_owned),
+        arguments: Bytes::copy_from_slice(raw.as_bytes()),
+        key,
+        era,
     };
-    let wish = Wish { asking, tool, arguments: Bytes::copy_from_slice(raw.as_bytes()), key, era };
-    let answered = wish.make(gate).await;
+    let answered = wish.make(&doors.gate).await;
     let Err(refusal) = &answered else { return write(&call.id, era, answered) };
     match (elicit::question(doors, &wish.asking, refusal, way).await, way) {
         (Some(question), Way::OnStream) => {
@@ -64,7 +63,8 @@ pub async fn answer(
 /// A call that somebody wants to be made.
 struct Wish {
     asking: Asking,
-    tool: Arc<Tool>,
+    name: String,
+    toolset: Option<String>,
     arguments: Bytes,
     key: Option<String>,
     era: Era,
@@ -73,6 +73,14 @@ struct Wish {
 impl Wish {
     /// The work goes on in a task of its own, so that it is settled even when the caller leaves; leaving cancels it in the modern era, and in the legacy era it means nothing.
     async fn make(&self, gate: &Arc<Gate>) -> Result<Called, Refusal> {
+        let snapshot = gate.snapshot.load_full();
+        let found = snapshot.tool(self.toolset.as_deref(), &self.name);
+        let Some(tool) = found.clone().filter(|tool| snapshot.shows_tool(self.asking.chain(), tool)) else {
+            // Whether there is such a tool that others may call, nobody learns.
+            let raw = std::str::from_utf8(&self.arguments).unwrap_or_default();
+            let hidden = found.as_deref().map(|tool| (tool, raw));
+            return Err(gate.refuse_tool(&self.asking, &self.name, hidden).await);
+        };
         let (stays, gone) = oneshot::channel::<()>();
         let (stays, listens) = (Arc::new(stays), Arc::new(()));
         let patience =
@@ -82,8 +90,7 @@ impl Wish {
             Era::Modern => (Some(stays), None),
             Era::Legacy => (None, Some(stays)),
         };
-        let (worker, asking, tool) = (gate.clone(), self.asking.clone(), self.tool.clone());
-        let arguments = self.arguments.clone();
+        let (worker, asking, arguments) = (gate.clone(), self.asking.clone(), self.arguments.clone());
         let work = tokio::spawn(async move {
             let _kept = kept_there;
             worker.call_tool(&asking, &tool, arguments, patience).await
