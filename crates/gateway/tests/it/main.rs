@@ -35,6 +35,7 @@ mod chat;
 mod chat_agents;
 mod clients;
 mod cluster;
+mod cluster_approvals;
 mod config;
 mod crash;
 mod delegation;
