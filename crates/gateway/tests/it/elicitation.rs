@@ -154,7 +154,13 @@ impl Person {
 
     /// Calls, is asked, and answers so; what came of the call.
     async fn answers(&self, value: &str, reply: Value) -> Value {
-        match self.asked(value).await.1 {
+        self.talk(value, reply).await.1
+    }
+
+    /// The same, with what was asked.
+    async fn talk(&self, value: &str, reply: Value) -> (String, Value) {
+        let (message, by) = self.asked(value).await;
+        let answer = match by {
             Asked::OnStream(id, mut stream) => {
                 self.reply(&id, reply).await;
                 next(&mut stream).await
@@ -166,7 +172,8 @@ impl Person {
                     Heard::Question { message, .. } => panic!("asked twice: {message}"),
                 }
             }
-        }
+        };
+        (message, answer)
     }
 
     async fn asked(&self, value: &str) -> (String, Asked) {
@@ -271,7 +278,6 @@ async fn the_question_says_who_does_what_and_the_yes_is_good_for_that_once() {
         {
             assert!(message.contains(part), "{part}: {message}");
         }
-        let answer = ann.answers(value, said("approve")).await;
         assert_eq!(answer["result"]["content"][0]["text"], "recorded x", "{answer}");
         let (again, _by) = ann.asked(value).await;
         assert_ne!(id_in(&again), id_in(&message), "the next one is asked about anew");
