@@ -272,7 +272,7 @@ async fn the_question_says_who_does_what_and_the_yes_is_good_for_that_once() {
     let scene = Scene::of(&setup("")).await;
     for (version, value) in [(LEGACY, "50"), (MODERN, "60")] {
         let ann = Person::at(&scene, "ann", version, forms()).await;
-        let (message, _by) = ann.asked(value).await;
+        let (message, answer) = ann.talk(value, said("approve")).await;
         for part in
             ["Is this what you want?", "tool/tools__record", &payment(value), "Asked by: ann", "ann:claim-9", "$0.00"]
         {
