@@ -253,9 +253,9 @@ async fn a_call_goes_on_exactly_if_the_person_says_yes() {
                 assert_eq!(answer["result"]["content"][0]["text"], "recorded x", "{answer}");
                 ran.push(payment(&paid));
             }
-            let requested = scene.gateway.entries().into_iter().rev().find_map(|entry| match entry.event {
-                Event::ApprovalRequested(requested) => Some(requested.call.to_string()),
-                _ => None,
+            let requested = scene.gateway.entries().into_iter().rev().find_map(|entry| {
+                let Event::ApprovalRequested(requested) = entry.event else { return None };
+                Some(requested.call.to_string())
             });
             assert_eq!(ann.status(&requested.unwrap()).await, status, "{version} {reply}");
         }
