@@ -1,8 +1,9 @@
 //! Time goes by over approvals: they expire, others are called in to answer, and whoever is to be told is told.
 //!
-//! What has happened is in the journal. Only what was told is kept here, so that after a start it is told again what is still waited for: at least once, under the same id.
+//! What has happened is in the journal. Only what was told is kept here, so that after a start it is told again what is still waited for: at least once, under the same id. Of several
+//! gateways the one that looks after the session tells and makes the call, and another when that one is gone; what time has done any of them writes down, which counts once.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use portcullis_domain::admission::{EscalateApproval, ExpireApproval};
-use portcullis_domain::ids::{CallId, PrincipalName};
+use portcullis_domain::ids::{CallId, PrincipalName, SessionId};
 use portcullis_domain::policy::{Approval, Standing};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::time::Timestamp;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::deliveries::look_after;
 use crate::doors::admin::approval::shown;
 use crate::doors::links::link;
 use crate::doors::sealed::Sealer;
@@ -52,6 +54,7 @@ pub async fn run(gate: Arc<Gate>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, mu
         }
         let now = clock.now();
         age(&gate, now).await;
+        look_after(&gate, LOOK_LIMIT).await;
         runs.look(&gate).await;
         // Telling may take a while, and nobody waits for it to be told to stop.
         tokio::select! {
@@ -102,27 +105,21 @@ struct Notices {
 impl Notices {
     async fn tell(&mut self, gate: &Gate, sealer: &Sealer, now: Timestamp) {
         let Some(url) = gate.snapshot.load().config.policy.approvals.notify.clone() else { return };
-        let told = self.told.clone();
-        let pending = gate.journal.read(move |world| {
+        let pending = gate.journal.read(|world| {
             let pending = world.approvals.open().filter(|(_, approval)| approval.standing == Standing::Pending);
-            let pending = pending.map(|(call, approval)| ((call, approval.escalated.len()), approval));
-            let (mut due, mut news) = (HashSet::new(), Vec::new());
-            for (notice, approval) in pending {
-                due.insert(notice);
-                if news.len() < LOOK_LIMIT && !told.contains(&notice) {
-                    news.push((notice, approval.clone()));
-                }
-            }
-            (due, news)
+            let notice = |(call, approval): (CallId, &Approval)| ((call, approval.escalated.len()), approval.session.clone());
+            pending.map(notice).collect::<HashMap<Notice, SessionId>>()
         });
-        let (due, news) = pending.await.unwrap_or_default();
+        let pending = pending.await.unwrap_or_default();
+        let due: HashSet<Notice> = pending.keys().copied().collect();
         self.told.retain(|notice| due.contains(notice));
         self.backoff.keep(&due);
-        for (notice, approval) in news {
+        let is_new = |notice: &Notice| !self.told.contains(notice) && !self.backoff.is_early(notice, now);
+        let news = pending.into_iter().filter(|(notice, session)| is_new(notice) && gate.leases.has(session));
+        for (notice, _) in news.take(LOOK_LIMIT).collect::<Vec<_>>() {
             let (call, _) = notice;
-            if self.backoff.is_early(&notice, now) {
-                continue;
-            }
+            let approval = gate.journal.read(move |world| world.approvals.find(call).cloned()).await;
+            let Ok(Some(approval)) = approval else { continue };
             let outcome = tell(gate, sealer, &url, notice, &approval).await;
             if let Err(refusal) = &outcome {
                 tracing::warn!(approval = %call, %refusal, "nobody could be told of an approval; it is tried again");
