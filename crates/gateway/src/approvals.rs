@@ -107,7 +107,8 @@ impl Notices {
         let Some(url) = gate.snapshot.load().config.policy.approvals.notify.clone() else { return };
         let pending = gate.journal.read(|world| {
             let pending = world.approvals.open().filter(|(_, approval)| approval.standing == Standing::Pending);
-            let notice = |(call, approval): (CallId, &Approval)| ((call, approval.escalated.len()), approval.session.clone());
+            let notice =
+                |(call, approval): (CallId, &Approval)| ((call, approval.escalated.len()), approval.session.clone());
             pending.map(notice).collect::<HashMap<Notice, SessionId>>()
         });
         let pending = pending.await.unwrap_or_default();
