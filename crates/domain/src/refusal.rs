@@ -171,6 +171,8 @@ pub struct Refusal {
     pub parameter: Option<String>,
     /// The account that is exhausted, for [`Code::BudgetExhausted`].
     pub shortfall: Option<Box<Shortfall>>,
+    /// After how many seconds the same request may pass, for [`Code::TooMany`], where that is known.
+    pub retry_after_s: Option<u64>,
     /// The approval that is waited for, by the call that was parked for it, for [`Code::ApprovalRequired`].
     pub approval: Option<CallId>,
 }
@@ -178,7 +180,15 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with a sentence for the caller and no further reasons.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), reasons: Vec::new(), parameter: None, shortfall: None, approval: None }
+        Self {
+            code,
+            message: message.into(),
+            reasons: Vec::new(),
+            parameter: None,
+            shortfall: None,
+            retry_after_s: None,
+            approval: None,
+        }
     }
 
     /// The same, with a reason that only the operator gets.

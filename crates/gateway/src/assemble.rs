@@ -25,6 +25,7 @@ use crate::identity::{self, ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
 use crate::journal::files::{DataDirectory, VAULT_FILE};
 use crate::journal::{Journal, StoreFault};
+use crate::ledger::rates::Rates;
 use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
@@ -143,6 +144,7 @@ impl Assembly {
             cards: Arc::new(Cards::new(clock.clone())),
             told: Told::default(),
             heard: Heard::default(),
+            rates: Rates::new(clock.clone()),
             metrics: Metrics::new(),
             owed: Owed::default(),
         };
@@ -261,6 +263,7 @@ impl Assembly {
         self.gate.pushes.allow(Guard::new(&snapshot.config.server.push_allowed).unwrap_or_default());
         self.gate.issuers_way.allow(Guard::new(&snapshot.config.identity.issuers_allowed).unwrap_or_default());
         self.gate.issuers.configure(&snapshot.config.identity.issuers, &base);
+        self.gate.rates.configure(&snapshot.config.ledger.rates);
         self.gate.snapshot.store(Arc::new(snapshot));
         // Other sources may be believed now.
         self.gate.heard.forget();
@@ -378,6 +381,7 @@ impl Parts<'_> {
         problems.extend(wrong.map(|problem| of_file(format!("identity.issuers_allowed: {problem}"))));
         problems.extend(issuers::check(&self.config.identity.issuers, base).into_iter().map(&of_file));
         problems.extend(self.config.policy.approvals.problem().map(&of_file));
+        problems.extend(self.config.ledger.rates.problem().map(&of_file));
         let principals = self.principals();
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),

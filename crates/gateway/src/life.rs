@@ -33,6 +33,7 @@ use crate::identity::issuers::Issuers;
 use crate::identity::signing::SigningKeys;
 use crate::journal::leases::Leases;
 use crate::journal::{Journal, StoreFault};
+use crate::ledger::rates::Rates;
 
 pub mod a2a;
 pub mod agent;
@@ -112,6 +113,8 @@ pub struct Gate {
     pub told: Told,
     /// What was said in sessions, and by whom.
     pub heard: Heard,
+    /// How often calls are made.
+    pub rates: Rates,
     /// What is counted.
     pub metrics: Metrics,
     /// What is still to be written down.
@@ -265,6 +268,9 @@ impl Gate {
         loop {
             let snapshot = self.snapshot.load_full();
             let known = self.known(asking, &snapshot, &know).await?;
+            if attempt == 0 {
+                self.is_in_time(asking, &known).await?;
+            }
             let audited = known.decision.audit.len();
             let rests_on_moment = known.decision.moment != Moment::default();
             let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
@@ -304,6 +310,12 @@ impl Gate {
                 tokio::time::sleep(STALE_PAUSE).await;
             }
         }
+    }
+
+    /// Whether it comes no sooner than it may. What comes too soon is not written down, or a flood of calls would fill the record.
+    async fn is_in_time(&self, asking: &Asking, known: &Known) -> Result<(), Refusal> {
+        let taken = self.rates.take(asking, &known.capability).await;
+        taken.inspect_err(|refusal| self.metrics.refused(asking.door, refusal.code))
     }
 
     /// Counts what became of a call at its admission, of which so many rules on trial had something to say.

@@ -4,7 +4,7 @@
 //! client or upstream would. Nothing here enforces a rule; that the gateway does is what is shown.
 //!
 //! Start with [`model`], [`claims`] and [`agent`], the three players of the reference story; [`tool_server`] is the MCP server
-//! for everything that the story does not need. [`process`], [`postgres`] and [`http`] are what a test does with them, [`authority`] proves names, [`effects`] is how
+//! for everything that the story does not need. [`process`], [`postgres`], [`mod@redis`] and [`http`] are what a test does with them, [`authority`] proves names, [`effects`] is how
 //! it finds out what really ran.
 
 // The players.
@@ -21,6 +21,7 @@ pub mod mcp;
 pub mod oracle;
 pub mod postgres;
 pub mod process;
+pub mod redis;
 
 // What players share.
 mod amount;

@@ -6,8 +6,8 @@
 //! installed once, beside what cargo builds and outside of the sources, and again when what is wanted changes. The tests find
 //! them through [`VARIABLE`].
 //!
-//! One of the libraries is not one: the tests of the cluster engine speak to a PostgreSQL server, which comes from Debian as a
-//! whole.
+//! Two of the libraries are none: the tests of several gateways speak to a PostgreSQL server and to a Redis server, which come
+//! from Debian as a whole.
 //!
 //! This part never installs anything into the checkout, the user's home or the system's Python; only where an interpreter or
 //! that server itself is missing on Debian does it ask the system for one.
@@ -16,7 +16,7 @@ mod install;
 
 mod debian;
 mod library;
-mod postgres;
+mod servers;
 
 pub(crate) use install::{VARIABLE, install, ready};
-pub(crate) use postgres::server;
+pub(crate) use servers::servers;

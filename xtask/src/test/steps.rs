@@ -17,14 +17,14 @@ const TIDY: Step = Step { name: "tidy", run: |environment, _| tidy::run(&environ
 const CLIPPY: Step = Step { name: "clippy", run: clippy };
 const DEPENDENCIES: Step = Step { name: "dependencies", run: dependencies };
 const CLIENTS: Step = Step { name: "clients", run: client_libraries };
-const DATABASE: Step = Step { name: "database", run: |environment, _| clients::server(environment) };
+const SERVERS: Step = Step { name: "servers", run: |environment, _| clients::servers(environment) };
 const TESTS: Step = Step { name: "tests", run: every_test };
 const QUICK_TESTS: Step = Step { name: "tests", run: quick_tests };
 const DOC_TESTS: Step = Step { name: "doc tests", run: doc_tests };
 
 pub(crate) const FAST: &[Step] = &[FORMAT, TIDY, CLIPPY, QUICK_TESTS];
 /// Clients are installed before the tests, so that one run of the tests includes those that speak through them.
-pub(crate) const FULL: &[Step] = &[FORMAT, TIDY, CLIPPY, DEPENDENCIES, CLIENTS, DATABASE, TESTS, DOC_TESTS];
+pub(crate) const FULL: &[Step] = &[FORMAT, TIDY, CLIPPY, DEPENDENCIES, CLIENTS, SERVERS, TESTS, DOC_TESTS];
 
 fn format(environment: &Environment, _: &mut Tally) -> Verdict {
     let mut command = Command::new(&environment.cargo);

@@ -11,6 +11,8 @@ pub mod account;
 pub mod book;
 pub mod estimate;
 pub mod event;
+pub mod rate;
 
 pub use account::Account;
 pub use book::{Balance, Book, Charge, Payer};
+pub use rate::Rate;

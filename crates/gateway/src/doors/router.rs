@@ -266,7 +266,7 @@ fn refuse_as(language: Language, path: &str, refusal: &Refusal) -> Answer {
     if refusal.code == Code::Unauthenticated {
         answer::with_header(answer, WWW_AUTHENTICATE, "Bearer realm=\"portcullis\"")
     } else if refusal.code.is_retryable() && refusal.code.fault() != Fault::Upstream {
-        answer::with_header(answer, RETRY_AFTER, "1")
+        answer::with_header(answer, RETRY_AFTER, &refusal.retry_after_s.unwrap_or(1).to_string())
     } else {
         answer
     }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::amount::Dollars;
+use crate::ledger::rates::table::RatesTable;
 
 /// What calls may cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -17,6 +18,8 @@ pub struct LedgerTable {
     pub budgets: BTreeMap<PrincipalName, Budget>,
     /// What may be spent in each session in all. It holds for sessions that are opened from then on.
     pub session: Option<Budget>,
+    /// How often calls may be made.
+    pub rates: RatesTable,
 }
 
 /// A limit on money.

@@ -57,6 +57,7 @@ mod own_sessions;
 mod policy;
 mod provenance;
 mod push;
+mod rates;
 mod responses;
 mod rolling;
 mod sdk;

@@ -1,4 +1,4 @@
-//! The soak: three gateways on one database behind a balancer, three replicas of an agent that keeps its state in sessions and has effects by a tool, and something that
+//! The soak: three gateways on one database and one Redis behind a balancer, three replicas of an agent that keeps its state in sessions and has effects by a tool, and something that
 //! is killed every second. Whoever was told that a turn is done finds it done; no turn runs on a replica that another one has taken over from; no effect happens twice;
 //! and every session has exactly the history that its client knows.
 //!
@@ -20,10 +20,12 @@ use std::sync::Arc;
 
 use portcullis_testkit::http::Client;
 use portcullis_testkit::process::wait_until;
+use portcullis_testkit::redis::Redis;
 use portcullis_testkit::tool_server::Era;
 
 use crate::fleet::{Balancer, Fleet};
 use crate::gateway::LIMIT;
+use crate::rates::redis;
 use crate::scene::{Setup, TOOLS_TOKEN, Upstream};
 use agent::{Agent, Notes, Replica};
 use clients::Clients;
@@ -36,6 +38,9 @@ const GATEWAYS: usize = 3;
 const REPLICAS: usize = 3;
 /// The name of the agent in the configuration.
 const AGENT: &str = "counter";
+
+/// Every call is counted, and none comes too soon.
+const RATE: &str = "{ name: all, calls: 1000000, per_s: 1 }";
 
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +67,8 @@ impl Size {
 /// Everything that there is.
 struct Site {
     fleet: Fleet,
+    /// What the gateways count calls in.
+    redis: Redis,
     replicas: Vec<Replica>,
     tools: Upstream,
     effects: PathBuf,
@@ -74,7 +81,7 @@ struct Site {
 }
 
 impl Site {
-    /// None on a machine without PostgreSQL that somebody watches.
+    /// None on a machine without PostgreSQL or Redis that somebody watches.
     async fn build() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap().keep();
         let effects = folder.join("effects.jsonl");
@@ -90,8 +97,10 @@ impl Site {
         );
         let servers = format!("{{ tools: {{ url: '{}/mcp', token: '{TOOLS_TOKEN}' }} }}", tools.url);
         let setup = Setup { models: "{}".to_owned(), servers, ..Setup::default() };
-        let fleet =
-            Fleet::start(GATEWAYS, &setup.config("", "").replace("policy:", &format!("{agents}policy:"))).await?;
+        let redis = redis().await?;
+        let rates = format!("ledger: {{ rates: {{ store: '{}', limits: [{RATE}] }} }}", redis.url());
+        let config = setup.config("", "").replace("policy:", &format!("{agents}policy:")).replace("ledger: {}", &rates);
+        let fleet = Fleet::start(GATEWAYS, &config).await?;
         let balancer = Balancer::start(fleet.members.iter().map(|member| member.port)).await;
         let client = balancer.client(&fleet.key("ann").await);
         for _ in 0..GATEWAYS {
@@ -108,7 +117,7 @@ impl Site {
         for replica in &mut replicas {
             replica.live(&agent).await;
         }
-        Some(Self { fleet, replicas, tools, effects, notes, agent, client, person, _balancer: balancer })
+        Some(Self { fleet, redis, replicas, tools, effects, notes, agent, client, person, _balancer: balancer })
     }
 }
 

@@ -15,20 +15,25 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long no turn may be acknowledged at all. The slowest thing there is, a gateway that is missed, takes some twenty seconds.
 const STANDSTILL_LIMIT: Duration = Duration::from_secs(300);
 
+/// What a gateway says last that the others have missed for longer than its lease.
+const MISSED: &str = "another gateway took this one for dead";
+
 /// After how many faults it is said how far it has come.
 const PROGRESS_EVERY: usize = 10;
 
 /// What is done, over and over.
-const CYCLE: [Fault; 16] = [
+const CYCLE: [Fault; 18] = [
     Fault::Agent,
     Fault::Connections,
     Fault::Gateway,
     Fault::Agent,
     Fault::Connections,
+    Fault::Redis,
     Fault::Agent,
     Fault::Connections,
     Fault::Agent,
     Fault::Connections,
+    Fault::Redis,
     Fault::Agent,
     Fault::Database,
     Fault::Agent,
@@ -48,6 +53,8 @@ enum Fault {
     Connections,
     /// The database crashes, and is started again.
     Database,
+    /// The Redis loses all that it knows, or ends, or is started again.
+    Redis,
 }
 
 /// What has been done.
@@ -57,6 +64,8 @@ pub(super) struct Faults {
     dead: Option<usize>,
     seen: u64,
     still: u32,
+    /// How often a gateway was taken for dead while it lived.
+    missed: usize,
     /// How often each gateway had begun to listen before it was started last.
     lives: [usize; GATEWAYS],
 }
@@ -92,6 +101,9 @@ impl Faults {
                 let crash = move || server.crash().and_then(|()| server.begin());
                 tokio::task::spawn_blocking(crash).await.unwrap().unwrap();
             }
+            Fault::Redis if !site.redis.is_alive() => site.redis.begin().await.unwrap(),
+            Fault::Redis if round.is_multiple_of(2) => site.redis.flush().await.unwrap(),
+            Fault::Redis => site.redis.crash().unwrap(),
         }
         self.count += 1;
     }
@@ -104,6 +116,9 @@ impl Faults {
     /// Everything lives again.
     pub(super) async fn heal(&mut self, site: &mut Site) {
         self.revive(site).await;
+        if !site.redis.is_alive() {
+            site.redis.begin().await.unwrap();
+        }
         for member in &mut site.fleet.members {
             if member.process.ended().unwrap().is_some() {
                 member.start();
@@ -132,11 +147,15 @@ impl Faults {
                 logs.collect::<Vec<_>>().join("\n\n")
             );
         }
-        for (member, lives_before) in site.fleet.members.iter_mut().zip(self.lives) {
+        for (member, lives_before) in site.fleet.members.iter_mut().zip(&mut self.lives) {
             let Some(ended) = member.process.ended().unwrap() else { continue };
             // The database may go away while it starts: then it can't, and whoever runs it starts it again.
-            let has_begun = lives(member) > lives_before;
-            assert!(!has_begun, "a gateway ended by itself, {ended:?}\n{}", member.process.output());
+            let has_begun = lives(member) > *lives_before;
+            // On a machine that is too busy to let it say that it lives, it ends as it should, and is started again too.
+            let is_missed = member.process.output().lines().last().is_some_and(|line| line.contains(MISSED));
+            assert!(!has_begun || is_missed, "a gateway ended by itself, {ended:?}\n{}", member.process.output());
+            self.missed += usize::from(has_begun);
+            *lives_before = lives(member);
             member.start();
         }
     }
@@ -155,11 +174,13 @@ impl fmt::Display for Faults {
         let times = |fault| (0..self.count).filter(|number| CYCLE[number % CYCLE.len()] == fault).count();
         write!(
             out,
-            "killed {} gateways and {} agents, ended all connections {} times, crashed the database {} times",
+            "killed {} gateways and {} agents, ended all connections {} times, crashed the database {} times, flushed, ended or began the Redis {} times, and {} living gateways were taken for dead",
             times(Fault::Gateway),
             times(Fault::Agent),
             times(Fault::Connections),
-            times(Fault::Database)
+            times(Fault::Database),
+            times(Fault::Redis),
+            self.missed
         )
     }
 }
