@@ -60,7 +60,7 @@ fn broken_rules_end_nothing_and_those_that_are_taken_decide_as_cedar_does() {
     let seed: Vec<u8> = (0..4).flat_map(|_| fuzz.number().to_le_bytes()).collect();
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let mut random = |runner: &mut TestRunner| rule().new_tree(runner).map(|tree| tree.current()).unwrap();
+    let random = |runner: &mut TestRunner| rule().new_tree(runner).map(|tree| tree.current()).unwrap();
     while fuzz.goes_on() {
         let count = 1 + fuzz.below(5);
         let rules: Vec<String> =
