@@ -37,6 +37,8 @@ pub mod snapshot;
 pub mod stop;
 pub mod telemetry;
 pub mod timers;
+pub mod tls;
 pub mod trust;
 pub mod turns;
 pub mod upstreams;
+pub mod x509;
