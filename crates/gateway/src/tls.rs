@@ -39,17 +39,10 @@ pub fn server(
         None => builder.with_no_client_auth(),
     };
     let unfit = |error| {
-        let what = match error {
-            rustls::Error::InconsistentKeys(_) => {
-                "the key in `key_file` is not that of the certificate in `certificate_file`".to_owned()
-            }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "the library's errors are many, and all others are shown as they are"
-            )]
-            error => error.to_string(),
-        };
-        format!("server.tls: {what}")
+        if matches!(error, rustls::Error::InconsistentKeys(_)) {
+            return "server.tls: the key in `key_file` is not that of the certificate in `certificate_file`".to_owned();
+        }
+        format!("server.tls: {error}")
     };
     let mut config = builder.with_single_cert(chain, key).map_err(unfit)?;
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];

@@ -119,12 +119,10 @@ impl Stage {
     }
 
     fn seen(&self) -> Vec<(String, String, Value)> {
-        let seen = |event| match event {
-            Event::PrincipalSeen(seen) => {
-                let profile = serde_json::to_value(&seen.profile).unwrap();
-                Some((seen.issuer.to_string(), seen.principal.to_string(), profile))
-            }
-            _ => None,
+        let seen = |event| {
+            let Event::PrincipalSeen(seen) = event else { return None };
+            let profile = serde_json::to_value(&seen.profile).unwrap();
+            Some((seen.issuer.to_string(), seen.principal.to_string(), profile))
         };
         self.gateway.entries().into_iter().filter_map(|entry| seen(entry.event)).collect()
     }
