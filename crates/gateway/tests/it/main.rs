@@ -22,6 +22,7 @@ mod issuer;
 mod raw_upstream;
 mod scene;
 mod spoken;
+mod tls_way;
 
 mod a2a;
 mod a2a_grpc;
@@ -65,4 +66,5 @@ mod sessions;
 mod soak;
 mod store;
 mod tau2;
+mod tls;
 mod waits;
