@@ -225,6 +225,7 @@ fn snapshot(rights: &Rights, tools: &[Arc<Tool>]) -> Snapshot {
         ..RegistryTable::default()
     };
     let facts = Facts {
+        stated: BTreeMap::new(),
         principals: (0..USERS + AGENTS)
             .map(|number| Principal { name: principal(number), roles: Vec::new(), attributes: BTreeMap::new() })
             .collect(),
@@ -322,6 +323,7 @@ impl Play {
     /// Who it is that shows this, in the session that is named or follows.
     fn arrive(&self, headers: &HeaderMap) -> Result<(Caller, SessionId), Refusal> {
         let known = Known {
+            certified: None,
             keys: &self.world.identity,
             snapshot: &self.snapshot,
             signing: &self.signing,
