@@ -68,6 +68,8 @@ struct Claims {
     scope: Option<Scope>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<TaskId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    under: Option<CallId>,
 }
 
 /// Who acts, and through whom.
@@ -150,6 +152,7 @@ impl TaskToken {
             call: self.call,
             scope: self.authority.scope.clone(),
             task: self.authority.task.clone(),
+            under: self.authority.under,
         };
         let header = Header { alg: ALGORITHM.to_owned(), typ: TYPE.to_owned(), kid: key.id().to_owned() };
         let part = |json: serde_json::Result<Vec<u8>>| json.ok().map(|json| URL_SAFE_NO_PAD.encode(json));
@@ -207,8 +210,8 @@ impl Claims {
         if through.len() > DEPTH_LIMIT {
             return Err("its chain is too long");
         }
-        let (credential, scope, task) = (self.cid, self.scope, self.task);
-        let authority = Authority { credential, through, expires_at: Some(expires_at), scope, task };
+        let (credential, scope, task, under) = (self.cid, self.scope, self.task, self.under);
+        let authority = Authority { credential, through, expires_at: Some(expires_at), scope, task, under };
         Ok(TaskToken { number: self.jti, session: self.sid, authority, call: self.call })
     }
 }
@@ -269,6 +272,7 @@ mod tests {
         let narrow = Authority {
             scope: Some("tool/a__*".parse().unwrap()),
             task: Some("t1".parse().unwrap()),
+            under: Some(CallId([7; 16])),
             ..token().authority
         };
         let narrow = TaskToken { authority: narrow, call: None, ..token() };
