@@ -1,6 +1,7 @@
 //! The oracle accepts what the rules write, and finds every fault that is planted behind their back.
 
 mod approval;
+mod grant;
 mod told;
 
 use bytes::Bytes;
