@@ -135,10 +135,7 @@ fn is(value: &Value, literal: &Literal) -> bool {
 
 /// Whether the value is the known one, or one of those where a list is known.
 fn is_same(value: &Value, known: &Value) -> bool {
-    match known {
-        Value::Set(values) => values.iter().any(|known| value == known),
-        known => value == known,
-    }
+    if let Value::Set(values) = known { values.iter().any(|known| value == known) } else { value == known }
 }
 
 /// As it was said: what is merely like it, with spaces around it or with others between, is something else.

@@ -100,7 +100,7 @@ impl Story {
             budget: None,
             grant: Some(grant(0)),
         };
-        assert_eq!(engine.run(&open).unwrap(), true);
+        assert!(engine.run(&open).unwrap());
         engine.sync();
         Self { engine, next: 100 }
     }

@@ -4,6 +4,7 @@
 mod approval;
 mod carved;
 mod grant;
+mod granted;
 mod identity;
 mod keyed;
 mod push;
@@ -50,7 +51,7 @@ pub(super) struct Laws {
     sessions: HashMap<SessionId, Used>,
     values: HashMap<SessionId, values::Values>,
     tasks: carved::Tasks,
-    grants: grant::Granted,
+    grants: granted::Granted,
     approvals: HashMap<CallId, reckoned::Reckoned>,
     last_at: Timestamp,
     position: u64,
