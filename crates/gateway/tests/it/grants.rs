@@ -21,7 +21,7 @@ const TOOLS: &str = r#"[
 
 const RULES: &str = "permit (principal, action, resource);";
 /// What a payment is refused for at the bank.
-const POOR: &str = "77";
+const POOR: u64 = 77;
 
 /// Payments to whom the user names, 10,000 in all; and everything that is no tool.
 fn grant() -> Value {
@@ -33,7 +33,7 @@ fn grant() -> Value {
 }
 
 fn bank(call: &Value) -> String {
-    if call["arguments"]["memo"] == POOR || call["arguments"]["amount"].to_string() == POOR {
+    if call["arguments"]["amount"] == POOR {
         return r#""error":{"code":-32000,"message":"the bank is closed"}"#.to_owned();
     }
     r#""result":{"content":[{"type":"text","text":"paid"}]}"#.to_owned()
@@ -274,7 +274,7 @@ async fn of_many_at_once_no_more_pass_than_there_is_room_for_and_what_failed_is_
     desk.session("claim-2").await;
     let session = Some("claim-2");
     for _ in 0..3 {
-        expect_no(pay(&desk.ann, session, &to_jane(POOR), None).await, "the bank is closed");
+        expect_no(pay(&desk.ann, session, &to_jane(&POOR.to_string()), None).await, "the bank is closed");
     }
     assert_eq!(desk.used("claim-2").await, "0 of 10000 in all for `amount` of `payments`");
     for _ in 0..3 {
