@@ -107,6 +107,7 @@ const GATEWAY: Border = Border {
                 "server",
                 "reply",
                 "repetition",
+                "spoken",
                 "turns",
                 "stop",
                 "doorway",
