@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::call::Capability;
-use crate::ids::{Actor, IssuerName, KeyId, PrincipalName, TaskId};
+use crate::ids::{Actor, CallId, IssuerName, KeyId, PrincipalName, TaskId};
 use crate::refusal::{Code, Refusal};
 use crate::scope::Scope;
 use crate::time::Timestamp;
@@ -75,13 +75,15 @@ pub struct Authority {
     pub scope: Option<Scope>,
     /// The account of the task that pays, below that of the session.
     pub task: Option<TaskId>,
+    /// What a task is under that was handed on with a grant of its own: the number of the token by which it was.
+    pub under: Option<CallId>,
 }
 
 impl Authority {
     /// That of somebody who came by themselves with this.
     #[must_use]
     pub fn of(credential: Credential) -> Self {
-        Self { credential, through: Vec::new(), expires_at: None, scope: None, task: None }
+        Self { credential, through: Vec::new(), expires_at: None, scope: None, task: None, under: None }
     }
 
     /// That of somebody who came by themselves with a key.
@@ -145,6 +147,8 @@ enum Written {
         scope: Option<Scope>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        under: Option<CallId>,
     },
 }
 
@@ -152,8 +156,8 @@ impl From<Written> for Authority {
     fn from(written: Written) -> Self {
         match written {
             Written::Plain(credential) => Self::of(credential),
-            Written::Full { credential, through, expires_at, scope, task } => {
-                Self { credential, through, expires_at, scope, task }
+            Written::Full { credential, through, expires_at, scope, task, under } => {
+                Self { credential, through, expires_at, scope, task, under }
             }
         }
     }
@@ -161,11 +165,11 @@ impl From<Written> for Authority {
 
 impl From<Authority> for Written {
     fn from(authority: Authority) -> Self {
-        let Authority { credential, through, expires_at, scope, task } = authority;
-        if through.is_empty() && expires_at.is_none() && scope.is_none() && task.is_none() {
+        let Authority { credential, through, expires_at, scope, task, under } = authority;
+        if through.is_empty() && expires_at.is_none() && scope.is_none() && task.is_none() && under.is_none() {
             return Self::Plain(credential);
         }
-        Self::Full { credential, through, expires_at, scope, task }
+        Self::Full { credential, through, expires_at, scope, task, under }
     }
 }
 

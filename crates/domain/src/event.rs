@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Authority;
 use crate::call::{Capability, Door, Place};
+use crate::grant::{Grant, GrantVersion};
 use crate::ids::{CallId, GatewayId, LabelName, PrincipalName, SessionId, TaskId};
 use crate::money::{Nanodollars, Tokens};
 use crate::policy::{Effect, Version};
@@ -61,6 +62,9 @@ pub enum Event {
     /// Nothing comes of an approval any more: its time has come.
     #[serde(rename = "approval.expired")]
     ApprovalExpired(policy::event::ApprovalExpired),
+    /// The grant of a session was given, narrowed or widened.
+    #[serde(rename = "session.grant_set")]
+    GrantSet(policy::event::GrantSet),
     /// A server declares other tools.
     #[serde(rename = "registry.tools_observed")]
     ToolsObserved(registry::event::ToolsObserved),
@@ -193,6 +197,9 @@ pub struct Delegated {
     /// Its budget, where it has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<TaskGrant>,
+    /// What it may do, where it has a grant of its own: within that of the task that it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Grant>,
 }
 
 /// What a task may spend.
@@ -243,6 +250,9 @@ pub struct CallAdmitted {
     /// Earlier calls of the session whose answers have been handed to their callers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delivered: Vec<CallId>,
+    /// What it uses of the grants of its task, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<policy::event::Counted>,
     /// The gateway that forwards it, where several share the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
@@ -273,6 +283,9 @@ pub struct CallRefused {
     /// The rules that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
+    /// The grants of the task, where they said no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<GrantVersion>,
     /// What rules would have decided that are only on trial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audit: Vec<String>,
@@ -342,6 +355,9 @@ pub struct Judged {
     /// The rules that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
+    /// The grants of the task, where they said no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<GrantVersion>,
     /// What the model reads when the answer is no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

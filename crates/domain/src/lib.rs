@@ -11,6 +11,7 @@
 pub mod authority;
 pub mod call;
 pub mod digest;
+pub mod grant;
 pub mod ids;
 pub mod json;
 pub mod money;

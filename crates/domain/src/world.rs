@@ -16,7 +16,7 @@ use crate::identity::{Disabled, Keys};
 use crate::ids::{CallId, GatewayId, SessionId};
 use crate::journal::{Entry, StreamId};
 use crate::ledger::{Book, Payer};
-use crate::policy::{Active, Approvals, Effect};
+use crate::policy::{Active, Approvals, Effect, Grants};
 use crate::registry::{Observed, Placements};
 use crate::session::requests::OpenRequest;
 use crate::session::{Pushes, Records, Requests, Sessions, Waits};
@@ -60,6 +60,9 @@ pub struct World {
     /// What persons are asked.
     #[serde(default)]
     pub approvals: Approvals,
+    /// What tasks are granted.
+    #[serde(default)]
+    pub grants: Grants,
     /// The accounts.
     pub ledger: Book,
     /// What sessions wait for.
@@ -118,6 +121,7 @@ impl World {
             | Event::StateDeleted(_)
             | Event::CallAdmitted(_)
             | Event::Delegated(_)
+            | Event::GrantSet(_)
             | Event::ApprovalRequested(_)
             | Event::ApprovalAnswered(_)
             | Event::ApprovalEscalated(_)
@@ -160,6 +164,7 @@ impl World {
                 self.approvals.told(session, &event.name);
             }
             Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
+            Event::GrantSet(event) => self.grants.set(session, event),
             Event::ApprovalRequested(event) => self.approvals.requested(session, event, entry.seq, entry.at),
             // Only a principal answers.
             Event::ApprovalAnswered(event) => {
@@ -203,6 +208,7 @@ impl World {
         self.placements.ended(session);
         self.waits.closed(session);
         self.approvals.session_closed(session);
+        self.grants.session_closed(session);
         self.pushes.session_closed(session);
         self.requests.session_closed(session);
     }
@@ -225,6 +231,9 @@ impl World {
         if let Some(TaskGrant { task, parent, amount }) = &event.grant {
             self.ledger.carved(session, task, parent.as_ref(), *amount);
         }
+        if let Some(grant) = &event.within {
+            self.grants.handed_on(session, event.token, event.authority.under, grant);
+        }
     }
 
     fn admitted(&mut self, session: &SessionId, event: &CallAdmitted, at: Timestamp) {
@@ -241,6 +250,9 @@ impl World {
         }
         if let Some(approval) = event.approval {
             self.approvals.used(approval, event.call);
+        }
+        if let Some(counted) = &event.grant {
+            self.grants.counted(session, event.call, counted);
         }
         if event.is_turn {
             self.session.turn_began(session, &event.capability, event.call);
@@ -272,6 +284,13 @@ impl World {
             }
         }
         let mark = open.and_then(|open| open.once);
+        let had_effect = match event.outcome {
+            Outcome::Completed => Some(true),
+            Outcome::Failed => Some(false),
+            // What carries a mark may be resolved later.
+            Outcome::Aborted | Outcome::Unknown => mark.is_none().then_some(true),
+        };
+        self.grants.ended(session, event.call, had_effect);
         if let (Some(mark), Some(once)) = (mark, self.session.once(session)) {
             match event.outcome {
                 Outcome::Completed => once.done(mark, entry.seq, entry.at),
@@ -284,6 +303,7 @@ impl World {
     fn resolved(&mut self, session: &SessionId, event: &CallResolved, entry: &Entry<Event>) {
         let Some(once) = self.session.once(session) else { return };
         let Some(mark) = once.unknown(event.call) else { return };
+        self.grants.ended(session, event.call, Some(event.outcome == Outcome::Completed));
         match event.outcome {
             Outcome::Completed => once.done(mark, entry.seq, entry.at),
             Outcome::Failed | Outcome::Aborted | Outcome::Unknown => once.undone(mark),

@@ -15,6 +15,7 @@ mod rules {
 
     mod approvals;
     mod forgery;
+    mod grants;
     mod interleavings;
     mod moments;
     mod news;

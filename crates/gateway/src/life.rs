@@ -15,7 +15,7 @@ use portcullis_domain::event::{Judged, Outcome};
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::money::{Nanodollars, Price};
-use portcullis_domain::policy::{Asks, Effect, Moment};
+use portcullis_domain::policy::{Asks, Effect, Moment, Said};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
@@ -29,6 +29,7 @@ use rustls::ServerConfig;
 use crate::asking::Asking;
 use crate::clock::Clock;
 use crate::entropy::new_call;
+use crate::granted::{self, Granted};
 use crate::heard::Heard;
 use crate::hydration::Told;
 use crate::identity::certificates::Certificates;
@@ -243,22 +244,37 @@ impl Gate {
         &self,
         asking: &Asking,
         snapshot: &Snapshot,
+        grants: Option<Arc<Granted>>,
         know: impl Fn(&Snapshot, &Setting) -> Known,
-    ) -> Result<Known, StoreFault> {
-        let known = know(snapshot, &Setting::default());
+    ) -> Result<(Known, Setting), StoreFault> {
+        let mut setting = Setting { grants, ..Setting::default() };
+        let mut known = know(snapshot, &setting);
+        // What the grant of the task has nothing against, rules may still want to know more about.
+        if known.decision.outside.is_some() && known.decision.lacks_said {
+            setting.said = Some(self.said(asking, snapshot).await?);
+            known = know(snapshot, &setting);
+        }
         let (lacks_moment, lacks_said) = (known.decision.lacks_moment, known.decision.lacks_said);
         if !lacks_moment && !lacks_said {
-            return Ok(known);
+            return Ok((known, setting));
         }
-        let mut setting = Setting::default();
         if lacks_moment {
             setting.moment = self.journal.execute(Look { session: asking.session.clone() }).await?;
         }
         if lacks_said {
-            let sources = |tool: &str| snapshot.source(tool);
-            setting.said = Some(self.heard.in_session(&self.journal, &asking.session, &sources).await?);
+            setting.said = Some(self.said(asking, snapshot).await?);
         }
-        Ok(know(snapshot, &setting))
+        Ok((know(snapshot, &setting), setting))
+    }
+
+    async fn said(&self, asking: &Asking, snapshot: &Snapshot) -> Result<Arc<Said>, StoreFault> {
+        let sources = |tool: &str| snapshot.source(tool);
+        self.heard.in_session(&self.journal, &asking.session, &sources).await
+    }
+
+    /// What the task is granted that is asked for; none where there is nothing.
+    async fn grants(&self, asking: &Asking) -> Result<Option<Arc<Granted>>, Refusal> {
+        Ok(Granted::find(&self.journal, &asking.session, &asking.authority).await?.map(Arc::new))
     }
 
     /// May this call be forwarded? Asked again as long as the policies change in between, or what the session has done.
@@ -274,10 +290,16 @@ impl Gate {
         let mut attempt = 0;
         loop {
             let snapshot = self.snapshot.load_full();
-            let known = self.known(asking, &snapshot, &know).await?;
+            // Few sessions have a grant. Where one has, the first attempt is told so.
+            let grants = if attempt > 0 { self.grants(asking).await? } else { None };
+            let (known, setting) = self.known(asking, &snapshot, grants, &know).await?;
             if attempt == 0 {
                 self.is_in_time(asking, &known).await?;
             }
+            let within = setting.grants.as_ref().map(|grants| {
+                let arguments = granted::arguments(&known.capability, payload.bytes());
+                grants.within(&known.capability, arguments.as_deref(), setting.said.as_deref())
+            });
             let audited = known.decision.audit.len();
             let rests_on_moment = known.decision.moment != Moment::default();
             let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
@@ -299,6 +321,7 @@ impl Gate {
                 turn: terms.turn,
                 content: terms.content,
                 asks: terms.uses.map_or(anew, Asks::Only),
+                within,
             };
             let decided = self.journal.execute(command).await.inspect_err(|_| {
                 // Whether it was admitted is not known. It is certainly not forwarded.
@@ -313,7 +336,7 @@ impl Gate {
             }
             attempt += 1;
             // Of several calls that were judged by the same count, each time one gets through; new policies take a while.
-            if !rests_on_moment {
+            if !rests_on_moment && attempt > 1 {
                 tokio::time::sleep(STALE_PAUSE).await;
             }
         }
@@ -353,13 +376,10 @@ impl Gate {
                 let is_stricter = first.obstacle.is_none() && second.decision.effect > first.decision.effect;
                 if is_stricter { second } else { first }
             });
-            all.unwrap_or_else(|| snapshot.know_function(asking, setting, place, name))
+            all.unwrap_or_else(|| snapshot.know_function(asking, setting, place, name, arguments))
         };
-        let mut known = self.known(asking, snapshot, know).await.unwrap_or_else(|fault| {
-            let mut known = know(snapshot, &Setting::default());
-            known.decision.errors.push(fault.to_string());
-            known
-        });
+        let mut known = self.judged(asking, snapshot, know).await;
+        let outside = known.decision.outside;
         let (refusal, passed) = match (known.obstacle.take(), known.decision.effect) {
             (Some(obstacle), _) => (Some(obstacle), Effect::Allow),
             (None, Effect::Deny) => (Some(denied(&known.decision)), Effect::Allow),
@@ -376,9 +396,24 @@ impl Gate {
             arguments: arguments.to_owned(),
             policies: known.decision.policies,
             audit: known.decision.audit,
+            outside,
             message: refusal.as_ref().map(|refusal| refusal.message.clone()),
             reasons: refusal.map(|refusal| refusal.reasons).unwrap_or_default(),
         }
+    }
+
+    /// What is known of a tool call inside a model's answer; where that can't be found out, that it must not be made.
+    async fn judged(&self, asking: &Asking, snapshot: &Snapshot, know: impl Fn(&Snapshot, &Setting) -> Known) -> Known {
+        let known = match self.grants(asking).await {
+            Ok(grants) => self.known(asking, snapshot, grants, &know).await.map_err(Refusal::from),
+            Err(refusal) => Err(refusal),
+        };
+        known.map(|(known, _)| known).unwrap_or_else(|refusal| {
+            let mut known = know(snapshot, &Setting::default());
+            known.decision.errors.extend(refusal.reasons.iter().cloned());
+            known.obstacle = Some(refusal);
+            known
+        })
     }
 
     /// Uses the approval of a tool call inside a model's answer, or asks for one.

@@ -10,6 +10,7 @@ use portcullis_domain::time::Timestamp;
 use portcullis_domain::world::World;
 use serde::Serialize;
 
+use crate::journal::handle::Placed;
 use crate::journal::{Journal, StoreFault};
 
 /// The most keys in one answer.
@@ -80,17 +81,38 @@ pub async fn value(
     session: &SessionId,
     key: &StateKey,
 ) -> Result<Option<Option<(Shown, Bytes)>>, StoreFault> {
+    let Some(found) = locate(journal, session, key).await? else { return Ok(None) };
+    let Some(located) = found else { return Ok(Some(None)) };
+    let found = read(journal, session, located).await?;
+    Ok(Some(found.map(|(_, bytes)| (shown(key, &located), bytes))))
+}
+
+/// A value with the entry that wrote it; none when there is no such value.
+///
+/// # Errors
+///
+/// When the store failed.
+pub async fn written(
+    journal: &Journal,
+    session: &SessionId,
+    key: &StateKey,
+) -> Result<Option<(Located, Placed, Bytes)>, StoreFault> {
+    let Some(located) = locate(journal, session, key).await?.flatten() else { return Ok(None) };
+    Ok(read(journal, session, located).await?.map(|(entry, bytes)| (located, entry, bytes)))
+}
+
+async fn locate(journal: &Journal, session: &SessionId, key: &StateKey) -> Result<Option<Option<Located>>, StoreFault> {
     let wanted = key.clone();
     let question = move |scratchpad: &Scratchpad, at| scratchpad.find(&wanted, at);
-    let Some(found) = journal.execute(Look { session: session.clone(), question }).await? else { return Ok(None) };
-    let Some(located) = found else { return Ok(Some(None)) };
+    journal.execute(Look { session: session.clone(), question }).await
+}
+
+async fn read(journal: &Journal, session: &SessionId, located: Located) -> Result<Option<(Placed, Bytes)>, StoreFault> {
     let stream = StreamId::Session(session.clone());
     let entry = journal.entries(&stream, located.seq.saturating_sub(1), 1).await?.into_iter().next();
-    let bytes = match entry {
-        Some(entry) => journal.body(&stream, entry.position, 0).await?,
-        None => None,
-    };
-    Ok(Some(bytes.map(|bytes| (shown(key, &located), bytes))))
+    let Some(entry) = entry else { return Ok(None) };
+    let bytes = journal.body(&stream, entry.position, 0).await?;
+    Ok(bytes.map(|bytes| (entry, bytes)))
 }
 
 fn shown(key: &StateKey, located: &Located) -> Shown {

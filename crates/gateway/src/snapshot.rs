@@ -19,6 +19,7 @@ use portcullis_interop::llm::chat::ChatRequest;
 
 use crate::asking::Asking;
 use crate::config::Config;
+use crate::granted::Granted;
 use crate::identity::signing::SigningKeys;
 use crate::identity::table::Standing;
 use crate::journal::Journal;
@@ -57,6 +58,8 @@ pub struct Setting {
     pub moment: Moment,
     /// What was said in the session.
     pub said: Option<Arc<Said>>,
+    /// What the task is granted; none where that was not looked at, or there is nothing.
+    pub grants: Option<Arc<Granted>>,
 }
 
 /// What is known of a call before it is admitted.
@@ -265,7 +268,7 @@ impl Snapshot {
         let read = arguments::read(raw, &tool.arguments);
         // Arguments that can't be judged are refused for that reason; policy is not asked about what it can't see.
         let decision = match &read {
-            Ok(read) => self.decide(asking, setting, place, &tool.capability, Some(read)),
+            Ok(read) => self.decide(asking, setting, place, &tool.capability, (Some(raw), Some(read))),
             Err(refusal) => self.unjudged(refusal),
         };
         let next = self.catalogue.server_principal(&tool.server);
@@ -315,11 +318,12 @@ impl Snapshot {
         Known { capability: agent.capability.clone(), obstacle, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
-    /// What is known of a function that the registry does not have.
+    /// What is known of a function that the registry does not have, which policy does not see the arguments of.
     #[must_use]
-    pub fn know_function(&self, asking: &Asking, setting: &Setting, place: Place, name: &str) -> Known {
+    pub fn know_function(&self, asking: &Asking, setting: &Setting, place: Place, name: &str, raw: &str) -> Known {
         let capability = Catalogue::function(name);
-        let decision = self.ask(asking, setting, place, &capability);
+        let raw = if raw.is_empty() { "{}" } else { raw };
+        let decision = self.decide(asking, setting, place, &capability, (Some(raw), None));
         Known { capability, obstacle: None, decision, estimate: Some(Nanodollars::ZERO) }
     }
 
@@ -364,7 +368,7 @@ impl Snapshot {
     }
 
     fn ask(&self, asking: &Asking, setting: &Setting, place: Place, capability: &Capability) -> Decision {
-        self.decide(asking, setting, place, capability, None)
+        self.decide(asking, setting, place, capability, (None, None))
     }
 
     /// What policy says of everybody on the chain: all of them must be allowed.
@@ -374,7 +378,7 @@ impl Snapshot {
         setting: &Setting,
         place: Place,
         capability: &Capability,
-        arguments: Option<&Arguments>,
+        (raw, arguments): (Option<&str>, Option<&Arguments>),
     ) -> Decision {
         let chain = asking.chain();
         if self.is_astray(chain) {
@@ -382,6 +386,9 @@ impl Snapshot {
         }
         if !chain.covers(capability) {
             return Decision { message: Some(OUTSIDE.to_owned()), ..self.nothing() };
+        }
+        if let Some(outside) = self.outside(setting, place, capability, raw) {
+            return outside;
         }
         let seen = self.profile(chain);
         let question = Question {
@@ -397,6 +404,14 @@ impl Snapshot {
             said: setting.said.as_deref(),
         };
         of_everybody(&self.policy, &question)
+    }
+
+    /// No, where the grants of the task say so.
+    fn outside(&self, setting: &Setting, place: Place, capability: &Capability, raw: Option<&str>) -> Option<Decision> {
+        let grants = setting.grants.as_ref()?;
+        let message = grants.judge(capability, raw, setting.said.as_deref(), place).err()?;
+        let lacks_said = setting.said.is_none() && grants.reads_words(capability);
+        Some(Decision { message: Some(message), outside: Some(grants.version), lacks_said, ..self.nothing() })
     }
 
     /// Whether everybody on the chain may be allowed this with some arguments, in some session.

@@ -348,6 +348,7 @@ impl Play {
         let asking = Asking { authority: caller.authority.clone(), session, origin, door: Door::Mcp, effect };
         let known = know(&self.snapshot, &asking);
         let admit = Admit {
+            within: None,
             call: self.call(),
             parent: None,
             authority: caller.authority,
@@ -516,6 +517,7 @@ impl Play {
             scope: patterns,
             expires_at,
             budget: None,
+            within: None,
         };
         let scope = handed.scope & scope.unwrap_or(u8::MAX);
         let delegated = self.run(&delegate);

@@ -10,11 +10,14 @@ use crate::authority::{Authority, Credential};
 use crate::call::{Capability, Door, Place};
 use crate::digest::Digest;
 use crate::event::{CallAdmitted, CallRefused, Event};
+use crate::grant::GrantVersion;
 use crate::ids::{Actor, CallId, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::ledger::Payer;
 use crate::money::Nanodollars;
-use crate::policy::{Asks, Decision, Effect, Moment};
+use crate::policy::event::Counted;
+use crate::policy::grants::version;
+use crate::policy::{Asks, Decision, Effect, Moment, Within};
 use crate::refusal::{Code, Refusal};
 use crate::registry::{Placement, Replica};
 use crate::session::{Earlier, Origin, Repetition, Session, Turn};
@@ -60,6 +63,8 @@ pub struct Admit {
     pub content: Option<Digest>,
     /// How a person is asked.
     pub asks: Asks,
+    /// What it is within of the grants of its task; none where that was not looked at, because nobody knew of any.
+    pub within: Option<Within>,
 }
 
 /// A call that met with no "no".
@@ -137,7 +142,7 @@ impl Command for Admit {
             return Verdict::unchanged(Err(refusal));
         }
         match self.ask(world, at) {
-            Ok(Asked::New(payload, placement, approval)) => self.admitted(world, payload, placement, approval),
+            Ok(Asked::New(new)) => self.admitted(world, new),
             // What it came to was decided when it was made, and is written there.
             Ok(Asked::Again(earlier)) => Verdict::unchanged(Ok(Passed::Again(earlier))),
             // Nothing is wrong with the call: the shell asks policy again and comes back.
@@ -152,8 +157,16 @@ impl Command for Admit {
 
 /// What the questions came to, if none was answered with "no".
 enum Asked<'a> {
-    New(&'a Body, Option<Placement>, Option<CallId>),
+    New(New<'a>),
     Again(Earlier),
+}
+
+/// What was found out of a call that may be forwarded.
+struct New<'a> {
+    payload: &'a Body,
+    placement: Option<Placement>,
+    approval: Option<CallId>,
+    counted: Option<Counted>,
 }
 
 impl Admit {
@@ -162,16 +175,18 @@ impl Admit {
         self.is_known(world, at)?;
         let session = world.session.enter(&self.session, self.origin)?;
         let payload = self.payload.as_ref().map_err(Clone::clone)?;
+        self.is_judged_by_its_grants(world, at)?;
         self.is_allowed(world, at)?;
         if let Some(earlier) = self.is_repetition(session, at)? {
             return Ok(Asked::Again(earlier));
         }
         self.is_its_turn(session)?;
         let placement = self.is_placed(world)?;
+        let counted = world.grants.count(&self.session, self.authority.under, self.within.as_ref())?;
         self.is_affordable(world)?;
         // Last, so that nobody is asked about what would not be forwarded anyway.
         let approval = self.is_approved(world, payload, at)?;
-        Ok(Asked::New(payload, placement, approval))
+        Ok(Asked::New(New { payload, placement, approval, counted }))
     }
 
     /// The door has recognised the key already, from a copy; here is the truth.
@@ -182,6 +197,25 @@ impl Admit {
             return Ok(());
         }
         Err(Refusal::new(Code::Forbidden, format!("this key is not for `{}`", self.capability)))
+    }
+
+    /// Whether the grants of its task are those that it was judged by, and what that rests on is still there.
+    fn is_judged_by_its_grants(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
+        let layers = world.grants.layers(&self.session, self.authority.under)?;
+        let Some(within) = &self.within else {
+            let stale = Refusal::new(Code::StaleDecision, "the task has a grant that was not looked at");
+            return if layers.is_empty() { Ok(()) } else { Err(stale) };
+        };
+        let state = world.session.find(&self.session).map(|session| &session.scratchpad);
+        let version = |key| state.and_then(|state| state.find(key, at)).map(|located| located.version);
+        let is_over = within.state.iter().any(|(key, then)| version(key) != *then);
+        if is_over || within.number != world.grants.number(&self.session) {
+            return Err(Refusal::new(
+                Code::StaleDecision,
+                "the grant of the task, or what it rests on, has changed meanwhile",
+            ));
+        }
+        Ok(())
     }
 
     fn is_allowed(&self, world: &World, at: Timestamp) -> Result<(), Refusal> {
@@ -276,13 +310,8 @@ impl Admit {
         })
     }
 
-    fn admitted(
-        &self,
-        world: &World,
-        payload: &Body,
-        placement: Option<Placement>,
-        approval: Option<CallId>,
-    ) -> Verdict<Result<Passed, Refusal>> {
+    fn admitted(&self, world: &World, new: New<'_>) -> Verdict<Result<Passed, Refusal>> {
+        let New { payload, placement, approval, counted } = new;
         let is_known = |placement| world.placements.is_known(&self.session, &self.capability, placement);
         let knows_session = placement.as_ref().is_some_and(is_known);
         let event = CallAdmitted {
@@ -299,6 +328,7 @@ impl Admit {
             approval,
             is_turn: self.turn != Turn::Beside,
             delivered: self.repetition.delivered.clone(),
+            grant: counted,
             // Who writes the entry knows whether there are others.
             gateway: None,
             audit: self.decision.audit.clone(),
@@ -339,6 +369,7 @@ impl Admit {
             message: refusal.message.clone(),
             reasons: refusal.reasons.clone(),
             audit: self.decision.audit.clone(),
+            outside: self.outside(world, refusal.code),
             policies: if matches!(refusal.code, Code::Denied | Code::ApprovalRequired) {
                 self.decision.policies.clone()
             } else {
@@ -366,6 +397,13 @@ impl Admit {
         Verdict { answer: Err(refusal), drafts }
     }
 
+    /// The grants that have said no, if it was they.
+    fn outside(&self, world: &World, code: Code) -> Option<GrantVersion> {
+        let layers = world.grants.layers(&self.session, self.authority.under).ok()?;
+        let number = world.grants.number(&self.session);
+        (code == Code::OutsideGrant).then(|| version(number, &layers))
+    }
+
     fn draft(&self, stream: StreamId, event: Event, bodies: Vec<Body>) -> Draft<Event> {
         Draft { stream, actor: self.authority.actor(&self.session.owner), event, bodies }
     }
@@ -375,6 +413,9 @@ impl Admit {
 #[must_use]
 pub fn denied(decision: &Decision) -> Refusal {
     let message = decision.message.clone().unwrap_or_else(|| DENIED.to_owned());
+    if let Some(version) = decision.outside {
+        return Refusal::new(Code::OutsideGrant, message).because(version.to_string());
+    }
     let refusal = Refusal::new(Code::Denied, message);
     let reasons = if decision.policies.is_empty() && decision.errors.is_empty() {
         vec!["no rule permits it".to_owned()]

@@ -4,6 +4,7 @@ use crate::admission::command::{Command, Verdict};
 use crate::admission::open_session::is_held;
 use crate::authority::Authority;
 use crate::event::{Delegated, Event, TaskGrant};
+use crate::grant::Grant;
 use crate::ids::{CallId, PrincipalName, SessionId, TaskId};
 use crate::journal::{Draft, StreamId};
 use crate::ledger::Payer;
@@ -35,6 +36,8 @@ pub struct Delegate {
     pub expires_at: Timestamp,
     /// What it may spend in all, on the account of that name.
     pub budget: Option<(TaskId, Nanodollars)>,
+    /// What it may do, within what the task may do that it comes from.
+    pub within: Option<Grant>,
 }
 
 /// What came of it.
@@ -85,6 +88,12 @@ impl Delegate {
                 Some((*wanted).min(world.ledger.available(payer)))
             }
         };
+        // Those of the task that it comes from stay in force beside it, so that it can only be narrower.
+        world.grants.layers(&self.session, self.authority.under)?;
+        if self.within.is_some() {
+            world.grants.check_tasks(&self.session)?;
+            authority.under = Some(self.token);
+        }
         Ok(Delegation { authority, budget })
     }
 
@@ -110,6 +119,7 @@ impl Delegate {
             scope: delegation.authority.scope.clone(),
             expires_at: delegation.authority.expires_at.unwrap_or(self.expires_at),
             grant: delegation.budget.and_then(grant),
+            within: self.within.clone(),
         };
         Draft {
             stream: StreamId::Session(self.session.clone()),

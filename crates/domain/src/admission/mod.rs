@@ -38,6 +38,7 @@ pub mod request;
 pub mod resolve_call;
 pub mod rotate_signing;
 pub mod see_principal;
+pub mod set_grant;
 pub mod settle;
 pub mod take_news;
 
@@ -73,5 +74,6 @@ pub use request::{AnswerRequest, Keyed, Performed, RequestEnd, TakeRequest};
 pub use resolve_call::ResolveCall;
 pub use rotate_signing::RotateSigning;
 pub use see_principal::SeePrincipal;
+pub use set_grant::SetGrant;
 pub use settle::{Receipt, Settle};
 pub use take_news::{TakeNews, Taken};

@@ -3,9 +3,11 @@
 use crate::admission::command::{Command, Verdict};
 use crate::authority::{Authority, Credential};
 use crate::event::Event;
+use crate::grant::Grant;
 use crate::ids::{PrincipalName, SessionId};
 use crate::journal::{Draft, StreamId};
 use crate::money::Nanodollars;
+use crate::policy::event::{GrantChange, GrantSet};
 use crate::refusal::{Code, Refusal};
 use crate::session::Origin;
 use crate::session::event::Opened;
@@ -23,6 +25,8 @@ pub struct OpenSession {
     pub origin: Origin,
     /// What may be spent in it in all.
     pub budget: Option<Nanodollars>,
+    /// What may be done in it.
+    pub grant: Option<Grant>,
 }
 
 impl Command for OpenSession {
@@ -32,13 +36,35 @@ impl Command for OpenSession {
     fn decide(&self, world: &World, at: Timestamp) -> Verdict<Self::Answer> {
         let entered = is_held(world, &self.authority, &self.session, at)
             .and_then(|()| world.session.enter(&self.session, self.origin));
-        match entered {
-            Ok(found) => Verdict {
-                answer: Ok(found.is_none()),
-                drafts: opening(world, &self.authority, &self.session, self.budget),
-            },
-            Err(refusal) => Verdict::unchanged(Err(refusal)),
+        let is_new = match entered.and_then(|found| self.has_this_grant(world, found.is_none())) {
+            Ok(is_new) => is_new,
+            Err(refusal) => return Verdict::unchanged(Err(refusal)),
+        };
+        let mut drafts = opening(world, &self.authority, &self.session, self.budget);
+        if let Some(grant) = self.grant.as_ref().filter(|_| is_new) {
+            drafts.push(Draft {
+                stream: StreamId::Session(self.session.clone()),
+                actor: self.authority.actor(&self.session.owner),
+                event: Event::GrantSet(GrantSet { number: 1, change: GrantChange::Given, grant: grant.clone() }),
+                bodies: Vec::new(),
+            });
         }
+        Verdict { answer: Ok(is_new), drafts }
+    }
+}
+
+impl OpenSession {
+    /// A session that is there keeps what it was granted: opening it once more gives nothing and takes nothing.
+    fn has_this_grant(&self, world: &World, is_new: bool) -> Result<bool, Refusal> {
+        let Some(grant) = self.grant.as_ref().filter(|_| !is_new) else { return Ok(is_new) };
+        if world.grants.stack(&self.session) == std::slice::from_ref(grant) {
+            return Ok(is_new);
+        }
+        let message = format!(
+            "session `{}` is there already, with another grant or without one: it can be narrowed",
+            self.session.name
+        );
+        Err(Refusal::new(Code::Conflict, message).about("grant"))
     }
 }
 

@@ -56,7 +56,13 @@ mod tests {
             expires_at: Some(Timestamp(100)),
             ..Authority::of(profile.credential(issuer, principal).unwrap())
         };
-        let command = OpenSession { authority, session: session.parse().unwrap(), origin: Origin::Named, budget: None };
+        let command = OpenSession {
+            authority,
+            session: session.parse().unwrap(),
+            origin: Origin::Named,
+            budget: None,
+            grant: None,
+        };
         command.decide(world, Timestamp(at)).answer.map_err(|refusal| refusal.code)
     }
 

@@ -1,10 +1,13 @@
 //! What the journal says about policy.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::authority::Authority;
 use crate::call::{Capability, Door, Place};
 use crate::digest::Digest;
+use crate::grant::{Grant, GrantVersion, Numeral};
 use crate::ids::{CallId, RoleName};
 use crate::money::Nanodollars;
 use crate::policy::question::{Ask, Version};
@@ -100,4 +103,50 @@ pub struct ApprovalUsed {
 pub struct ApprovalExpired {
     /// The call that was parked.
     pub call: CallId,
+}
+
+/// What becomes of the grant of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantChange {
+    /// It begins with this one.
+    Given,
+    /// A call must be within this one too.
+    Narrowed,
+    /// This one takes the place of all that there were. A person has said so.
+    Widened,
+}
+
+/// The grant of a session was given, narrowed or widened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantSet {
+    /// The number of the session's grants from here on: one more than before.
+    pub number: u64,
+    /// What became of it.
+    pub change: GrantChange,
+    /// The grant.
+    pub grant: Grant,
+}
+
+/// What a call uses of the grants that it is within.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// The grants.
+    pub version: GrantVersion,
+    /// What it uses of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<Use>,
+}
+
+/// What a call uses of one entry of a grant, besides being one call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// The task that it is the grant of; none for the session's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<CallId>,
+    /// What it is counted under.
+    pub entry: String,
+    /// What the numbers are that are limited in all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sums: BTreeMap<String, Numeral>,
 }

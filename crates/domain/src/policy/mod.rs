@@ -6,19 +6,23 @@
 //!
 //! Start with [`question`], then [`schema`] (what a tool's JSON Schema says about types) and [`arguments`] (how a call's raw
 //! JSON is read by it; everything that can't be read exactly is refused). [`approval`] is what persons were asked and have said.
+//! [`within`] asks whether a call is within the grant of its task, and [`grants`] how much of that is left.
 
 pub mod approval;
 pub mod arguments;
 pub mod event;
+pub mod grants;
 pub mod moment;
 pub mod provenance;
 pub mod question;
 pub mod schema;
 pub mod state;
 pub mod stated;
+pub mod within;
 
 pub use approval::{Approval, Approvals, Asks, Standing};
 pub use arguments::{Arguments, Value};
+pub use grants::{Grants, Within};
 pub use moment::Moment;
 pub use provenance::{Origin, Said};
 pub use question::{APPROVALS_LIMIT, Ask, Decision, Effect, Question, Version};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::Chain;
 use crate::call::{Capability, Door, Place};
 use crate::digest::Digest;
+use crate::grant::GrantVersion;
 use crate::ids::{PrincipalName, RoleName, SessionId};
 use crate::policy::arguments::Arguments;
 use crate::policy::moment::Moment;
@@ -105,6 +106,8 @@ pub struct Decision {
     pub lacks_said: bool,
     /// What rules would have decided that are only on trial, as sentences.
     pub audit: Vec<String>,
+    /// The grants of the task, where they say no whatever rules say.
+    pub outside: Option<GrantVersion>,
     /// What decided.
     pub version: Version,
 }
@@ -123,6 +126,7 @@ impl Decision {
             lacks_moment: false,
             lacks_said: false,
             audit: Vec::new(),
+            outside: None,
             version,
         }
     }

@@ -14,6 +14,7 @@ use super::steps::{authority, call, payload, session, started};
 fn ask(engine: &mut Engine, number: u8, effect: Effect, moment: &Moment) -> Result<(), Code> {
     let version = engine.world.policy.version.unwrap();
     let admit = Admit {
+        within: None,
         call: call(number),
         parent: None,
         authority: authority(0),

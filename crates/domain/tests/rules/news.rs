@@ -63,7 +63,13 @@ fn to_tell(engine: &Engine) -> Vec<(PushName, u64)> {
 
 fn begun() -> Engine {
     let mut engine = started();
-    let open = OpenSession { authority: authority(0), session: session(0, 0), origin: Origin::Named, budget: None };
+    let open = OpenSession {
+        authority: authority(0),
+        session: session(0, 0),
+        origin: Origin::Named,
+        budget: None,
+        grant: None,
+    };
     engine.run(&open).unwrap();
     engine
 }

@@ -353,7 +353,7 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
         }
         Step::Open { key, owner, name, origin, budget } => {
             let (session, budget) = (session(*owner, *name), budget.map(Nanodollars::new));
-            let open = OpenSession { authority: authority(*key), session, origin: *origin, budget };
+            let open = OpenSession { authority: authority(*key), session, origin: *origin, budget, grant: None };
             done(engine.run(&open), |_| Done::Else)
         }
         Step::Put { at, expected, ttl } => {
@@ -436,6 +436,7 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
         turn: ask.turn,
         content: None,
         asks: Asks::Anew { lasts_us: 1_000, is_run: false },
+        within: None,
     }
 }
 
@@ -448,6 +449,7 @@ fn delegate(engine: &Engine, hand_on: HandOn) -> Delegate {
         scope: None,
         expires_at: Timestamp(engine.now + 600),
         budget: hand_on.task.map(|task| (task_id(task), Nanodollars::new(hand_on.budget))),
+        within: None,
     }
 }
 

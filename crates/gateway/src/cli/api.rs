@@ -75,6 +75,15 @@ impl Api {
         self.send(Method::POST, path, Some(body)).await
     }
 
+    /// Puts `body` at `path`.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway can't be reached or refuses.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value, Exit> {
+        self.send(Method::PUT, path, Some(body)).await
+    }
+
     /// Deletes `path`.
     ///
     /// # Errors

@@ -6,10 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod approval;
+mod grant;
 mod identity;
 mod policy;
 
 pub use approval::Approval;
+pub use grant::Grant;
 pub use identity::{Identity, Key, Signing};
 pub use policy::{Backtest, Policy, Try};
 
@@ -248,6 +250,23 @@ pub enum Session {
         /// The gateway.
         #[command(flatten)]
         remote: Remote,
+    },
+    /// Open a session, with what may be done in it
+    Open {
+        /// Its name [default: the gateway gives one]
+        name: Option<String>,
+        /// A file with a grant, in YAML or JSON [default: rules alone say what may be done]
+        #[arg(long, value_name = "FILE")]
+        grant: Option<PathBuf>,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Look at what a session is granted, and narrow or widen it
+    Grant {
+        /// What to do.
+        #[command(subcommand)]
+        command: Grant,
     },
     /// Say what became of a call whose outcome is unknown, so that it may be answered or made again
     Resolve {

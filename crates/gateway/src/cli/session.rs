@@ -1,4 +1,4 @@
-//! `portcullis session list|show|resolve`.
+//! `portcullis session …`.
 
 use std::path::Path;
 
@@ -7,12 +7,17 @@ use serde_json::{Value, json};
 use crate::cli::api::{Api, text};
 use crate::cli::arguments::{Common, Resolution, Session};
 use crate::cli::exit::Exit;
+use crate::cli::grant;
 use crate::cli::print::{self, said};
 
 pub(super) async fn run(common: &Common, command: Session) -> Result<(), Exit> {
     match command {
         Session::List { remote } => list(common, &Api::open(common, &remote)?).await,
         Session::Show { id, remote } => show(common, &Api::open(common, &remote)?, &id).await,
+        Session::Open { name, grant: file, remote } => {
+            grant::open(common, &Api::open(common, &remote)?, name.as_deref(), file.as_deref()).await
+        }
+        Session::Grant { command } => grant::run(common, command).await,
         Session::Freeze { id, reason, remote } => {
             let api = Api::open(common, &remote)?;
             api.post(&format!("/api/v1/sessions/{id}/freeze"), &json!({"reason": reason})).await?;

@@ -73,6 +73,8 @@ struct Claims {
     /// RFC 8693, section 4.3.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<PrincipalName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    under: Option<CallId>,
 }
 
 /// Who acts, and through whom.
@@ -156,6 +158,7 @@ impl TaskToken {
             scope: self.authority.scope.clone(),
             task: self.authority.task.clone(),
             client_id: self.asked_by.clone(),
+            under: self.authority.under,
         };
         let header = Header { alg: ALGORITHM.to_owned(), typ: TYPE.to_owned(), kid: key.id().to_owned() };
         let part = |json: serde_json::Result<Vec<u8>>| json.ok().map(|json| URL_SAFE_NO_PAD.encode(json));
@@ -213,8 +216,8 @@ impl Claims {
         if through.len() > DEPTH_LIMIT {
             return Err("its chain is too long");
         }
-        let (credential, scope, task) = (self.cid, self.scope, self.task);
-        let authority = Authority { credential, through, expires_at: Some(expires_at), scope, task };
+        let (credential, scope, task, under) = (self.cid, self.scope, self.task, self.under);
+        let authority = Authority { credential, through, expires_at: Some(expires_at), scope, task, under };
         Ok(TaskToken { number: self.jti, session: self.sid, authority, call: self.call, asked_by: self.client_id })
     }
 }
@@ -276,6 +279,7 @@ mod tests {
         let narrow = Authority {
             scope: Some("tool/a__*".parse().unwrap()),
             task: Some("t1".parse().unwrap()),
+            under: Some(CallId([7; 16])),
             ..token().authority
         };
         let narrow = TaskToken { authority: narrow, call: None, ..token() };

@@ -3,6 +3,8 @@
 
 mod approval;
 mod carved;
+mod grant;
+mod granted;
 mod identity;
 mod keyed;
 mod push;
@@ -49,6 +51,7 @@ pub(super) struct Laws {
     sessions: HashMap<SessionId, Used>,
     values: HashMap<SessionId, values::Values>,
     tasks: carved::Tasks,
+    grants: granted::Granted,
     approvals: HashMap<CallId, reckoned::Reckoned>,
     last_at: Timestamp,
     position: u64,
@@ -161,6 +164,7 @@ impl Laws {
                 let is_there = self.world.session.find(session).is_some_and(|one| one.labels.contains(&event.label));
                 self.must(is_there, || format!("label `{}` was not there", event.label));
             }
+            Event::GrantSet(event) => self.grant_set(session, event, entry),
             Event::StatePut(event) => self.state_put(session, event, entry),
             Event::StateDeleted(event) => self.state_deleted(session, event, entry),
             Event::WaitOpened(event) => self.wait_opened(session, event, entry),
@@ -238,6 +242,7 @@ impl Laws {
         }
         self.call_is_first(session, event, entry.at);
         self.call_is_approved(session, event, entry.at);
+        self.call_is_granted(session, event);
         self.has_body(entry, None);
         let hold = event.hold.nanos();
         let task = event.authority.task.as_ref();
@@ -278,6 +283,7 @@ impl Laws {
             self.world.session.find(session).and_then(|session| session.once.unknown(event.call)).is_some();
         let is_here = of_session == Some(session) && is_unknown;
         self.must(is_here, || format!("call {} was resolved, and its outcome was not unknown here", event.call));
+        self.grants.ended(event.call, event.outcome);
         let bodies = match event.outcome {
             Outcome::Completed => 1,
             Outcome::Failed | Outcome::Aborted | Outcome::Unknown => 0,
@@ -308,6 +314,7 @@ impl Laws {
             }
             None => return self.problems.push(format!("call {call} was settled, and it was never admitted")),
         };
+        self.grants.ended(call, event.outcome);
         let charged = event.charged.nanos();
         let path = self.tasks.path(session, task.as_ref());
         let spare = path.iter().map(|account| room(&self.world.ledger.balance(account))).min();
@@ -422,6 +429,7 @@ fn is_anybodys(event: &Event) -> bool {
             | Event::WaitDelivered(_)
             | Event::RequestAnswered(_)
             | Event::ApprovalAnswered(_)
+            | Event::GrantSet(_)
     )
 }
 

@@ -1,6 +1,7 @@
 //! The oracle accepts what the rules write, and finds every fault that is planted behind their back.
 
 mod approval;
+mod grant;
 mod told;
 
 use bytes::Bytes;
@@ -171,6 +172,7 @@ fn admit(number: u8, session: &str, estimate: u64) -> Admit {
         turn: Turn::Beside,
         content: None,
         asks: Asks::Anew { lasts_us: 1_000, is_run: false },
+        within: None,
     }
 }
 
@@ -203,6 +205,7 @@ fn admitted(number: u8) -> CallAdmitted {
         approval: None,
         is_turn: false,
         delivered: Vec::new(),
+        grant: None,
         audit: Vec::new(),
         gateway: None,
     }
@@ -230,6 +233,7 @@ fn refused(number: u8, session: Option<&str>) -> Event {
         message: "no".to_owned(),
         reasons: vec![],
         audit: Vec::new(),
+        outside: None,
         policies: vec![],
     })
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use portcullis_domain::authority::{Authority, Credential};
 use portcullis_domain::call::{Capability, Door, Kind, Place};
 use portcullis_domain::event::{CallAdmitted, CallRefused, CallSettled, Event, Judged};
+use portcullis_domain::grant::GrantVersion;
 use portcullis_domain::ids::{Actor, CallId, LabelName, PrincipalName, SessionId};
 use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::money::Nanodollars;
@@ -265,7 +266,7 @@ impl<'a> Walk<'a> {
             call,
             at: entry.at,
             case,
-            lacks: is_outside.then(|| UNASKED.to_owned()),
+            lacks: is_outside.then(|| UNASKED.to_owned()).or_else(|| judged.outside.map(granted)),
             effect: Some(judged.effect),
             code: None,
             policies: judged.policies.clone(),
@@ -308,13 +309,18 @@ const UNASKED: &str = "it was refused for who asked or for what the task or key 
 
 /// Why a refusal was none by rules, where that is so.
 fn not_by_rules(event: &CallRefused) -> Option<String> {
-    [ASTRAY, OUTSIDE].contains(&event.message.as_str()).then(|| UNASKED.to_owned())
+    let is_unasked = [ASTRAY, OUTSIDE].contains(&event.message.as_str());
+    event.outside.map(granted).or_else(|| is_unasked.then(|| UNASKED.to_owned()))
+}
+
+fn granted(version: GrantVersion) -> String {
+    format!("it was refused by {version}, whatever rules say")
 }
 
 /// What policy had answered when a call was refused for that reason; none where it was not asked.
 fn answer_behind(code: Code) -> Option<Effect> {
     match code {
-        Code::Denied => Some(Effect::Deny),
+        Code::Denied | Code::OutsideGrant => Some(Effect::Deny),
         Code::ApprovalRequired => Some(Effect::Ask),
         Code::BudgetExhausted
         | Code::PriceUnknown

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use portcullis_domain::refusal::{Code, Refusal};
 
-use crate::doors::admin::{approval, health, identity, ledger, resolve, session, state, wait};
+use crate::doors::admin::{approval, grant, health, identity, ledger, resolve, session, state, wait};
 use crate::doors::answer::Answer;
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::path::decoded;
@@ -28,6 +28,9 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::POST, ["api", "v1", "sessions"]) => session::open(gate, &arrived).await,
         (&Method::GET, ["api", "v1", "sessions", id]) => session::show(gate, &arrived.caller, id).await,
         (&Method::DELETE, ["api", "v1", "sessions", id]) => session::close(gate, &arrived, id).await,
+        (&Method::GET, ["api", "v1", "sessions", id, "grant"]) => grant::show(gate, &arrived, id).await,
+        (&Method::PUT, ["api", "v1", "sessions", id, "grant"]) => grant::replace(gate, &arrived, id).await,
+        (&Method::POST, ["api", "v1", "sessions", id, "grant", "narrow"]) => grant::narrow(gate, &arrived, id).await,
         (&Method::POST, ["api", "v1", "sessions", id, "words"]) => session::say(gate, &arrived, id).await,
         (&Method::POST, ["api", "v1", "sessions", id, "labels", label, "lift"]) => {
             session::lift(gate, &arrived, id, label).await

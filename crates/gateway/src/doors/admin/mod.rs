@@ -5,6 +5,7 @@
 pub mod approval;
 pub mod enter;
 pub mod form;
+pub mod grant;
 pub mod health;
 pub mod identity;
 pub mod ledger;

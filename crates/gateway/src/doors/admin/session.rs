@@ -2,6 +2,7 @@
 
 use portcullis_domain::admission::{CloseSession, Freeze, LiftLabel, NoteWords, OpenSession};
 use portcullis_domain::event::Event;
+use portcullis_domain::grant::Grant;
 use portcullis_domain::ids::{SessionId, SessionName};
 use portcullis_domain::journal::{Body, Entry, StreamId};
 use portcullis_domain::ledger::Account;
@@ -49,6 +50,7 @@ struct Shown {
 #[serde(deny_unknown_fields)]
 struct Wanted {
     name: Option<SessionName>,
+    grant: Option<Grant>,
 }
 
 /// The session that `id` means to this caller: a name of their own, or `owner:name` for the owner and for administrators. For everybody else there is none.
@@ -108,15 +110,16 @@ pub(super) async fn list(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refus
 
 /// `POST /api/v1/sessions`: opens a session, minted if no name is given.
 pub(super) async fn open(gate: &Gate, arrived: &Arrived) -> Result<Answer, Refusal> {
-    let wanted: Wanted = read(&arrived.body)?;
-    let named = wanted.name.map(|name| SessionId { owner: arrived.caller.principal.clone(), name });
+    let Wanted { name, grant } = read(&arrived.body)?;
+    let named = name.map(|name| SessionId { owner: arrived.caller.principal.clone(), name });
     let named = named.or_else(|| arrived.caller.bound.clone());
     if let Some(session) = &named {
         arrived.caller.check_session(session)?;
     }
     let (session, origin) = session_or_minted(&arrived.caller, named)?;
     let budget = gate.snapshot.load().session_budget();
-    let command = OpenSession { authority: arrived.caller.authority.clone(), session: session.clone(), origin, budget };
+    let authority = arrived.caller.authority.clone();
+    let command = OpenSession { authority, session: session.clone(), origin, budget, grant };
     let body = serde_json::json!({"id": session, "name": session.name, "owner": session.owner}).to_string();
     let location = http::HeaderValue::from_str(&format!("/api/v1/sessions/{}", session.name)).ok();
     once::answered(gate, arrived, None, command, move |is_new| {

@@ -1,11 +1,12 @@
 //! `POST /oauth/token`: an agent makes a task token that is worth less out of its own, for itself or for the agent that it hands the task on to (RFC 8693).
 //!
-//! Besides the parameters of the standard there are `expires_in`, in seconds, and `budget`, in US dollars.
+//! Besides the parameters of the standard there are `expires_in`, in seconds, `budget`, in US dollars, and `grant`, a grant in JSON that the task must be within besides those that it is within already.
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderMap, HeaderValue};
 use portcullis_domain::admission::{Delegate, Delegation};
 use portcullis_domain::authority::Authority;
+use portcullis_domain::grant::Grant;
 use portcullis_domain::ids::{PrincipalName, SessionId, TaskId};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::Refusal;
@@ -127,6 +128,8 @@ fn wanted(
     let task: TaskId = task.to_string().parse().map_err(|problem: String| Denial::new(Error::Unavailable, problem))?;
     let budget = form.get("budget").map(|text| text.parse::<Nanodollars>()).transpose();
     let budget = budget.map_err(|problem| Denial::invalid(format!("`budget`: {problem}")))?;
+    let within = form.get("grant").map(serde_json::from_str::<Grant>).transpose();
+    let within = within.map_err(|problem| Denial::invalid(format!("`grant`: {problem}")))?;
     Ok(Delegate {
         authority: caller.authority.clone(),
         session: session.clone(),
@@ -135,6 +138,7 @@ fn wanted(
         scope,
         expires_at: expiry(&caller.authority, doors.clock.now(), life_s),
         budget: budget.map(|amount| (task, amount)),
+        within,
     })
 }
 

@@ -12,7 +12,7 @@ use super::{Fate, Laws, room, shown};
 impl Laws {
     /// A task is handed on within what it was: no further, for no longer, and for no more money.
     pub(super) fn delegated(&mut self, session: &SessionId, event: &Delegated, entry: &Entry<Event>) {
-        let Delegated { token, authority, to, scope, expires_at, grant } = event;
+        let Delegated { token, authority, to, scope, expires_at, grant, within } = event;
         self.is_now(session, Status::Active);
         self.must(entry.actor == authority.actor(&session.owner), || format!("token {token} is blamed on another one"));
         self.must(self.world.disabled.check(authority.chain(&session.owner)).is_ok(), || {
@@ -28,6 +28,9 @@ impl Laws {
             (Some(present), Some(scope)) => present.within(scope).as_ref() == Some(scope),
         };
         self.must(is_narrower, || format!("token {token} is for more than the one that it comes from"));
+        if let Some(within) = within {
+            self.grants.handed_on(session, *token, authority.under, within);
+        }
         let Some(grant) = grant else { return };
         self.must(grant.parent == authority.task, || format!("`{}` is carved out of another budget", grant.task));
         for account in self.tasks.path(session, grant.parent.as_ref()) {
