@@ -19,7 +19,7 @@ use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
 use portcullis_domain::session::wait::{Deliver, End, Wait, WaitName};
 use portcullis_domain::time::Timestamp;
-use portcullis_interop::frame::http::{write_request, write_response};
+use portcullis_interop::frame::http::{DELIVERY, write_request, write_response};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{self, JoinSet};
@@ -42,8 +42,6 @@ const DELIVERIES_LIMIT: usize = 64;
 const TURN_WAIT: Duration = Duration::from_secs(60);
 /// How much of an agent's answer to a delivery is kept, in bytes.
 const KEPT_LIMIT_BYTES: usize = 64 << 10;
-/// Which delivery it is: the same in every attempt.
-pub const DELIVERY: HeaderName = HeaderName::from_static("portcullis-delivery");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 type Name = (SessionId, WaitName);

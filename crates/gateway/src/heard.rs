@@ -11,12 +11,11 @@ use portcullis_domain::event::Event;
 use portcullis_domain::ids::{Actor, CallId, SessionId};
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::policy::Said;
-use portcullis_interop::frame::http::{read_request, read_response};
+use portcullis_interop::frame::http::{DELIVERY, read_request, read_response};
 use serde_json::Value;
 
 mod records;
 
-use crate::deliveries::DELIVERY;
 use crate::journal::handle::Placed;
 use crate::journal::{Journal, StoreFault};
 use crate::registry::statement;

@@ -19,6 +19,7 @@ use portcullis_domain::ids::{PrincipalName, SessionId};
 use portcullis_domain::session::push::{Push, PushName};
 use portcullis_domain::time::Timestamp;
 use portcullis_interop::a2a::webhook::{Place, TOKEN_HEADER};
+use portcullis_interop::frame::http::DELIVERY;
 use tokio::sync::watch;
 use tokio::task::{self, JoinSet};
 
@@ -35,8 +36,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const DELIVERIES_LIMIT: usize = 64;
 /// The most of them to places of one principal, whose places may all be dead: others are told besides.
 const OWNER_LIMIT: usize = 8;
-/// Which delivery it is: the same in every attempt.
-const DELIVERY: HeaderName = HeaderName::from_static("portcullis-delivery");
 /// The headers of Standard Webhooks 1.0.
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");

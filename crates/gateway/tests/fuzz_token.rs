@@ -61,7 +61,13 @@ fn token(fuzz: &mut Fuzz) -> TaskToken {
     authority.task = fuzz.once_in(3).then(|| "t1".parse().unwrap());
     let session = fuzz.pick(&["ann:claim-99", "bob:x"]).parse().unwrap();
     let byte = u8::try_from(fuzz.below(256)).unwrap();
-    TaskToken { number: CallId([byte; 16]), session, authority, call: fuzz.once_in(2).then_some(CallId([2; 16])) }
+    TaskToken {
+        number: CallId([byte; 16]),
+        session,
+        authority,
+        call: fuzz.once_in(2).then_some(CallId([2; 16])),
+        asked_by: None,
+    }
 }
 
 fn read(text: &str) -> Result<TaskToken, &'static str> {

@@ -6,6 +6,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 
+/// Which delivery of the gateway's own a request is: the same in every attempt.
+pub const DELIVERY: HeaderName = HeaderName::from_static("portcullis-delivery");
+
 /// Writes a request: its method, path and query, headers and body.
 #[must_use]
 pub fn write_request(request: &Request<Bytes>) -> Bytes {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use portcullis_domain::time::Timestamp;
 
-use super::{Full, Window};
+use super::window::{Full, Window};
 
 /// Windows that are over are looked for each time there are twice as many as were left, and not below so many.
 const SWEEP_MIN: usize = 1_024;
@@ -44,7 +44,8 @@ impl Here {
 mod tests {
     use portcullis_domain::ledger::Rate;
 
-    use super::super::{Each, Limit};
+    use super::super::table::Each;
+    use super::super::window::Limit;
     use super::*;
 
     fn limit(calls: u64, burst: u64) -> Limit {

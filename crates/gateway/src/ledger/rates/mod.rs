@@ -6,20 +6,20 @@
 mod here;
 mod shared;
 pub mod table;
+mod window;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use portcullis_domain::call::Capability;
-use portcullis_domain::ledger::Rate;
 use portcullis_domain::refusal::{Code, Refusal};
-use portcullis_domain::scope::Scope;
 
 use crate::asking::Asking;
 use crate::clock::Clock;
 use here::Here;
 use shared::Shared;
-use table::{Each, LimitTable, RatesTable, StoreUrl};
+use table::{RatesTable, StoreUrl};
+use window::{Full, Limit, Window};
 
 /// How often calls are made.
 pub struct Rates {
@@ -27,26 +27,6 @@ pub struct Rates {
     shared: ArcSwap<Option<(StoreUrl, Shared)>>,
     here: Here,
     clock: Arc<dyn Clock>,
-}
-
-struct Limit {
-    name: String,
-    rate: Rate,
-    each: Each,
-    to: Option<Scope>,
-}
-
-/// One count: of whom, by which rate.
-struct Window<'a> {
-    limit: &'a Limit,
-    key: String,
-}
-
-/// Of several windows the first that has no room, and how long it has none, in microseconds.
-#[derive(Debug, PartialEq, Eq)]
-struct Full {
-    index: usize,
-    wait_us: u64,
 }
 
 impl Rates {
@@ -79,37 +59,11 @@ impl Rates {
             return Ok(());
         }
         let full = match self.shared.load().as_ref() {
-            Some((_, shared)) => shared.take(&windows).await,
+            Some((_, shared)) => shared.take(&windows, &*self.clock).await,
             None => None,
         };
         let full = full.unwrap_or_else(|| self.here.take(&windows, self.clock.now()));
         full.map_err(|full| too_soon(&windows, &full))
-    }
-}
-
-impl Limit {
-    /// None where a check of the table would have found it wrong.
-    fn of(table: &LimitTable) -> Option<Self> {
-        let (rate, to) = (table.rate().ok()?, table.scope());
-        Some(Self { name: table.name.clone(), rate, each: table.each, to })
-    }
-
-    fn window(&self, asking: &Asking) -> Window<'_> {
-        let who = match self.each {
-            Each::Principal => asking.session.owner.to_string(),
-            Each::Actor => asking.chain().actor().to_string(),
-            Each::Session => asking.session.to_string(),
-            Each::Everybody => String::new(),
-        };
-        // Another rate is another window, so that nobody waits for what is not asked any more.
-        let (interval, early) = (self.rate.interval_us(), self.rate.early_us());
-        let each = match self.each {
-            Each::Principal => 'p',
-            Each::Actor => 'a',
-            Each::Session => 's',
-            Each::Everybody => 'e',
-        };
-        Window { limit: self, key: format!("portcullis:rate:{}:{interval}:{early}:{each}:{who}", self.name) }
     }
 }
 

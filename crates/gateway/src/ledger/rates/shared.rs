@@ -5,17 +5,18 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use portcullis_domain::time::Timestamp;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{RedisError, Script};
-use tokio::time::Instant;
 
 use super::table::StoreUrl;
-use super::{Full, Window};
+use super::window::{Full, Window};
+use crate::clock::Clock;
 
 /// How long a call waits for it.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// For how long it is left alone after it did not answer.
-const AWAY: Duration = Duration::from_secs(1);
+/// For how long it is left alone after it did not answer, in microseconds.
+const AWAY_US: u64 = 1_000_000;
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -42,7 +43,7 @@ return {0, 0}";
 pub(super) struct Shared {
     connection: ConnectionManager,
     take: Script,
-    away_until: Mutex<Option<Instant>>,
+    away_until: Mutex<Option<Timestamp>>,
 }
 
 impl Shared {
@@ -60,8 +61,11 @@ impl Shared {
     }
 
     /// Counts a call in all of them, or in none; nothing when it is away.
-    pub(super) async fn take(&self, windows: &[Window<'_>]) -> Option<Result<(), Full>> {
-        if self.away_until().is_some_and(|until| Instant::now() < until) {
+    pub(super) async fn take(&self, windows: &[Window<'_>], clock: &dyn Clock) -> Option<Result<(), Full>> {
+        let now = clock.now();
+        // A clock that was put back does not keep it away for longer.
+        let is_soon = |until: Timestamp| now < until && until.0 - now.0 <= AWAY_US;
+        if self.away_until().is_some_and(is_soon) {
             return None;
         }
         let mut call = self.take.prepare_invoke();
@@ -77,7 +81,7 @@ impl Shared {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it did not answer in {} ms", PATIENCE.as_millis()),
         };
-        if self.set_away(Some(Instant::now() + AWAY)).is_none() {
+        if self.set_away(Some(Timestamp(clock.now().0.saturating_add(AWAY_US)))).is_none() {
             tracing::warn!(problem, "the store of rates is away; each gateway counts by itself meanwhile");
         }
         None
@@ -90,12 +94,12 @@ impl Shared {
         Some(answer)
     }
 
-    fn away_until(&self) -> Option<Instant> {
+    fn away_until(&self) -> Option<Timestamp> {
         *self.away_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what was there before.
-    fn set_away(&self, until: Option<Instant>) -> Option<Instant> {
+    fn set_away(&self, until: Option<Timestamp>) -> Option<Timestamp> {
         std::mem::replace(&mut *self.away_until.lock().unwrap_or_else(PoisonError::into_inner), until)
     }
 }
