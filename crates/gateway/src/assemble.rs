@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use portcullis_cedar::{Engine, Facts, Mode, Principal, compile};
@@ -12,11 +12,12 @@ use portcullis_domain::identity::Scope;
 use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
 use crate::doors::sealed::Sealer;
+use crate::doorway::Doorway;
 use crate::heard::Heard;
 use crate::hydration::Told;
 use crate::identity::issuers::{self, DOCUMENT_LIMIT_BYTES, Fetch, Issuers};
@@ -25,6 +26,7 @@ use crate::identity::{self, ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
 use crate::journal::files::{DataDirectory, VAULT_FILE};
 use crate::journal::{Journal, StoreFault};
+use crate::life::credential::Credentials;
 use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
@@ -46,7 +48,7 @@ use crate::upstreams::replicas::Replicas;
 mod connect;
 mod store;
 
-pub use connect::{connector, http_client};
+pub use connect::{connector, http_client, unasked};
 pub use store::Opened;
 
 /// The connections with the tables that they were made of.
@@ -135,6 +137,7 @@ impl Assembly {
             news: Notify::new(),
             approvals: Notify::new(),
             pushes: PushClient::new(),
+            credentials: Credentials::new(read::directory(path).to_owned()),
             signing: SigningKeys::new(files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
             clock: clock.clone(),
             replicas: Arc::new(Replicas::default()),
@@ -144,8 +147,10 @@ impl Assembly {
             metrics: Metrics::new(),
             owed: Owed::default(),
         };
+        let gate = Arc::new(gate);
+        tokio::spawn(drop_with_authority(Arc::downgrade(&gate), gate.journal.doorway()));
         let mut assembly = Self {
-            gate: Arc::new(gate),
+            gate,
             path: path.to_owned(),
             engine,
             clock,
@@ -212,7 +217,8 @@ impl Assembly {
     pub fn files(&self) -> Vec<PathBuf> {
         let snapshot = self.gate.snapshot.load();
         let base = read::directory(&self.path);
-        let policies = snapshot.config.policy.files.iter().chain(&self.wanted_policies).map(|file| base.join(file));
+        let named = snapshot.config.policy.files.iter().chain(&self.wanted_policies);
+        let policies = named.chain(snapshot.config.registry.secret_files()).map(|file| base.join(file));
         let mut files: Vec<PathBuf> = std::iter::once(self.path.clone()).chain(policies).collect();
         files.sort();
         files.dedup();
@@ -232,6 +238,8 @@ impl Assembly {
     async fn take_in(&mut self, config: Config) -> Result<(), Vec<Problem>> {
         let base = read::directory(&self.path).to_owned();
         let connections = self.connect(&config, &base)?;
+        // Servers are asked for their tools before the rest is known to be right, and some with a token that must be asked for first.
+        self.gate.issuers_way.allow(Guard::new(&config.identity.issuers_allowed).unwrap_or_default());
         let asked = connections.iter().map(|(name, (_, connection))| (name, connection));
         let observed = self.listings.observe(&self.gate.journal, asked).await;
         self.has_unreached = observed.has_unreached;
@@ -242,6 +250,8 @@ impl Assembly {
             Ok(snapshot) => snapshot,
             Err(problems) => {
                 self.drop_new(&connections).await;
+                let before = &self.gate.snapshot.load().config.identity.issuers_allowed;
+                self.gate.issuers_way.allow(Guard::new(before).unwrap_or_default());
                 return Err(problems);
             }
         };
@@ -257,7 +267,6 @@ impl Assembly {
         self.gate.egress.servers.store(Arc::new(servers));
         // What is wrong with it was found when the snapshot was made.
         self.gate.pushes.allow(Guard::new(&snapshot.config.server.push_allowed).unwrap_or_default());
-        self.gate.issuers_way.allow(Guard::new(&snapshot.config.identity.issuers_allowed).unwrap_or_default());
         self.gate.issuers.configure(&snapshot.config.identity.issuers, &base);
         self.gate.snapshot.store(Arc::new(snapshot));
         // Other sources may be believed now.
@@ -302,14 +311,15 @@ impl Assembly {
         let mut connections = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, table) in &config.registry.servers {
-            let kept = self
-                .connections
-                .get(name)
-                .filter(|(made_of, _)| made_of == table)
-                .map(|(_, connection)| connection.clone());
-            let connection = kept.map_or_else(|| connector(name, table, base, &self.gate.egress.http), Ok);
-            match connection {
-                Ok(connection) => drop(connections.insert(name.clone(), (table.clone(), connection))),
+            let made = table.resolved(base).and_then(|table| {
+                let kept = self.connections.get(name).filter(|(made_of, _)| *made_of == table);
+                let own = || connect::given(&self.gate, name, &table);
+                let make = || connector(name, &table, base, &self.gate.egress.http, own());
+                let connection = kept.map_or_else(make, |(_, connection)| Ok(connection.clone()))?;
+                Ok((table, connection))
+            });
+            match made {
+                Ok(made) => drop(connections.insert(name.clone(), made)),
                 Err(problem) => {
                     let message = format!("registry.servers.{name}: {problem}");
                     problems.push(Problem::of_file(&self.path.display().to_string(), message));
@@ -486,6 +496,15 @@ async fn first_key(journal: &Journal, files: &DataDirectory) -> Result<Option<Pa
     files.keep(ADMIN_KEY_FILE, format!("{}\n", issued.text).as_bytes())?;
     journal.execute(issued.command).await?.map_err(|refusal| StartFault::System(refusal.to_string()))?;
     Ok(Some(files.file(ADMIN_KEY_FILE)))
+}
+
+/// Sees to it that no token is kept for anybody who may not act any more.
+async fn drop_with_authority(gate: Weak<Gate>, mut doorway: watch::Receiver<Arc<Doorway>>) {
+    while doorway.changed().await.is_ok() {
+        let seen = doorway.borrow_and_update().clone();
+        let Some(gate) = gate.upgrade() else { return };
+        gate.credentials.keep_only(&seen);
+    }
 }
 
 /// The way by which keys of issuers are fetched.

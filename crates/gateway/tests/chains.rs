@@ -361,6 +361,7 @@ impl Play {
             candidates: None,
             content: None,
             asks: Asks::Anew { lasts_us: 1, is_run: false },
+            shown: None,
             turn: Turn::Beside,
         };
         match self.run(&admit)? {

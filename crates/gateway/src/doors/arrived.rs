@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::asking::{Asking, Effect};
 use crate::clock::Clock;
+use crate::credential::OwnToken;
 use crate::doors::caller::{Caller, Known};
 use crate::doors::place::CallPlace;
 use crate::doors::recognise::{Shown, authenticate};
@@ -59,11 +60,12 @@ impl Doors {
     async fn vouched(&self, text: &str, keys: &Keys) -> Result<Caller, Refusal> {
         let Recognised { seen, credential, ends_at } = self.gate.issuers.recognise(text).await?;
         let principal = seen.principal.clone();
+        let token = Some(Arc::new(OwnToken::new(text, seen.issuer.clone())));
         if keys.vouched(&credential).is_none() {
             self.gate.journal.execute(SeePrincipal { seen }).await?;
         }
         let authority = Authority { expires_at: Some(ends_at), ..Authority::of(credential) };
-        Ok(Caller { principal, authority, bound: None })
+        Ok(Caller { principal, authority, bound: None, token })
     }
 
     /// The public keys that the gateway signs with.
@@ -105,7 +107,8 @@ impl Arrived {
     pub fn asking(&self, session: SessionId, origin: Origin, door: Door) -> Asking {
         self.place.in_session(&session);
         let authority = self.caller.authority.clone();
-        Asking { authority, session, origin, door, effect: Effect::default() }
+        let token = self.caller.token.clone();
+        Asking { authority, session, origin, door, effect: Effect::default(), token }
     }
 
     /// What must be the same for it to be the same request: what is done, on which condition, and the body, of which neither the order of members nor spaces count.

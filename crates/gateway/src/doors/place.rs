@@ -10,6 +10,8 @@ use portcullis_domain::ids::{PrincipalName, SessionId};
 use portcullis_domain::refusal::Refusal;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use crate::credential::OwnToken;
+use crate::doors::caller::Caller;
 use crate::doorway::{self, Doorway};
 
 /// A place among the calls under way. Whatever goes on when its caller has left keeps it too.
@@ -19,6 +21,8 @@ pub type CallPlace = Arc<UnderWay>;
 #[derive(Debug)]
 pub struct UnderWay {
     _permit: OwnedSemaphorePermit,
+    /// What the caller came with is there for those who act for them until the last byte of the answer.
+    _token: Option<Arc<OwnToken>>,
     owner: PrincipalName,
     authority: Authority,
     session: OnceLock<SessionId>,
@@ -26,15 +30,11 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
-    /// A call for `owner` on this authority.
+    /// A call of this caller.
     #[must_use]
-    pub fn new(
-        permit: OwnedSemaphorePermit,
-        owner: PrincipalName,
-        authority: Authority,
-        doorway: watch::Receiver<Arc<Doorway>>,
-    ) -> Self {
-        Self { _permit: permit, owner, authority, session: OnceLock::new(), doorway }
+    pub fn new(permit: OwnedSemaphorePermit, caller: &Caller, doorway: watch::Receiver<Arc<Doorway>>) -> Self {
+        let Caller { principal, authority, token, .. } = caller.clone();
+        Self { _permit: permit, _token: token, owner: principal, authority, session: OnceLock::new(), doorway }
     }
 
     /// The session that it is made in is known now.

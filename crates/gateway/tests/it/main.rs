@@ -40,6 +40,7 @@ mod crash;
 mod delegation;
 mod demo;
 mod deployments;
+mod exchange;
 mod halt;
 mod identity;
 mod identity_keys;
