@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use portcullis_cedar::{Engine, Facts, Mode, Principal, compile};
@@ -12,12 +12,11 @@ use portcullis_domain::identity::Scope;
 use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
 use crate::doors::sealed::Sealer;
-use crate::doorway::Doorway;
 use crate::heard::Heard;
 use crate::hydration::Told;
 use crate::identity::issuers::{self, DOCUMENT_LIMIT_BYTES, Fetch, Issuers};
@@ -148,7 +147,7 @@ impl Assembly {
             owed: Owed::default(),
         };
         let gate = Arc::new(gate);
-        tokio::spawn(drop_with_authority(Arc::downgrade(&gate), gate.journal.doorway()));
+        tokio::spawn(connect::drop_with_authority(Arc::downgrade(&gate), gate.journal.doorway()));
         let mut assembly = Self {
             gate,
             path: path.to_owned(),
@@ -386,6 +385,7 @@ impl Parts<'_> {
         problems.extend(wrong.map(|problem| of_file(format!("identity.issuers_allowed: {problem}"))));
         problems.extend(issuers::check(&self.config.identity.issuers, base).into_iter().map(&of_file));
         problems.extend(self.config.policy.approvals.problem().map(&of_file));
+        problems.extend(connect::strangers(&self.config).into_iter().map(&of_file));
         let principals = self.principals();
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),
@@ -496,15 +496,6 @@ async fn first_key(journal: &Journal, files: &DataDirectory) -> Result<Option<Pa
     files.keep(ADMIN_KEY_FILE, format!("{}\n", issued.text).as_bytes())?;
     journal.execute(issued.command).await?.map_err(|refusal| StartFault::System(refusal.to_string()))?;
     Ok(Some(files.file(ADMIN_KEY_FILE)))
-}
-
-/// Sees to it that no token is kept for anybody who may not act any more.
-async fn drop_with_authority(gate: Weak<Gate>, mut doorway: watch::Receiver<Arc<Doorway>>) {
-    while doorway.changed().await.is_ok() {
-        let seen = doorway.borrow_and_update().clone();
-        let Some(gate) = gate.upgrade() else { return };
-        gate.credentials.keep_only(&seen);
-    }
 }
 
 /// The way by which keys of issuers are fetched.

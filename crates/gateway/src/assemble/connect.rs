@@ -1,16 +1,18 @@
 //! The connection to a tool server, as its table says: over HTTP or to a program, one for all or one for each session.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::HeaderValue;
 use portcullis_domain::ids::ServerName;
 use portcullis_domain::registry::Replica;
+use tokio::sync::watch;
 
-use crate::config::Problem;
 use crate::config::read::{self, Loaded};
+use crate::config::{Config, Problem};
 use crate::credential::bearer;
+use crate::doorway::Doorway;
 use crate::life::Gate;
 use crate::registry::agent::replica;
 use crate::registry::table::{ToolServerTable, UpstreamSession};
@@ -134,5 +136,28 @@ pub fn connector(
         }
         ([_, ..], [_, ..]) => Err("has both `url` and `command`".to_owned()),
         ([], []) => Err("has neither `url` nor `command`".to_owned()),
+    }
+}
+
+/// The issuers that are named for users' own tokens and that nobody knows.
+pub(super) fn strangers(config: &Config) -> Vec<String> {
+    let exchanges = config.registry.servers.iter().filter_map(|(name, table)| {
+        table.credential.as_ref().and_then(|credential| credential.exchange.as_ref()).map(|exchange| (name, exchange))
+    });
+    let named =
+        exchanges.flat_map(|(name, exchange)| exchange.subject_issuers.iter().map(move |issuer| (name, issuer)));
+    let unknown = named.filter(|(_, issuer)| !config.identity.issuers.contains_key(*issuer));
+    let say = |(name, issuer)| {
+        format!("registry.servers.{name}.credential.exchange.subject_issuers: `{issuer}` is none of `identity.issuers`")
+    };
+    unknown.map(say).collect()
+}
+
+/// Sees to it that no token is kept for anybody who may not act any more.
+pub(super) async fn drop_with_authority(gate: Weak<Gate>, mut doorway: watch::Receiver<Arc<Doorway>>) {
+    while doorway.changed().await.is_ok() {
+        let seen = doorway.borrow_and_update().clone();
+        let Some(gate) = gate.upgrade() else { return };
+        gate.credentials.keep_only(&seen);
     }
 }

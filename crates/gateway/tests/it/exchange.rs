@@ -109,23 +109,15 @@ fn authorization_server(request: &Received, shared: &Shared, url: &str) -> Vec<V
     if !is_gateway(request, &form, &state, &issuer) {
         return vec![whole(401, "", r#"{"error":"invalid_client"}"#)];
     }
-    let number = state.tokens.len();
-    let mut give = |whom: &str, more: Value| {
-        let token = format!("up-{number}-{}", URL_SAFE_NO_PAD.encode(whom));
-        state.tokens.insert(token.clone(), whom.to_owned());
-        let mut answer = json!({"access_token": token, "token_type": "Bearer", "expires_in": 300});
-        answer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        answer.to_string()
-    };
     match form["grant_type"].as_str() {
         "client_credentials" => {
-            let answer = give("gateway", json!({}));
+            let answer = give(&mut state, "gateway");
             state.granted += 1;
             vec![whole(200, "", &answer)]
         }
         BEARER => {
             let whom = state.tokens[&form["assertion"]].strip_prefix("jag:").unwrap().to_owned();
-            let answer = give(&whom, json!({}));
+            let answer = give(&mut state, &whom);
             vec![whole(200, "", &answer)]
         }
         EXCHANGE => {
@@ -134,6 +126,13 @@ fn authorization_server(request: &Received, shared: &Shared, url: &str) -> Vec<V
         }
         other => panic!("{other}"),
     }
+}
+
+/// A token that stands for somebody.
+fn give(state: &mut State, whom: &str) -> String {
+    let token = format!("up-{}-{}", state.tokens.len(), URL_SAFE_NO_PAD.encode(whom));
+    state.tokens.insert(token.clone(), whom.to_owned());
+    json!({"access_token": token, "token_type": "Bearer", "expires_in": 300}).to_string()
 }
 
 fn exchanged(form: &HashMap<String, String>, state: &mut State, issuer: &str) -> Vec<Vec<u8>> {
