@@ -271,7 +271,7 @@ impl Site {
         );
         let files = [("rules.cedar", RULES), ("secret", SECRET.trim())];
         let gateway = Gateway::start_with(&config, &files, &[]).await;
-        [SECRET.trim(), CRM_SECRET].map(|secret| gateway.keep_secret(secret));
+        [SECRET.trim(), CRM_SECRET].iter().for_each(|secret| gateway.keep_secret(secret));
         let site = Self { gateway, state, url, agents, issuer, key, _servers: [server, tools] };
         let keys = site.gateway.stranger().get("/.well-known/jwks.json").await.unwrap().json();
         site.lock().keys = keys["keys"].as_array().unwrap().clone();
@@ -328,6 +328,12 @@ impl Site {
     async fn administrate(&self, path: &str, body: Value) {
         let answer = self.gateway.admin().post(path, &body).await.unwrap();
         assert!((200..300).contains(&answer.status), "{path}: {}", answer.text());
+    }
+
+    /// How often anything has come to the server.
+    fn come(&self) -> usize {
+        let state = self.lock();
+        state.seen.len() + state.greeted.len()
     }
 
     fn asked(&self) -> usize {
@@ -410,7 +416,7 @@ async fn without_a_token_nothing_is_sent() {
     let bob = site.gateway.client("bob").await;
     let moods =
         [Mood::Down, Mood::Malformed, Mood::Oversized, Mood::WrongType, Mood::Expired, Mood::Chatty, Mood::Silent];
-    let before = site.lock().greeted.len();
+    let before = site.come();
     for (number, mood) in moods.into_iter().enumerate() {
         site.lock().mood = mood;
         let session = format!("s{number}");
@@ -419,7 +425,8 @@ async fn without_a_token_nothing_is_sent() {
         let settled = site.gateway.settled(&format!("bob:{session}"));
         assert_eq!(settled.iter().map(|call| call.outcome).collect::<Vec<_>>(), [Outcome::Failed], "{number}");
     }
-    assert_eq!((site.lock().seen.len(), site.lock().greeted.len()), (0, before), "nothing has come to the server");
+    let come = site.come();
+    assert_eq!(come, before, "nothing has come to the server");
     site.lock().mood = Mood::Good;
     assert_eq!(site.look(&bob, Some("s0")).await, "seen: bob");
     // Whoever may not act is not asked for, and what was given for them is not used.
