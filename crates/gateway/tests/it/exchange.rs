@@ -342,17 +342,20 @@ impl Site {
 
     /// The kinds of credentials that the journal names, of calls of the tool.
     fn shown(&self) -> Vec<Option<Shown>> {
-        let entries = self.gateway.entries().into_iter();
-        let shown = entries.filter_map(|entry| match entry.event {
-            Event::CallAdmitted(admitted) if &*admitted.capability.name == "crm__look" => Some(admitted.shown),
-            _ => None,
-        });
+        let admitted = |event| if let Event::CallAdmitted(admitted) = event { Some(admitted) } else { None };
+        let calls = self.gateway.entries().into_iter().filter_map(|entry| admitted(entry.event));
+        let shown = calls.filter(|call| &*call.capability.name == "crm__look").map(|call| call.shown);
         shown.collect()
     }
 
     /// No token that came or went stands anywhere.
     async fn finish(self) {
-        let state = lock(&self.state);
+        self.keep_secrets();
+        self.gateway.finish().await;
+    }
+
+    fn keep_secrets(&self) {
+        let state = self.lock();
         for token in state.tokens.keys() {
             self.gateway.keep_secret(token);
         }
@@ -360,8 +363,6 @@ impl Site {
             let named = ["subject_token", "actor_token", "client_assertion"];
             named.iter().filter_map(|name| form.get(*name)).for_each(|token| self.gateway.keep_secret(token));
         }
-        drop(state);
-        self.gateway.finish().await;
     }
 }
 
@@ -384,10 +385,11 @@ async fn the_server_sees_the_user_and_who_acts_for_them() {
     assert_eq!((form["resource"].as_str(), form["scope"].as_str()), ("https://crm.example.org/mcp", "tickets"));
     assert_eq!(form["requested_token_type"], format!("{TYPES}access_token"));
     // The list is nobody's, and asked for by the gateway; calls and their greetings never are.
-    let state = site.lock();
-    assert!(state.granted == 1 && state.greeted.iter().any(|whom| whom == "gateway"));
-    assert!(state.seen.iter().all(|whom| whom != "gateway"));
-    drop(state);
+    {
+        let state = site.lock();
+        assert!(state.granted == 1 && state.greeted.iter().any(|whom| whom == "gateway"));
+        assert!(state.seen.iter().all(|whom| whom != "gateway"));
+    }
     let shown = site.shown();
     assert_eq!(shown.len(), 7);
     assert!(shown.iter().all(|shown| *shown == Some(Shown::Exchanged(site.url.clone()))), "{shown:?}");
