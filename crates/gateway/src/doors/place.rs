@@ -11,7 +11,6 @@ use portcullis_domain::refusal::Refusal;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::credential::OwnToken;
-use crate::doors::caller::Caller;
 use crate::doorway::{self, Doorway};
 
 /// A place among the calls under way. Whatever goes on when its caller has left keeps it too.
@@ -30,11 +29,15 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
-    /// A call of this caller.
+    /// A call for `owner` on this authority, who came with that token if with any.
     #[must_use]
-    pub fn new(permit: OwnedSemaphorePermit, caller: &Caller, doorway: watch::Receiver<Arc<Doorway>>) -> Self {
-        let Caller { principal, authority, token, .. } = caller.clone();
-        Self { _permit: permit, _token: token, owner: principal, authority, session: OnceLock::new(), doorway }
+    pub fn new(
+        permit: OwnedSemaphorePermit,
+        (owner, authority): (PrincipalName, Authority),
+        token: Option<Arc<OwnToken>>,
+        doorway: watch::Receiver<Arc<Doorway>>,
+    ) -> Self {
+        Self { _permit: permit, _token: token, owner, authority, session: OnceLock::new(), doorway }
     }
 
     /// The session that it is made in is known now.
