@@ -35,6 +35,7 @@ use crate::registry::table::ToolServerTable;
 use crate::registry::{Catalogue, Tool, own};
 use crate::repetition::Repetitions;
 use crate::snapshot::Snapshot;
+use crate::spoken::Spoken;
 use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
@@ -135,6 +136,7 @@ impl Assembly {
             leases: engine.leases(),
             news: Notify::new(),
             approvals: Notify::new(),
+            spoken: Spoken::default(),
             pushes: PushClient::new(),
             credentials: Credentials::new(read::directory(path).to_owned()),
             signing: SigningKeys::new(files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
