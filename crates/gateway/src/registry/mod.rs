@@ -10,6 +10,7 @@ pub mod credential;
 pub mod deployment;
 pub mod model;
 pub mod own;
+pub mod statement;
 pub mod table;
 pub mod tool;
 
