@@ -28,6 +28,7 @@ use crate::journal::engine::OnFault;
 use crate::journal::files::{DataDirectory, VAULT_FILE};
 use crate::journal::{Journal, StoreFault};
 use crate::ledger::rates::Rates;
+use crate::life::credential::Credentials;
 use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
@@ -51,7 +52,7 @@ mod connect;
 pub mod protect;
 mod store;
 
-pub use connect::{connector, http_client};
+pub use connect::{connector, http_client, unasked};
 pub use store::Opened;
 
 /// The connections with the tables that they were made of.
@@ -143,6 +144,7 @@ impl Assembly {
             approvals: Notify::new(),
             spoken: Spoken::default(),
             pushes: PushClient::new(),
+            credentials: Credentials::new(read::directory(path).to_owned()),
             signing: SigningKeys::new(files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
             clock: clock.clone(),
             replicas: Arc::new(Replicas::default()),
@@ -153,8 +155,10 @@ impl Assembly {
             metrics: Metrics::new(),
             owed: Owed::default(),
         };
+        let gate = Arc::new(gate);
+        tokio::spawn(connect::drop_with_authority(Arc::downgrade(&gate), gate.journal.doorway()));
         let mut assembly = Self {
-            gate: Arc::new(gate),
+            gate,
             path: path.to_owned(),
             engine,
             clock,
@@ -265,6 +269,8 @@ impl Assembly {
     async fn take_in(&mut self, config: Config) -> Result<(), Vec<Problem>> {
         let base = read::directory(&self.path).to_owned();
         let connections = self.connect(&config, &base)?;
+        // Servers are asked for their tools before the rest is known to be right, and some with a token that must be asked for first.
+        self.gate.issuers_way.allow(Guard::new(&config.identity.issuers_allowed).unwrap_or_default());
         let asked = connections.iter().map(|(name, (_, connection))| (name, connection));
         let observed = self.listings.observe(&self.gate.journal, asked).await;
         self.has_unreached = observed.has_unreached;
@@ -275,6 +281,8 @@ impl Assembly {
             Ok(snapshot) => snapshot,
             Err(problems) => {
                 self.drop_new(&connections).await;
+                let before = &self.gate.snapshot.load().config.identity.issuers_allowed;
+                self.gate.issuers_way.allow(Guard::new(before).unwrap_or_default());
                 return Err(problems);
             }
         };
@@ -290,7 +298,6 @@ impl Assembly {
         self.gate.egress.servers.store(Arc::new(servers));
         // What is wrong with it was found when the snapshot was made.
         self.gate.pushes.allow(Guard::new(&snapshot.config.server.push_allowed).unwrap_or_default());
-        self.gate.issuers_way.allow(Guard::new(&snapshot.config.identity.issuers_allowed).unwrap_or_default());
         self.gate.issuers.configure(&snapshot.config.identity.issuers, &base);
         self.gate.rates.configure(&snapshot.config.ledger.rates);
         self.gate.snapshot.store(Arc::new(snapshot));
@@ -336,14 +343,15 @@ impl Assembly {
         let mut connections = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, table) in &config.registry.servers {
-            let kept = self
-                .connections
-                .get(name)
-                .filter(|(made_of, _)| made_of == table)
-                .map(|(_, connection)| connection.clone());
-            let connection = kept.map_or_else(|| connector(name, table, base, &self.gate.egress.http), Ok);
-            match connection {
-                Ok(connection) => drop(connections.insert(name.clone(), (table.clone(), connection))),
+            let made = table.resolved(base).and_then(|table| {
+                let kept = self.connections.get(name).filter(|(made_of, _)| *made_of == table);
+                let own = || connect::given(&self.gate, name, &table);
+                let make = || connector(name, &table, base, &self.gate.egress.http, own());
+                let connection = kept.map_or_else(make, |(_, connection)| Ok(connection.clone()))?;
+                Ok((table, connection))
+            });
+            match made {
+                Ok(made) => drop(connections.insert(name.clone(), made)),
                 Err(problem) => {
                     let message = format!("registry.servers.{name}: {problem}");
                     problems.push(Problem::of_file(&self.path.display().to_string(), message));
@@ -411,6 +419,7 @@ impl Parts<'_> {
         problems.extend(issuers::check(&self.config.identity.issuers, base).into_iter().map(&of_file));
         problems.extend(self.config.policy.approvals.problem().map(&of_file));
         problems.extend(self.config.ledger.rates.problem().map(&of_file));
+        problems.extend(connect::strangers(&self.config).into_iter().map(&of_file));
         problems.extend(protect::problem(&self.config).map(&of_file));
         let principals = self.principals();
         problems.extend(self.certificates(principals.as_ref().map_or(&[], Vec::as_slice)).into_iter().map(&of_file));
@@ -499,7 +508,8 @@ impl Parts<'_> {
 
 /// The files that the configuration names and that may change while the gateway runs.
 fn named(config: &Config) -> Vec<PathBuf> {
-    config.policy.files.iter().chain(protect::files(config)).cloned().collect()
+    let secrets = config.registry.secret_files();
+    config.policy.files.iter().chain(protect::files(config)).chain(secrets).cloned().collect()
 }
 
 /// A problem of a rule in the form of all others.

@@ -7,7 +7,7 @@ use crate::admission::look::moment;
 use crate::admission::open_session::{is_held, opening};
 use crate::admission::parked::{Parked, content};
 use crate::authority::{Authority, Credential};
-use crate::call::{Capability, Door, Place};
+use crate::call::{Capability, Door, Place, Shown};
 use crate::digest::Digest;
 use crate::event::{CallAdmitted, CallRefused, Event};
 use crate::grant::GrantVersion;
@@ -65,6 +65,8 @@ pub struct Admit {
     pub asks: Asks,
     /// What it is within of the grants of its task; none where that was not looked at, because nobody knew of any.
     pub within: Option<Within>,
+    /// What the upstream is shown.
+    pub shown: Option<Shown>,
 }
 
 /// A call that met with no "no".
@@ -331,6 +333,7 @@ impl Admit {
             grant: counted,
             // Who writes the entry knows whether there are others.
             gateway: None,
+            shown: self.shown.clone(),
             audit: self.decision.audit.clone(),
         };
         let admitted = Admitted {

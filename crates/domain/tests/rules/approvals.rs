@@ -89,6 +89,7 @@ fn admit(engine: &Engine, payment: &Payment<'_>) -> Admit {
         content: None,
         asks: Asks::Anew { lasts_us: LASTS_US, is_run: false },
         within: None,
+        shown: None,
     }
 }
 

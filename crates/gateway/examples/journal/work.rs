@@ -111,6 +111,7 @@ pub(crate) fn admit(number: u64, within: u64, length: usize) -> Admit {
         content: None,
         asks: Asks::Anew { lasts_us: 1_000, is_run: false },
         within: None,
+        shown: None,
     }
 }
 

@@ -39,7 +39,8 @@ pub fn caller(text: &str, own: Option<&Caller>, known: &Known<'_>) -> Result<Cal
     if let Some(gone) = authority.through.iter().find(|agent| known.snapshot.catalogue.acting(agent).is_none()) {
         return Err(invalid_key_because(format!("`{gone}` on the task token's chain is no agent of the registry")));
     }
-    let mut caller = Caller { principal: session.owner.clone(), authority, bound: Some(session), own: None };
+    let mut caller =
+        Caller { principal: session.owner.clone(), authority, bound: Some(session), own: None, token: None };
     is_by_its_agent(&caller, own, asked_by.as_ref(), known)?;
     caller.own = own.and_then(|own| match &own.authority.credential {
         Credential::Key(key) => Some(key.clone()),

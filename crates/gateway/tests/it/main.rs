@@ -44,6 +44,7 @@ mod delegation;
 mod demo;
 mod deployments;
 mod elicitation;
+mod exchange;
 mod grants;
 mod halt;
 mod identity;

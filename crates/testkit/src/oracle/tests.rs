@@ -173,6 +173,7 @@ fn admit(number: u8, session: &str, estimate: u64) -> Admit {
         content: None,
         asks: Asks::Anew { lasts_us: 1_000, is_run: false },
         within: None,
+        shown: None,
     }
 }
 
@@ -208,6 +209,7 @@ fn admitted(number: u8) -> CallAdmitted {
         grant: None,
         audit: Vec::new(),
         gateway: None,
+        shown: None,
     }
 }
 

@@ -263,6 +263,7 @@ pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
         content: None,
         asks: Asks::Anew { lasts_us: 1_000, is_run: false },
         within: None,
+        shown: None,
     }
 }
 
