@@ -195,6 +195,7 @@ impl Story {
             content: None,
             asks: Asks::Anew { lasts_us: 1_000, is_run: false },
             within: Some(within),
+            shown: None,
         }
     }
 }

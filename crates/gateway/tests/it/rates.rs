@@ -63,7 +63,7 @@ const PASSED: (u16, Option<u64>) = (200, None);
 async fn a_call_that_comes_too_soon_is_told_when_to_come_again() {
     let model = RawUpstream::start(one_word).await;
     let limit = "{ name: models, calls: 2, per_s: 3600, to: [model/*] }";
-    let mut gateway = gateway(&model, &format!("{{ limits: [{limit}] }}")).await;
+    let gateway = gateway(&model, &format!("{{ limits: [{limit}] }}")).await;
     let (ann, bob) = (caller(&gateway, "ann").await, caller(&gateway, "bob").await);
     assert_eq!(ask(&ann, "one").await, PASSED);
     assert_eq!(ask(&ann, "two").await, PASSED);
