@@ -374,6 +374,7 @@ impl Play {
                     answer: None,
                     judged: Vec::new(),
                     labels: Vec::new(),
+                    guarded: Vec::new(),
                 };
                 self.run(&settle).unwrap();
                 Ok(admitted)

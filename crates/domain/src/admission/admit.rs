@@ -302,6 +302,8 @@ impl Admit {
             // Who writes the entry knows whether there are others.
             gateway: None,
             audit: self.decision.audit.clone(),
+            guarded: self.decision.guarded.clone(),
+            labels: self.decision.labels.clone(),
         };
         let admitted = Admitted {
             call: self.call,
@@ -339,6 +341,7 @@ impl Admit {
             message: refusal.message.clone(),
             reasons: refusal.reasons.clone(),
             audit: self.decision.audit.clone(),
+            guarded: self.decision.guarded.clone(),
             policies: if matches!(refusal.code, Code::Denied | Code::ApprovalRequired) {
                 self.decision.policies.clone()
             } else {

@@ -300,6 +300,7 @@ pub fn settle(call: CallId, outcome: Outcome, answer: Option<Bytes>) -> Settle {
         answer: answer.map(Body::new),
         judged: Vec::new(),
         labels: Vec::new(),
+        guarded: Vec::new(),
     }
 }
 

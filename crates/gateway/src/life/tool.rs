@@ -235,5 +235,6 @@ fn of_tool(admitted: &Admitted, answer: &Result<ToolAnswer, UpstreamFault>) -> S
         answer: body.map(Body::new),
         judged: Vec::new(),
         labels: Vec::new(),
+        guarded: Vec::new(),
     }
 }

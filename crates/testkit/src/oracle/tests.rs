@@ -184,6 +184,7 @@ fn settle(number: u8, cost: u64) -> Settle {
         answer: None,
         judged: vec![],
         labels: vec![],
+        guarded: Vec::new(),
     }
 }
 
@@ -204,6 +205,8 @@ fn admitted(number: u8) -> CallAdmitted {
         is_turn: false,
         delivered: Vec::new(),
         audit: Vec::new(),
+        guarded: Vec::new(),
+        labels: Vec::new(),
         gateway: None,
     }
 }
@@ -217,6 +220,7 @@ fn settled(number: u8, charged: u64) -> CallSettled {
         overrun: Nanodollars::ZERO,
         judged: vec![],
         labels: vec![],
+        guarded: Vec::new(),
     }
 }
 
@@ -230,6 +234,7 @@ fn refused(number: u8, session: Option<&str>) -> Event {
         message: "no".to_owned(),
         reasons: vec![],
         audit: Vec::new(),
+        guarded: Vec::new(),
         policies: vec![],
     })
 }
