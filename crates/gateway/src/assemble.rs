@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
 use crate::doors::sealed::Sealer;
+use crate::guardrails::Guardrails;
 use crate::heard::Heard;
 use crate::hydration::Told;
 use crate::identity::issuers::{self, DOCUMENT_LIMIT_BYTES, Fetch, Issuers};
@@ -135,6 +136,7 @@ impl Assembly {
             news: Notify::new(),
             approvals: Notify::new(),
             pushes: PushClient::new(),
+            services: PushClient::new(),
             signing: SigningKeys::new(files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
             clock: clock.clone(),
             replicas: Arc::new(Replicas::default()),
@@ -257,6 +259,8 @@ impl Assembly {
         self.gate.egress.servers.store(Arc::new(servers));
         // What is wrong with it was found when the snapshot was made.
         self.gate.pushes.allow(Guard::new(&snapshot.config.server.push_allowed).unwrap_or_default());
+        let services = services_allowed(&snapshot.config).collect::<Vec<_>>();
+        self.gate.services.allow(Guard::new(&services).unwrap_or_default());
         self.gate.issuers_way.allow(Guard::new(&snapshot.config.identity.issuers_allowed).unwrap_or_default());
         self.gate.issuers.configure(&snapshot.config.identity.issuers, &base);
         self.gate.snapshot.store(Arc::new(snapshot));
@@ -376,6 +380,11 @@ impl Parts<'_> {
         problems.extend(wrong.map(|problem| of_file(format!("identity.issuers_allowed: {problem}"))));
         problems.extend(issuers::check(&self.config.identity.issuers, base).into_iter().map(&of_file));
         problems.extend(self.config.policy.approvals.problem().map(&of_file));
+        problems.extend(self.services().err().map(&of_file));
+        let guardrails = Guardrails::new(&self.config.guardrails).unwrap_or_else(|found| {
+            problems.extend(found.into_iter().map(&of_file));
+            Guardrails::default()
+        });
         let principals = self.principals();
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),
@@ -428,7 +437,15 @@ impl Parts<'_> {
         };
         match policy {
             Some(policy) if problems.is_empty() => {
-                Ok(Snapshot { config: self.config, catalogue, policy, policy_text, made_of, journal: self.journal })
+                Ok(Snapshot {
+                config: self.config,
+                catalogue,
+                policy,
+                guardrails,
+                policy_text,
+                made_of,
+                journal: self.journal,
+            })
             }
             Some(_) | None => Err(problems),
         }
@@ -438,6 +455,17 @@ impl Parts<'_> {
     fn notified(&self, guard: &Guard) -> Result<(), String> {
         let Some(url) = &self.config.policy.approvals.notify else { return Ok(()) };
         guard.check(url).map(drop).map_err(|problem| format!("`policy.approvals.notify`: {problem}"))
+    }
+
+    /// Services that guardrails ask must be such as the gateway may call.
+    fn services(&self) -> Result<(), String> {
+        for rule in &self.config.guardrails {
+            let of_rule = |problem: String| format!("guardrails.{}: {problem}", rule.name);
+            let guard = Guard::new(&rule.allowed).map_err(of_rule)?;
+            let Some(url) = &rule.ask else { continue };
+            guard.check(url).map_err(|problem| of_rule(format!("`ask`: {problem}")))?;
+        }
+        Ok(())
     }
 
     /// A gateway that others can reach must know its own names, or a page could make a browser call it by another.
@@ -460,6 +488,11 @@ pub fn of_rule(problem: &portcullis_cedar::Problem) -> Problem {
         suggestion: problem.suggestion.as_ref().map(|name| format!("did you mean `{name}`?")),
         is_warning: !problem.is_error(),
     }
+}
+
+/// Where services may be although they are not public.
+fn services_allowed(config: &Config) -> impl Iterator<Item = String> {
+    config.guardrails.iter().flat_map(|rule| rule.allowed.iter().cloned())
 }
 
 fn configure(snapshot: &Snapshot) -> Configure {
@@ -508,5 +541,14 @@ fn empty() -> Result<Snapshot, Vec<Problem>> {
     let policy: Engine =
         compile(&[], &Facts::default()).map_err(|found| found.iter().map(of_rule).collect::<Vec<_>>())?;
     let (config, catalogue) = (Config::default(), Catalogue::default());
-    Ok(Snapshot { config, catalogue, policy, policy_text: String::new(), made_of: Vec::new(), journal: None })
+    let guardrails = Guardrails::default();
+    Ok(Snapshot {
+        config,
+        catalogue,
+        policy,
+        guardrails,
+        policy_text: String::new(),
+        made_of: Vec::new(),
+        journal: None,
+    })
 }

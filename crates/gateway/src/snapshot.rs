@@ -19,6 +19,7 @@ use portcullis_interop::llm::chat::ChatRequest;
 
 use crate::asking::Asking;
 use crate::config::Config;
+use crate::guardrails::Guardrails;
 use crate::identity::signing::SigningKeys;
 use crate::journal::Journal;
 use crate::registry::table::{AgentProtocol, SourceTable};
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub catalogue: Catalogue,
     /// The rules.
     pub policy: Engine,
+    /// What looks at what is in calls.
+    pub guardrails: Guardrails,
     /// The rules as text, with the names of their files.
     pub policy_text: String,
     /// All that the rules were made of: [`crate::policy::made_of::MadeOf`] as JSON.

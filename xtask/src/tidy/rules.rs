@@ -125,6 +125,7 @@ const GATEWAY: Border = Border {
                 "identity",
                 "registry",
                 "policy",
+                "guardrails",
                 "ledger",
                 "session",
                 "rollout",

@@ -158,8 +158,16 @@ fn a_use_that_certainly_had_no_effect_is_none() {
         let _ = pay(&mut engine, &of(1));
         answer(&mut engine, 1, 1, &[0], true).unwrap();
         pay(&mut engine, &of(2)).unwrap();
-        let settle =
-            Settle { call: id(2), outcome, tokens: None, cost: None, answer: None, judged: vec![], labels: vec![], guarded: vec![] };
+        let settle = Settle {
+            call: id(2),
+            outcome,
+            tokens: None,
+            cost: None,
+            answer: None,
+            judged: vec![],
+            labels: vec![],
+            guarded: vec![],
+        };
         engine.run(&settle).unwrap();
         assert_eq!(pay(&mut engine, &of(3)), expected, "{outcome:?}");
     }

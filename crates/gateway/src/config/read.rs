@@ -90,6 +90,7 @@ struct Place {
     identity: IgnoredAny,
     registry: IgnoredAny,
     policy: IgnoredAny,
+    guardrails: IgnoredAny,
     ledger: IgnoredAny,
 }
 

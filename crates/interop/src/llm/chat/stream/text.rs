@@ -256,7 +256,8 @@ mod tests {
     fn what_is_said_besides_is_of_the_same_answer() {
         let (reader, _) = piece("data: {\"id\":\"x\",\"created\":1,\"choices\":[],\"usage\":null}\n\n");
         let said = reader.saying(Slot { choice: 2, field: "content" }, "\"");
-        let expected = r#"{"id":"x","created":1,"choices":[{"index":2,"delta":{"content":"\""},"finish_reason":null}]}"#;
+        let expected =
+            r#"{"id":"x","created":1,"choices":[{"index":2,"delta":{"content":"\""},"finish_reason":null}]}"#;
         assert_eq!(said, format!("data: {expected}\n\n"));
     }
 }
