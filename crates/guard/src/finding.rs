@@ -21,7 +21,6 @@ pub struct Finding {
 
 impl Finding {
     /// Something in a text.
-    #[cfg(test)]
     pub(crate) fn new(kind: impl Into<String>, range: Range<usize>, replacement: impl Into<String>) -> Self {
         Self {
             kind: kind.into(),
@@ -34,10 +33,15 @@ impl Finding {
     }
 
     /// The same, at a place.
-    #[cfg(test)]
     pub(crate) fn at(mut self, place: &str, in_name: bool) -> Self {
         place.clone_into(&mut self.place);
         self.in_name = in_name;
+        self
+    }
+
+    /// The same, with a reason.
+    pub(crate) fn because(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
         self
     }
 }

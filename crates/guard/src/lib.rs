@@ -11,6 +11,14 @@ mod mask;
 mod scanner;
 mod spec;
 
+mod expression;
+mod look;
+mod personal;
+mod places;
+mod reader;
+mod secrets;
+mod size;
+
 pub use detector::{BadSpec, Detector};
 pub use finding::Finding;
 pub use mask::{mask, mask_json};
