@@ -12,6 +12,8 @@ use portcullis_domain::identity::Scope;
 use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::{Deed, Guarded};
+use portcullis_interop::mcp::Era;
 use tokio::sync::Notify;
 
 use crate::clock::{Clock, SystemClock};
@@ -250,6 +252,10 @@ impl Assembly {
         for warning in snapshot.policy.warnings() {
             tracing::warn!("{warning}");
         }
+        for (tool, guarded) in &snapshot.listed {
+            self.gate.metrics.guarded(guarded.rule.as_str(), guarded.at, guarded.deed);
+            tracing::warn!("{}", listed(tool, guarded));
+        }
         if snapshot.config.policy.mode == PolicyMode::Audit {
             tracing::warn!("{}", load::ON_TRIAL);
         }
@@ -418,6 +424,14 @@ impl Parts<'_> {
                 PolicyMode::Audit => Mode::Audit,
             },
         };
+        // Rules may go on speaking of a tool that is withdrawn: else a server could make all rules fail.
+        let mut listed = Vec::new();
+        self.tools.retain(|tool| {
+            let did = guardrails.listed(&tool.capability, tool.entry(Era::Legacy, false));
+            let is_blocked = did.iter().any(|guarded| guarded.deed == Deed::Blocked);
+            listed.extend(did.into_iter().map(|guarded| (tool.capability.name.to_string(), guarded)));
+            !is_blocked
+        });
         let catalogue = Catalogue::new(&self.config.registry, base, self.tools).unwrap_or_else(|found| {
             problems.extend(found.into_iter().map(&of_file));
             Catalogue::default()
@@ -436,17 +450,16 @@ impl Parts<'_> {
             }
         };
         match policy {
-            Some(policy) if problems.is_empty() => {
-                Ok(Snapshot {
+            Some(policy) if problems.is_empty() => Ok(Snapshot {
                 config: self.config,
                 catalogue,
                 policy,
                 guardrails,
+                listed,
                 policy_text,
                 made_of,
                 journal: self.journal,
-            })
-            }
+            }),
             Some(_) | None => Err(problems),
         }
     }
@@ -488,6 +501,15 @@ pub fn of_rule(problem: &portcullis_cedar::Problem) -> Problem {
         suggestion: problem.suggestion.as_ref().map(|name| format!("did you mean `{name}`?")),
         is_warning: !problem.is_error(),
     }
+}
+
+/// What a guardrail did with what a server says of a tool, for people.
+#[must_use]
+pub fn listed(tool: &str, guarded: &Guarded) -> String {
+    let found: Vec<&str> = guarded.found.keys().map(String::as_str).collect();
+    let what = guarded.fault.clone().unwrap_or_else(|| format!("found {}", found.join(", ")));
+    let deed = if guarded.deed == Deed::Blocked { "and has withdrawn it" } else { "and only says so" };
+    format!("guardrail `{}` {what} in what is said of the tool `{tool}`, {deed}", guarded.rule)
 }
 
 /// Where services may be although they are not public.
@@ -547,6 +569,7 @@ fn empty() -> Result<Snapshot, Vec<Problem>> {
         catalogue,
         policy,
         guardrails,
+        listed: Vec::new(),
         policy_text: String::new(),
         made_of: Vec::new(),
         journal: None,

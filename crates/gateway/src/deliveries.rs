@@ -233,8 +233,16 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
     let patience = Patience { key: None, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
     let payload = Body::new(write_request(&request));
     let content = Digest::of(payload.bytes());
-    let wish =
-        Wish { payload, content, trace: HeaderMap::new(), patience, turn: Some(TURN_WAIT), push: None, answers: None, guarding: Guarding::default() };
+    let wish = Wish {
+        payload,
+        content,
+        trace: HeaderMap::new(),
+        patience,
+        turn: Some(TURN_WAIT),
+        push: None,
+        answers: None,
+        guarding: Guarding::default(),
+    };
     let replied = gate.call_agent(&asking, &agent, wish).await?;
     drop((stays, listens));
     match replied {

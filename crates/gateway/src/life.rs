@@ -458,5 +458,14 @@ fn of_fault(call: CallId, fault: &UpstreamFault) -> Settle {
         Outcome::Failed => Some(Nanodollars::ZERO),
         Outcome::Completed | Outcome::Aborted | Outcome::Unknown => None,
     };
-    Settle { call, outcome, tokens: None, cost, answer: None, judged: Vec::new(), labels: Vec::new(), guarded: Vec::new() }
+    Settle {
+        call,
+        outcome,
+        tokens: None,
+        cost,
+        answer: None,
+        judged: Vec::new(),
+        labels: Vec::new(),
+        guarded: Vec::new(),
+    }
 }

@@ -12,7 +12,9 @@ use portcullis_domain::identity::{Entrance, Seen};
 use portcullis_domain::ids::{PrincipalName, RoleName};
 use portcullis_domain::ledger::estimate;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Approval, Arguments, Ask, Decision, Effect, Moment, Question, Said, arguments};
+use portcullis_domain::policy::{
+    Approval, Arguments, Ask, Decision, Effect, Guarded, Moment, Question, Said, arguments,
+};
 use portcullis_domain::profile::Profile;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
@@ -44,6 +46,8 @@ pub struct Snapshot {
     pub policy: Engine,
     /// What looks at what is in calls.
     pub guardrails: Guardrails,
+    /// What guardrails did with what servers say of their tools, by the tools' names.
+    pub listed: Vec<(String, Guarded)>,
     /// The rules as text, with the names of their files.
     pub policy_text: String,
     /// All that the rules were made of: [`crate::policy::made_of::MadeOf`] as JSON.

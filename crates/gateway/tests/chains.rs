@@ -251,6 +251,7 @@ fn snapshot(rights: &Rights, tools: &[Arc<Tool>]) -> Snapshot {
         catalogue,
         policy,
         guardrails,
+        listed: Vec::new(),
         policy_text: text,
         made_of: Vec::new(),
         journal: None,

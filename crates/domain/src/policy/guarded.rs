@@ -105,7 +105,7 @@ impl Guarded {
         }
         let is_explained = match deed {
             Deed::Unseen => fault.is_some() && found.is_empty(),
-            Deed::Blocked => fault.is_some() != !found.is_empty(),
+            Deed::Blocked => fault.is_some() == found.is_empty(),
             Deed::Changed | Deed::Labelled | Deed::Reported => fault.is_none() && !found.is_empty(),
         };
         let written = deed.as_str();

@@ -114,6 +114,29 @@ impl Guardrails {
         if problems.is_empty() { Ok(Self { rules }) } else { Err(problems) }
     }
 
+    /// What is found in what a server says of a tool, as raw JSON: what rules did, of which the last may have blocked it.
+    #[must_use]
+    pub fn listed(&self, tool: &Capability, entry: &str) -> Vec<Guarded> {
+        let content = Content::Json(entry.to_owned());
+        let mut did = Vec::new();
+        for rule in self.at(Point::ToolList, tool) {
+            let found = rule.find(Point::ToolList, &content);
+            let ruling = found.map_or_else(
+                |fault| rule.failed(Point::ToolList, &fault),
+                |found| rule.ruling(Point::ToolList, &content, &found),
+            );
+            match ruling {
+                Ruling::Nothing => {}
+                Ruling::Noted(guarded) | Ruling::Changed(guarded, _) => did.push(guarded),
+                Ruling::Blocked(guarded) => {
+                    did.push(guarded);
+                    break;
+                }
+            }
+        }
+        did
+    }
+
     /// Those that look at this there, in their order.
     #[must_use]
     pub fn at(&self, point: Point, capability: &Capability) -> Vec<Arc<Rule>> {
@@ -195,8 +218,7 @@ impl Rule {
     pub fn failed(&self, point: Point, fault: &str) -> Ruling {
         let is_open = self.is_open || self.action == Action::Report;
         let deed = if is_open { Deed::Unseen } else { Deed::Blocked };
-        let guarded =
-            Guarded { fault: Some(fault.to_owned()), ..self.guarded(point, deed, BTreeMap::new()) };
+        let guarded = Guarded { fault: Some(fault.to_owned()), ..self.guarded(point, deed, BTreeMap::new()) };
         if is_open { Ruling::Noted(guarded) } else { Ruling::Blocked(guarded) }
     }
 

@@ -110,8 +110,7 @@ impl Gate {
             attempts -= 1;
             let content = of_capability(agent, content);
             let as_made = (&payload, content, &guarding);
-            let admitted = match self.enter_agent(asking, agent, as_made, mark, turn, &mut patience).await?
-            {
+            let admitted = match self.enter_agent(asking, agent, as_made, mark, turn, &mut patience).await? {
                 Passed::New(admitted) => admitted,
                 Passed::Again(Earlier::Done(done)) => return self.replay(asking, done).await,
                 Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),

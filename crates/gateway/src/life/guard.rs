@@ -120,11 +120,12 @@ impl Gate {
 
     /// Whether policy lets the request through as it is. Where it does not, no service learns of it.
     async fn may_ask(&self, snapshot: &Snapshot, asking: &Asking, request: &ChatRequest) -> bool {
-        let know = |snapshot: &Snapshot, setting: &Setting| {
-            match (snapshot.catalogue.model(request.model()), self.chat_agent(snapshot, asking, request.model())) {
-                (None, Some(agent)) => snapshot.know_agent(asking, setting, Place::Request, &agent),
-                (model, _) => snapshot.know_chat(asking, setting, model.map(AsRef::as_ref), request),
-            }
+        let know = |snapshot: &Snapshot, setting: &Setting| match (
+            snapshot.catalogue.model(request.model()),
+            self.chat_agent(snapshot, asking, request.model()),
+        ) {
+            (None, Some(agent)) => snapshot.know_agent(asking, setting, Place::Request, &agent),
+            (model, _) => snapshot.know_chat(asking, setting, model.map(AsRef::as_ref), request),
         };
         let known = self.known(asking, snapshot, know).await;
         known.is_ok_and(|known| known.obstacle.is_none() && known.decision.effect != Effect::Deny)
@@ -137,9 +138,8 @@ impl Gate {
         let Some(text) = std::str::from_utf8(&raw).ok().filter(|_| !rules.is_empty()) else {
             return (raw, Guarding::default());
         };
-        let know = |snapshot: &Snapshot, setting: &Setting| {
-            snapshot.know_tool(asking, setting, Place::Request, tool, text)
-        };
+        let know =
+            |snapshot: &Snapshot, setting: &Setting| snapshot.know_tool(asking, setting, Place::Request, tool, text);
         let known = self.known(asking, &snapshot, know).await;
         if !known.is_ok_and(|known| known.obstacle.is_none() && known.decision.effect != Effect::Deny) {
             return (raw, Guarding::default());

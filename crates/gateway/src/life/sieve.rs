@@ -206,12 +206,7 @@ impl Sieve {
 }
 
 /// Writes down what a stage did, and gives what goes on.
-fn taken(
-    gate: &Gate,
-    rule: &Rule,
-    passed: Passed,
-    (notes, refusal): (&mut Notes, &mut Option<Refusal>),
-) -> String {
+fn taken(gate: &Gate, rule: &Rule, passed: Passed, (notes, refusal): (&mut Notes, &mut Option<Refusal>)) -> String {
     let Passed { text, noted, is_blocked } = passed;
     if let Some(guarded) = noted {
         if is_blocked {

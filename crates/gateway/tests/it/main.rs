@@ -40,6 +40,7 @@ mod crash;
 mod delegation;
 mod demo;
 mod deployments;
+mod guardrails;
 mod halt;
 mod identity;
 mod identity_keys;

@@ -208,7 +208,16 @@ impl Listing {
         let (content, trace) = (Digest::of(payload.bytes()), self.trace.clone());
         let is_of_all = self.context.is_none();
         let replied = apart(None, |patience| async move {
-            let wish = Wish { payload, content, trace, patience, turn: None, push: None, answers: None, guarding: Guarding::default() };
+            let wish = Wish {
+                payload,
+                content,
+                trace,
+                patience,
+                turn: None,
+                push: None,
+                answers: None,
+                guarding: Guarding::default(),
+            };
             match asked.doors.gate.call_agent(&asking, &agent, wish).await {
                 Ok(Replied::Fresh(reply)) => Relay::new(asked, *reply).whole().await.map(Some),
                 Ok(Replied::Unspoken(_, failure)) => Err(*failure),

@@ -44,7 +44,16 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
     // In a task of its own, so that it is settled even when the caller leaves; leaving cancels it.
     let work = tokio::spawn(async move {
-        let wish = Wish { payload, content, trace: HeaderMap::new(), patience, turn, push: None, answers: None, guarding: Guarding::default() };
+        let wish = Wish {
+            payload,
+            content,
+            trace: HeaderMap::new(),
+            patience,
+            turn,
+            push: None,
+            answers: None,
+            guarding: Guarding::default(),
+        };
         match gate.call_agent(&asking, &agent, wish).await? {
             Replied::Fresh(reply) => {
                 let call = reply.call;

@@ -182,12 +182,10 @@ impl Pump {
                             return (Ended::Left, machine);
                         }
                     }
-                    Ok(Some(Step::Judge(call))) => {
-                        match self.judge(snapshot, &call, sieve).await {
-                            Ok(verdict) => machine.decide(verdict),
-                            Err(refusal) => return (Ended::Fault(refusal), machine),
-                        }
-                    }
+                    Ok(Some(Step::Judge(call))) => match self.judge(snapshot, &call, sieve).await {
+                        Ok(verdict) => machine.decide(verdict),
+                        Err(refusal) => return (Ended::Fault(refusal), machine),
+                    },
                     Ok(None) => break,
                     Err(refusal) => return (Ended::Fault(refusal), machine),
                 }
