@@ -363,3 +363,57 @@ pub fn kind(text: &str) -> Option<String> {
     let is_kind = (1..=KIND_LIMIT_BYTES).contains(&text.len()) && text.bytes().all(is_plain);
     is_kind.then(|| text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_domain::call::Kind;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn rules(lines: &[&str]) -> Result<Guardrails, Vec<String>> {
+        let text: String = lines.iter().map(|line| format!("  - {{ {line} }}\n")).collect();
+        let config: Config = serde_saphyr::from_str(&format!("guardrails:\n{text}")).unwrap();
+        Guardrails::new(&config.guardrails)
+    }
+
+    #[test]
+    fn what_a_rule_can_not_do_is_said_before_it_is_to_do_it() {
+        let check = |lines: &[&str], expected: &str| {
+            let problems = rules(lines).map(drop).unwrap_err().join("\n");
+            assert!(problems.contains(expected), "{problems}");
+        };
+        let word = "detect: { pattern: { name: word, regex: word } }";
+        check(&[&format!("name: a, at: [], {word}")], "guardrails.a: `at` names no point");
+        check(&["name: a, at: [tool_in]"], "either `detect` or `ask`");
+        check(&[&format!("name: a, at: [tool_in], ask: 'https://x', {word}")], "either `detect` or `ask`");
+        check(&[&format!("name: a, at: [tool_in], token: x, {word}")], "for a rule with `ask`");
+        check(&["name: a, at: [tool_in], ask: 'https://x', action: mask"], "says itself what is replaced");
+        check(&["name: a, at: [tool_in], action: mask, detect: { size: { bytes: 1 } }"], "can't be masked");
+        check(&["name: a, at: [tool_list], ask: 'https://x'"], "no service is asked");
+        check(&[&format!("name: a, at: [tool_list], action: mask, {word}")], "`block` or `report`");
+        check(&[&format!("name: a, at: [tool_in], timeout_ms: 0, {word}")], "`timeout_ms` is from 1");
+        check(&["name: a, at: [tool_in], detect: { pattern: { name: w, regex: '(' } }"], "guardrails.a: ");
+        let twice = format!("name: a, at: [tool_in], {word}");
+        check(&[&twice, &twice], "two of that name");
+    }
+
+    #[test]
+    fn rules_look_where_they_say_in_their_order() {
+        let word = "detect: { pattern: { name: word, regex: word } }";
+        let all = rules(&[
+            &format!("name: a, at: [tool_in, tool_out], capabilities: ['tool/x__*', model/m], {word}"),
+            &format!("name: b, at: [tool_in], {word}"),
+        ])
+        .unwrap();
+        let check = |point, kind, name: &str, expected: &[&str]| {
+            let found = all.at(point, &Capability::new(kind, name));
+            let names: Vec<&str> = found.iter().map(|rule| rule.name.as_str()).collect();
+            assert_eq!(names, expected, "{point:?} {name}");
+        };
+        check(Point::ToolIn, Kind::Tool, "x__a", &["a", "b"]);
+        check(Point::ToolIn, Kind::Tool, "y__a", &["b"]);
+        check(Point::ToolOut, Kind::Tool, "x__a", &["a"]);
+        check(Point::ModelIn, Kind::Model, "m", &[]);
+    }
+}

@@ -356,12 +356,17 @@ async fn a_service_allows_blocks_and_changes_and_is_not_missed_where_the_rule_sa
 async fn no_service_learns_of_what_policy_denies() {
     let service = service().await;
     let rules = format!("name: dlp, at: [tool_in], ask: '{}/', allowed: [127.0.0.1]", service.url);
-    let setup = Setup { rules: "permit (principal, action == Action::\"tools__add\", resource);", ..Setup::default() };
+    let rules_file = r#"
+        permit (principal, action, resource);
+        forbid (principal, action == Action::"tools__echo", resource) when { context.arguments.text == "allow" };
+    "#;
+    let setup = Setup { rules: rules_file, ..Setup::default() };
     let scene = scene_of(&setup, &rules).await;
     let ann = scene.client("ann").await;
-    let denied = tools_client(&ann, "/mcp", Some("s")).call_tool("tools__echo", r#"{"text":"allow"}"#, None).await;
-    assert!(denied.is_err() || denied.unwrap().is_error);
+    assert!(echo(&ann, "s", "allow").await.is_error);
     assert!(service.received().is_empty());
+    assert!(echo(&ann, "s", "block").await.is_error);
+    assert_eq!(service.received().len(), 1);
     scene.finish().await;
 }
 
