@@ -1,4 +1,4 @@
-//! What may stand before a policy: `@id`, `@message`, `@ask` with `@approvals`, and words for people.
+//! What may stand before a policy: `@id`, `@message`, `@ask` with `@approvals` and `@approver`, and words for people.
 
 use cedar_policy::{Effect, Policy};
 use portcullis_domain::policy::{APPROVALS_LIMIT, Ask};
@@ -9,7 +9,9 @@ use crate::source::Statement;
 /// What has an effect, or is meant for people.
 /// What `@mode` may say.
 pub(crate) const MODES: [&str; 2] = ["enforce", "audit"];
-const KNOWN: [&str; 7] = ["id", "message", "mode", "ask", "approvals", "label", "description"];
+const KNOWN: [&str; 8] = ["id", "message", "mode", "ask", "approvals", "approver", "label", "description"];
+/// What `@approver` may say: the client in which the call is made.
+const CLIENT: &str = "client";
 
 /// Says what is wrong with the annotations of a policy.
 pub(crate) fn check(statement: &Statement<'_>, problems: &mut Vec<Problem>) {
@@ -37,6 +39,11 @@ pub(crate) fn check(statement: &Statement<'_>, problems: &mut Vec<Problem>) {
         } else if name == "approvals" && !asks {
             problems
                 .push(problem("`@approvals` says how many must say yes to an `@ask`, and there is none".to_owned()));
+        } else if name == "approver" && !asks {
+            problems.push(problem("`@approver` says who else may say yes to an `@ask`, and there is none".to_owned()));
+        } else if name == "approver" && text != CLIENT {
+            let message = format!("`@approver` is \"{CLIENT}\", and not \"{text}\"");
+            problems.push(problem(message).suggesting(nearest(text, [CLIENT])));
         } else if name == "ask"
             && let Err(message) = ask(policy)
         {
@@ -56,7 +63,7 @@ pub(crate) fn ask(policy: &Policy) -> Result<Option<Ask>, String> {
     let approvals = policy.annotation("approvals").unwrap_or("1");
     let wrong = || format!("`@approvals` is a number from 1 to {APPROVALS_LIMIT}, as in `@approvals(\"2\")`");
     let approvals = approvals.parse().ok().filter(|number| (1..=APPROVALS_LIMIT).contains(number)).ok_or_else(wrong)?;
-    Ok(Some(Ask { role, approvals }))
+    Ok(Some(Ask { role, approvals, by_client: policy.annotation("approver") == Some(CLIENT) }))
 }
 
 #[cfg(test)]
@@ -117,6 +124,15 @@ mod tests {
                 &["a:1:1: `@approvals` is a number from 1 to 8, as in `@approvals(\"2\")`"],
             );
         }
+        check_text(
+            "@approver(\"client\") permit(principal, action, resource);",
+            &["a:1:1: `@approver` says who else may say yes to an `@ask`, and there is none"],
+        );
+        check_text(
+            "@ask(\"manager\") @approver(\"clint\") permit(principal, action, resource);",
+            &["a:1:17: `@approver` is \"client\", and not \"clint\"; did you mean `client`?"],
+        );
+        check_text("@ask(\"manager\") @approver(\"client\") permit(principal, action, resource);", &[]);
         check_text("@id permit(principal, action, resource);", &["a:1:1: `@id` needs a text, as in `@id(\"…\")`"]);
     }
 }

@@ -121,7 +121,9 @@ impl Oracle {
             .map(|policy| {
                 let at = rules.find(&format!("@id({:?})", policy.annotation("id").unwrap())).unwrap();
                 let approvals = policy.annotation("approvals").map_or(1, |number| number.parse().unwrap());
-                let ask = policy.annotation("ask").map(|role| Ask { role: role.parse().unwrap(), approvals });
+                let by_client = policy.annotation("approver").is_some();
+                let ask =
+                    policy.annotation("ask").map(|role| Ask { role: role.parse().unwrap(), approvals, by_client });
                 let message = policy.annotation("message").map(str::to_owned);
                 (at, Written { id: policy.id().to_string(), message, ask })
             })
@@ -178,12 +180,13 @@ impl Oracle {
             (false, _) => Effect::Deny,
         };
         let message = deciding.iter().filter(|_| effect != Effect::Allow).find_map(|rule| rule.message.clone());
-        let mut most: BTreeMap<_, u8> = BTreeMap::new();
+        let mut most: BTreeMap<_, (u8, bool)> = BTreeMap::new();
         for ask in deciding.iter().filter_map(|rule| rule.ask.as_ref()) {
-            let approvals = most.entry(ask.role.clone()).or_default();
+            let (approvals, by_client) = most.entry(ask.role.clone()).or_insert((0, true));
             *approvals = ask.approvals.max(*approvals);
+            *by_client &= ask.by_client;
         }
-        let asked = most.into_iter().map(|(role, approvals)| Ask { role, approvals }).collect();
+        let asked = most.into_iter().map(|(role, (approvals, by_client))| Ask { role, approvals, by_client }).collect();
         (effect, deciding.iter().map(|rule| rule.id.clone()).collect(), message, asked, errors)
     }
 }
@@ -325,7 +328,7 @@ prop_compose! {
         parts in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), any::<bool>()), 0..4),
         unless in any::<bool>(),
         message in prop::option::of("[a-c]"),
-        ask in prop::option::weighted(0.4, (prop::sample::select(&["manager", "auditor"][..]), prop::option::of(1_u8..4))),
+        ask in prop::option::weighted(0.4, (prop::sample::select(&["manager", "auditor"][..]), prop::option::of(1_u8..4), any::<bool>())),
     ) -> String {
         let mut all = CONDITIONS.to_vec();
         if action.contains("claims__list") {
@@ -345,9 +348,10 @@ prop_compose! {
         let ask = ask.filter(|_| !forbids);
         let message = message.filter(|_| forbids || ask.is_some());
         let message = message.map(|message| format!("@message({message:?}) ")).unwrap_or_default();
-        let ask = ask.map(|(role, approvals)| {
+        let ask = ask.map(|(role, approvals, by_client)| {
             let approvals = approvals.map(|number| format!("@approvals(\"{number}\") ")).unwrap_or_default();
-            format!("@ask({role:?}) {approvals}")
+            let approver = if by_client { "@approver(\"client\") " } else { "" };
+            format!("@ask({role:?}) {approvals}{approver}")
         });
         let ask = ask.unwrap_or_default();
         let word = if unless { "unless" } else { "when" };

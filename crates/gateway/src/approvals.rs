@@ -1,6 +1,7 @@
 //! Time goes by over approvals: they expire, others are called in to answer, and whoever is to be told is told.
 //!
-//! What has happened is in the journal. Only what was told is kept here, so that after a start it is told again what is still waited for: at least once, under the same id.
+//! What has happened is in the journal. Only what was told is kept here, so that after a start it is told again what is still waited for: at least once, under the same id. Of several
+//! gateways the one that looks after the session tells and makes the call, and another when that one is gone; what time has done any of them writes down, which counts once.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::deliveries::look_after;
 use crate::doors::admin::approval::shown;
 use crate::doors::links::link;
 use crate::doors::sealed::Sealer;
@@ -52,6 +54,7 @@ pub async fn run(gate: Arc<Gate>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, mu
         }
         let now = clock.now();
         age(&gate, now).await;
+        look_after(&gate, LOOK_LIMIT).await;
         runs.look(&gate).await;
         // Telling may take a while, and nobody waits for it to be told to stop.
         tokio::select! {
@@ -112,6 +115,9 @@ impl Notices {
         self.backoff.keep(&due);
         for (call, approval) in pending {
             let notice = (call, approval.escalated.len());
+            if !gate.leases.has(&approval.session) {
+                continue;
+            }
             if self.told.contains(&notice) || self.backoff.is_early(&notice, now) {
                 continue;
             }

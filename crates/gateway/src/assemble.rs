@@ -37,6 +37,7 @@ use crate::registry::table::ToolServerTable;
 use crate::registry::{Catalogue, Tool, own};
 use crate::repetition::Repetitions;
 use crate::snapshot::Snapshot;
+use crate::spoken::Spoken;
 use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
@@ -137,6 +138,7 @@ impl Assembly {
             leases: engine.leases(),
             news: Notify::new(),
             approvals: Notify::new(),
+            spoken: Spoken::default(),
             pushes: PushClient::new(),
             services: PushClient::new(),
             signing: SigningKeys::new(files.secret(VAULT_FILE)?).map_err(StartFault::System)?,

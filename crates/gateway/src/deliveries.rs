@@ -127,11 +127,16 @@ async fn mine(gate: &Gate, under_way: &JoinSet<(Name, bool)>) -> Vec<Due> {
     found
 }
 
-/// Takes the leases of the sessions in which something is to be told, to agents or to clients, and gives back those of all others. Whether one was taken.
+/// Takes the leases of the sessions in which something is to be told, to agents, to clients or to whoever hears of approvals, or in which an approved call is to be made, and gives
+/// back those of all others. Whether one was taken.
 pub async fn look_after(gate: &Gate, limit: usize) -> bool {
-    let wanted = gate.journal.read(|world| {
+    let tells_of_approvals = gate.snapshot.load().config.policy.approvals.notify.is_some();
+    let wanted = gate.journal.read(move |world| {
         let waits = world.waits.to_tell().map(|(session, ..)| session);
-        waits.chain(world.pushes.to_tell().map(|(session, ..)| session)).cloned().collect()
+        let pushes = world.pushes.to_tell().map(|(session, ..)| session);
+        let runs = world.approvals.to_tell().map(|(_, approval)| &approval.session);
+        let asked = world.approvals.open().filter(|_| tells_of_approvals).map(|(_, approval)| &approval.session);
+        waits.chain(pushes).chain(runs).chain(asked).cloned().collect()
     });
     gate.leases.keep(async { wanted.await.unwrap_or_default() }, limit).await.unwrap_or_else(|fault| {
         tracing::debug!(%fault, "it can't be asked whose the sessions are");

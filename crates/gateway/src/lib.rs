@@ -35,6 +35,7 @@ pub mod reply;
 pub mod scratchpad;
 pub mod server;
 pub mod snapshot;
+pub mod spoken;
 pub mod stop;
 pub mod telemetry;
 pub mod timers;

@@ -57,6 +57,7 @@ pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Repetitions};
 use crate::reply::{ModelAnswer, UpstreamFault};
 use crate::snapshot::{Known, Setting, Snapshot};
+use crate::spoken::Spoken;
 use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
@@ -94,6 +95,8 @@ pub struct Gate {
     pub news: Notify,
     /// Said when a person is asked something, or has answered.
     pub approvals: Notify,
+    /// What was said of approvals in the clients of this gateway.
+    pub spoken: Spoken,
     /// The way to places that clients name.
     pub pushes: PushClient,
     /// The way to services that guardrails ask.

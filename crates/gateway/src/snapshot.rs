@@ -175,6 +175,13 @@ impl Snapshot {
         chain.depth() == 0 && self.is_asked(chain.subject, &self.roles_by(chain), approval)
     }
 
+    /// Whether the one whose call it is may answer in the client that makes it: by themself, and where a rule says so.
+    #[must_use]
+    pub fn may_confirm(&self, chain: Chain<'_>, approval: &Approval) -> bool {
+        let is_person = chain.depth() == 0 && self.catalogue.acting(chain.subject).is_none();
+        is_person && !approval.asked_of_client(chain.subject, &self.roles_by(chain)).is_empty()
+    }
+
     fn is_asked(&self, name: &PrincipalName, roles: &[RoleName], approval: &Approval) -> bool {
         !approval.is_on_chain(name) && self.catalogue.acting(name).is_none() && !approval.asked_of(roles).is_empty()
     }

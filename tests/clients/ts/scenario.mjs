@@ -14,7 +14,7 @@ export const LEGACY = '2025-11-25';
 
 class Failed extends Error {}
 
-function check(sentence, holds, seen) {
+export function check(sentence, holds, seen) {
   if (!holds) throw new Failed(`${sentence}; saw ${JSON.stringify(seen)}`);
   console.log('ok', sentence);
 }

@@ -106,6 +106,7 @@ const GATEWAY: Border = Border {
                 "server",
                 "reply",
                 "repetition",
+                "spoken",
                 "turns",
                 "stop",
                 "doorway",

@@ -13,7 +13,7 @@ use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 use crate::world::World;
 
-/// Answers an approval. Nobody who is on the chain that asks does, and nobody through an agent.
+/// Answers an approval. Nobody who is on the chain that asks does, and nobody through an agent; but the one whose call it is may, in the client that makes it, where a rule says so.
 #[derive(Debug, Clone)]
 pub struct AnswerApproval {
     /// The call that was parked.
@@ -22,6 +22,8 @@ pub struct AnswerApproval {
     pub by: PrincipalName,
     /// On whose authority; none for who comes by a link, which stands for them.
     pub authority: Option<Authority>,
+    /// Whether it is the one whose call it is, in the client that makes it.
+    pub is_by_client: bool,
     /// The roles that they have, by these policies.
     pub roles: Vec<RoleName>,
     /// The policies.
@@ -75,13 +77,13 @@ impl AnswerApproval {
         }
         let approval = world.approvals.find(self.call);
         let approval = approval.ok_or_else(|| not_found(self.call))?;
-        if approval.is_on_chain(&self.by) {
+        if approval.is_on_chain(&self.by) && !self.is_by_client {
             return Err(Refusal::new(Code::Forbidden, "nobody answers for a call that they have a part in"));
         }
         if world.policy.version != Some(self.policy_version) {
             return Err(Refusal::new(Code::StaleDecision, "the policies have changed meanwhile"));
         }
-        if approval.asked_of(&self.roles).is_empty() {
+        if self.counted(approval).is_empty() {
             return Err(not_found(self.call));
         }
         match &self.comment {
@@ -93,12 +95,23 @@ impl AnswerApproval {
         }
     }
 
+    /// The roles that the answer counts for.
+    fn counted(&self, approval: &Approval) -> Vec<&RoleName> {
+        match (self.is_by_client, &self.authority) {
+            (false, _) => approval.asked_of(&self.roles),
+            (true, Some(_)) => approval.asked_of_client(&self.by, &self.roles),
+            // A link stands for somebody who is asked, and not for a client.
+            (true, None) => Vec::new(),
+        }
+    }
+
     fn event(&self, approval: &Approval) -> ApprovalAnswered {
         ApprovalAnswered {
             call: self.call,
             is_yes: self.is_yes,
-            roles: approval.asked_of(&self.roles).into_iter().cloned().collect(),
+            roles: self.counted(approval).into_iter().cloned().collect(),
             is_by_link: self.authority.is_none(),
+            is_by_client: self.is_by_client,
             comment: self.comment.clone(),
         }
     }

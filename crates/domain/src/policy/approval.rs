@@ -86,6 +86,9 @@ pub struct Said {
     pub roles: Vec<RoleName>,
     /// Yes or no.
     pub is_yes: bool,
+    /// Whether it is their own call, and they said so in the client that makes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_by_client: bool,
     /// Why, in their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
@@ -151,11 +154,22 @@ impl Approval {
         roles.iter().filter(|role| is_asked(role)).collect()
     }
 
+    /// Those of these roles that an answer counts for which the one whose call it is gives in the client that makes it: none where somebody acts for them, or where no rule has said so.
+    #[must_use]
+    pub fn asked_of_client<'a>(&self, by: &PrincipalName, roles: &'a [RoleName]) -> Vec<&'a RoleName> {
+        let is_alone = self.session.owner == *by && self.authority.through.is_empty();
+        let is_asked = |role: &RoleName| self.asks.iter().any(|ask| ask.by_client && ask.role == *role);
+        roles.iter().filter(|role| is_alone && is_asked(role)).collect()
+    }
+
     /// How many more with the role must say yes.
     #[must_use]
     pub fn missing(&self, ask: &Ask) -> usize {
         let counts = |said: &&Said| {
-            said.is_yes && said.roles.iter().any(|role| *role == ask.role || self.escalated.contains(role))
+            // Whoever is called in later, nobody's own answer counts for what it was not asked for.
+            let is_called_in = |role: &RoleName| !said.is_by_client && self.escalated.contains(role);
+            let may = ask.by_client || !said.is_by_client;
+            said.is_yes && may && said.roles.iter().any(|role| *role == ask.role || is_called_in(role))
         };
         usize::from(ask.approvals).saturating_sub(self.said.iter().filter(counts).count())
     }
@@ -165,7 +179,8 @@ impl Approval {
         let (roles, comment) = (event.roles.clone(), event.comment.clone());
         // Who says something else than before has changed their mind.
         self.said.retain(|said| said.by != *by);
-        self.said.push(Said { by: by.clone(), roles, is_yes: event.is_yes, comment, at });
+        let (is_yes, is_by_client) = (event.is_yes, event.is_by_client);
+        self.said.push(Said { by: by.clone(), roles, is_yes, is_by_client, comment, at });
         if !event.is_yes {
             Standing::Denied
         } else if self.asks.iter().all(|ask| self.missing(ask) == 0) {

@@ -69,6 +69,9 @@ pub struct ApprovalAnswered {
     /// Whether it came by a link, and so from whoever had that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_by_link: bool,
+    /// Whether it is the answer of the one whose call it is, given in the client that makes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_by_client: bool,
     /// Why, in their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,

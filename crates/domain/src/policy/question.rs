@@ -66,18 +66,22 @@ pub struct Ask {
     pub role: RoleName,
     /// How many of them must say yes.
     pub approvals: u8,
+    /// Whether the one whose call it is counts as one of them, where they say so in the client that makes it (`@approver("client")`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_client: bool,
 }
 
 impl Ask {
-    /// All of these together, in the order of their roles: of those that ask the same role, the one that asks most of them.
+    /// All of these together, in the order of their roles: of those that ask the same role, the one that asks most of them, and the client only where all of them do.
     #[must_use]
     pub fn all(asks: impl IntoIterator<Item = Self>) -> Vec<Self> {
-        let mut most: BTreeMap<RoleName, u8> = BTreeMap::new();
-        for Self { role, approvals } in asks {
-            let known = most.entry(role).or_default();
-            *known = approvals.max(*known);
+        let mut strictest: BTreeMap<RoleName, Self> = BTreeMap::new();
+        for ask in asks {
+            let known = strictest.entry(ask.role.clone()).or_insert_with(|| ask.clone());
+            known.approvals = known.approvals.max(ask.approvals);
+            known.by_client &= ask.by_client;
         }
-        most.into_iter().map(|(role, approvals)| Self { role, approvals }).collect()
+        strictest.into_values().collect()
     }
 }
 

@@ -32,7 +32,7 @@ fn role(number: u8) -> RoleName {
 }
 
 fn ask(number: u8, approvals: u8) -> Ask {
-    Ask { role: role(number), approvals }
+    Ask { role: role(number), approvals, by_client: false }
 }
 
 /// Ann's payment, through these agents.
@@ -96,6 +96,7 @@ fn answer(engine: &mut Engine, call: u128, by: u8, roles: &[u8], is_yes: bool) -
         call: CallId(call.to_be_bytes()),
         by: principal(by),
         authority: Some(authority(by)),
+        is_by_client: false,
         roles: roles.iter().map(|number| role(*number)).collect(),
         policy_version: engine.world.policy.version.unwrap(),
         is_yes,
@@ -218,6 +219,7 @@ fn who_may_answer_and_who_may_not() {
         call: id(1),
         by: principal(2),
         authority: Some(Authority { through: vec!["clerk".parse().unwrap()], ..authority(2) }),
+        is_by_client: false,
         roles: vec![role(0)],
         policy_version: engine.world.policy.version.unwrap(),
         is_yes: true,
@@ -234,6 +236,74 @@ fn who_may_answer_and_who_may_not() {
     let by_link = AnswerApproval { authority: None, ..through };
     assert_eq!(engine.run(&by_link).unwrap_err().code, Code::Unauthenticated, "a link stands for somebody who may act");
     assert!(!engine.written.iter().any(|written| matches!(written.entry.event, Event::ApprovalAnswered(_))));
+}
+
+#[test]
+fn their_own_client_answers_only_for_who_is_alone_and_only_where_a_rule_says_so() {
+    let own = |number| Ask { by_client: true, ..ask(number, 1) };
+    let helpers: [&str; 2] = ["bob", "payer"];
+    for (asks, through, by, roles, expected) in [
+        (vec![own(0)], 0, 0, vec![0], Ok(Standing::Approved)),
+        (vec![own(0), ask(1, 1)], 0, 0, vec![0, 1], Ok(Standing::Pending)),
+        (vec![ask(0, 1)], 0, 0, vec![0], Err(Code::NotFound)),
+        (vec![own(0)], 0, 0, vec![1], Err(Code::NotFound)),
+        (vec![own(0)], 1, 0, vec![0], Err(Code::NotFound)),
+        (vec![own(0)], 0, 1, vec![0], Err(Code::NotFound)),
+    ] {
+        let mut engine = started();
+        let _ =
+            pay(&mut engine, &Payment { number: 1, asks: &asks, through: &helpers[..through], ..Payment::default() });
+        let command = AnswerApproval {
+            call: id(1),
+            by: principal(by),
+            authority: Some(authority(by)),
+            is_by_client: true,
+            roles: roles.iter().map(|number| role(*number)).collect(),
+            policy_version: engine.world.policy.version.unwrap(),
+            is_yes: true,
+            comment: None,
+        };
+        // A link is no client, and without the client nobody answers for themself.
+        let by_link = AnswerApproval { authority: None, ..command.clone() };
+        assert_eq!(engine.run(&by_link).unwrap_err().code, Code::NotFound);
+        if by == 0 {
+            let by_api = AnswerApproval { is_by_client: false, ..command.clone() };
+            assert_eq!(engine.run(&by_api).unwrap_err().code, Code::Forbidden);
+        }
+        assert_eq!(engine.run(&command).map_err(|refusal| refusal.code), expected, "{asks:?} {through} {by} {roles:?}");
+    }
+}
+
+#[test]
+fn who_is_called_in_later_makes_no_more_of_ones_own_yes() {
+    let mut engine = started();
+    let asks = [Ask { by_client: true, ..ask(0, 1) }, ask(1, 1)];
+    let _ = pay(&mut engine, &Payment { number: 1, asks: &asks, ..Payment::default() });
+    let own = AnswerApproval {
+        call: id(1),
+        by: principal(0),
+        authority: Some(authority(0)),
+        is_by_client: true,
+        roles: vec![role(0)],
+        policy_version: engine.world.policy.version.unwrap(),
+        is_yes: true,
+        comment: None,
+    };
+    assert_eq!(engine.run(&own), Ok(Standing::Pending));
+    engine.now += 60;
+    assert!(engine.run(&EscalateApproval { call: id(1), role: role(0), after_us: 50 }));
+    let found = engine.world.approvals.find(id(1)).unwrap();
+    assert_eq!((found.standing, found.missing(&asks[0]), found.missing(&asks[1])), (Standing::Pending, 0, 1));
+    assert_eq!(pay(&mut engine, &Payment { number: 2, asks: &asks, ..Payment::default() }), waits(1));
+    assert_eq!(answer(&mut engine, 1, 1, &[0], true), Ok(Standing::Approved), "somebody else with that role may");
+}
+
+#[test]
+fn of_rules_that_ask_the_same_role_the_strictest_counts() {
+    let own = |approvals| Ask { by_client: true, ..ask(0, approvals) };
+    assert_eq!(Ask::all([own(1), own(3)]), [own(3)]);
+    assert_eq!(Ask::all([own(2), ask(0, 1)]), [ask(0, 2)]);
+    assert_eq!(Ask::all([ask(0, 1), own(2)]), [ask(0, 2)]);
 }
 
 #[test]

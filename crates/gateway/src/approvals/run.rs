@@ -84,7 +84,9 @@ impl Runs {
         let known: HashSet<CallId> = awaited.iter().map(|awaited| awaited.call).collect();
         self.refused.retain(|call, _| known.contains(call));
         let busy: HashSet<CallId> = self.calls.values().copied().collect();
-        for awaited in awaited.into_iter().filter(|awaited| !busy.contains(&awaited.call)) {
+        // Another gateway that tried as well would be refused, and might say so.
+        let is_mine = |awaited: &Awaited| gate.leases.has(&awaited.approval.session) && !busy.contains(&awaited.call);
+        for awaited in awaited.into_iter().filter(is_mine) {
             if let Err(refusal) = self.take(gate, &awaited).await {
                 tracing::warn!(approval = %awaited.call, %refusal, "what came of an approval could not be told; it is tried again");
             }

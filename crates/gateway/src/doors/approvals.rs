@@ -75,6 +75,7 @@ pub async fn take(doors: &Doors, ticket: Ticket, headers: &HeaderMap, body: &[u8
         roles: snapshot.roles(&ticket.by),
         by: ticket.by,
         authority: None,
+        is_by_client: false,
         policy_version: snapshot.policy.version(),
         is_yes,
         comment: said.comment.map(Cow::into_owned).filter(|comment| !comment.is_empty()),

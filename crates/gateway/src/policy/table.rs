@@ -43,6 +43,8 @@ impl Default for PolicyTable {
 
 /// The longest time that a person may take, in seconds.
 const EXPIRES_LIMIT_S: u64 = 400 * 86_400;
+/// The longest time that the stream of a call is kept open for somebody's answer, in seconds.
+const CLIENT_LIMIT_S: u64 = 86_400;
 
 /// What happens when a rule says that a person must be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -54,6 +56,8 @@ pub struct ApprovalsTable {
     pub escalate: Vec<Escalation>,
     /// Whether the gateway makes a tool call itself once it is approved, and says what came of it as the end of a wait of the session. Otherwise the agent makes it again.
     pub run: bool,
+    /// How long whoever is in front of an MCP client is waited for, where a rule says that they may answer (`@approver("client")`), in seconds. Then the call is parked. Clients of 2026-07-28 wait by themselves.
+    pub client_s: u64,
     /// A URL that is told of every approval that is asked for, with a link for each principal who may answer. As with news of tasks it must be public and `https`, or named in `server.push_allowed`.
     pub notify: Option<String>,
 }
@@ -71,7 +75,7 @@ pub struct Escalation {
 
 impl Default for ApprovalsTable {
     fn default() -> Self {
-        Self { expires_s: 86_400, escalate: Vec::new(), run: false, notify: None }
+        Self { expires_s: 86_400, escalate: Vec::new(), run: false, client_s: 300, notify: None }
     }
 }
 
@@ -93,6 +97,9 @@ impl ApprovalsTable {
     pub fn problem(&self) -> Option<String> {
         if !(1..=EXPIRES_LIMIT_S).contains(&self.expires_s) {
             return Some("`policy.approvals.expires_s` is from 1 second to 400 days".to_owned());
+        }
+        if !(1..=CLIENT_LIMIT_S).contains(&self.client_s) {
+            return Some("`policy.approvals.client_s` is from 1 second to a day".to_owned());
         }
         let late = self.escalate.iter().find(|escalation| escalation.after_s >= self.expires_s)?;
         let Escalation { after_s, role } = late;

@@ -238,7 +238,7 @@ async fn listening(command: Command, port: u16, log: &Path) -> (ChildProcess, St
     (agent, url)
 }
 
-fn python(environment: &str, script: &str) -> Command {
+pub(crate) fn python(environment: &str, script: &str) -> Command {
     let mut command = Command::new(libraries().join(environment).join("bin/python"));
     command.arg(sources().join("python").join(script));
     command
@@ -261,8 +261,8 @@ fn node_a2a(folder: &Path, environment: &str, script: &str) -> Command {
 }
 
 /// Modules are looked for beside the script, so the scripts are copied to where the modules can be as well.
-fn node(folder: &Path, script: &str) -> Command {
-    for file in ["mcp1.mjs", "mcp2.mjs", "scenario.mjs"] {
+pub(crate) fn node(folder: &Path, script: &str) -> Command {
+    for file in ["mcp1.mjs", "mcp2.mjs", "elicit.mjs", "elicit1.mjs", "elicit2.mjs", "scenario.mjs"] {
         std::fs::copy(sources().join("ts").join(file), folder.join(file)).unwrap();
     }
     if !folder.join("node_modules").exists() {

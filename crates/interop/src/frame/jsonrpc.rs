@@ -172,6 +172,18 @@ impl<'a> Id<'a> {
         Self(Cow::Owned(number.to_string()))
     }
 
+    /// The id of a request that the gateway makes, as a text.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self(Cow::Owned(quoted(text)))
+    }
+
+    /// What it says, where it is a text.
+    #[must_use]
+    pub fn as_text(&self) -> Option<String> {
+        serde_json::from_str(&self.0).ok()
+    }
+
     /// The id as it was written.
     #[must_use]
     pub fn as_raw(&self) -> &str {

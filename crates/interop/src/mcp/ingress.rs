@@ -92,9 +92,20 @@ pub struct CallTool<'a> {
     pub name: Cow<'a, str>,
     /// The raw JSON object of the arguments, if there are any.
     pub arguments: Option<&'a RawValue>,
+    /// What the gateway has given the client to bring back, in the modern era.
+    pub state: Option<Cow<'a, str>>,
+    /// The raw answers to what the gateway has asked, in the modern era.
+    pub responses: Option<&'a RawValue>,
 }
 
 impl Received<'_> {
+    /// The raw capabilities of the client, which a modern one says with every request.
+    #[must_use]
+    pub fn capabilities(&self) -> Option<&str> {
+        let meta = json::members(self.meta?.get()).ok()?;
+        json::member(&meta, meta::CAPABILITIES).map(|raw| raw.get())
+    }
+
     /// A text in the message's `_meta`.
     #[must_use]
     pub fn meta_text(&self, key: &str) -> Option<String> {
@@ -260,7 +271,10 @@ impl<'a> Params<'a> {
                 if arguments.is_some_and(|raw| !raw.get().starts_with('{')) {
                     return Err(wrong(&id, "arguments", "an object"));
                 }
-                Incoming::CallTool(CallTool { id, name, arguments })
+                let state = self.member("requestState").filter(|_| is_modern);
+                let state = state.map(|raw| json::text(raw).ok_or_else(|| wrong(&id, "requestState", "a text")));
+                let responses = self.member("inputResponses").filter(|_| is_modern);
+                Incoming::CallTool(CallTool { state: state.transpose()?, responses, id, name, arguments })
             }
             _ => {
                 let error = ErrorObject::new(jsonrpc::METHOD_NOT_FOUND, format!("there is no method `{method}`"));
@@ -313,7 +327,7 @@ mod tests {
                     Incoming::Discover { id } => format!("discover {id}"),
                     Incoming::Ping { id } => format!("ping {id}"),
                     Incoming::ListTools { id, cursor } => format!("list {id} {}", cursor.as_deref().unwrap_or("-")),
-                    Incoming::CallTool(CallTool { id, name, arguments }) => {
+                    Incoming::CallTool(CallTool { id, name, arguments, .. }) => {
                         format!("call {id} {name} {}", raw(arguments))
                     }
                     Incoming::ListResources { id, cursor } => {

@@ -7,12 +7,13 @@
 //! Raw JSON passes: the envelope of a message, its headers and `_meta` are made anew on each face, but a tool, its arguments
 //! and its result stay as they were written, except for the members that the other era does not know.
 //!
-//! Serves tools and [`resource`]s. Start reading at [`ingress`] (what an agent asks) and [`answer`] (what it gets), then [`egress`]
+//! Serves tools and [`resource`]s, and may ask whoever is in front of a client whether a call may be made ([`elicit`]). Start reading at [`ingress`] (what an agent asks) and [`answer`] (what it gets), then [`egress`]
 //! (what an upstream is asked, and how its answer is read). [`tool`] is an entry of a list on its way from one to the other;
 //! [`header`] and [`mirror`] are what the modern era repeats in headers.
 
 pub mod answer;
 pub mod egress;
+pub mod elicit;
 pub mod header;
 pub mod ingress;
 pub mod mirror;

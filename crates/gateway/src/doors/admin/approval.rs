@@ -20,6 +20,8 @@ use crate::doors::links::link;
 use crate::doors::once;
 use crate::life::Gate;
 
+mod words;
+
 /// The most approvals in one answer.
 const PAGE_LIMIT: usize = 200;
 
@@ -202,6 +204,7 @@ pub(super) async fn answer(gate: &Gate, arrived: &Arrived, id: &str, is_yes: boo
         call,
         by: caller.principal.clone(),
         authority: Some(caller.authority.clone()),
+        is_by_client: false,
         roles: snapshot.roles_by(caller.chain()),
         policy_version: snapshot.policy.version(),
         is_yes,

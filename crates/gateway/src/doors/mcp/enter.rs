@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_domain::call::Door;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::mcp::answer as written;
-use portcullis_interop::mcp::ingress::{self, Incoming, Received};
+use portcullis_interop::mcp::ingress::{self, CallTool, Incoming, Received};
 use portcullis_interop::mcp::{Era, Version};
 use portcullis_interop::refuse;
 
@@ -13,9 +13,10 @@ use crate::asking::Asking;
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{check_idempotency_key, header_idempotency_key, session_or_minted};
+use crate::doors::mcp::call::Asked;
 use crate::doors::mcp::server::SERVER;
 use crate::doors::mcp::transport::{TRANSPORT, Transport};
-use crate::doors::mcp::{call, list, resources, transport};
+use crate::doors::mcp::{call, elicit, list, resources, transport};
 
 /// Answers a request to `/mcp` or `/mcp/<toolset>`.
 pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
@@ -39,8 +40,9 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
         Err(refused) => return *refused,
     };
     match received.incoming {
-        Incoming::Initialize { id, .. } => {
-            begin(doors, &arrived, received.version, &written::initialized(&id, received.version, &SERVER))
+        Incoming::Initialize { id, capabilities, .. } => {
+            let message = written::initialized(&id, received.version, &SERVER);
+            begin(doors, &arrived, received.version, (capabilities.map_or("{}", |raw| raw.get()), &message))
         }
         Incoming::Discover { id } => answer::json(200, written::discovered(&id, &SERVER)),
         Incoming::Ping { id } => answer::json(200, written::pong(&id)),
@@ -54,21 +56,19 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Answer {
             Ok(message) => answer::json(200, message),
             Err(refusal) => of_wire(refuse::jsonrpc(&refusal, Some(id))),
         },
-        Incoming::CallTool(ref call) => {
-            let id = call.id.clone();
-            let known =
-                idempotency_key(&arrived, &received).and_then(|key| Ok((asking(&arrived, transport, &received)?, key)));
-            match known {
-                Ok((asking, key)) => {
-                    let name = asking.session.name.to_string();
-                    let place = (received.version.era(), toolset.as_deref());
-                    let answered = call::answer(&doors.gate, asking, call, key, place).await;
-                    answer::with_header(answered, SESSION, &name)
-                }
-                Err(refusal) => of_wire(refuse::jsonrpc(&refusal, Some(&id))),
+        Incoming::CallTool(ref call) => match known(doors, &arrived, transport, (&received, call)).await {
+            Ok((asking, asked)) => {
+                let name = asking.session.name.to_string();
+                let answered = call::answer(doors, asking, call, asked, toolset.as_deref()).await;
+                answer::with_header(answered, SESSION, &name)
             }
+            Err(refusal) => of_wire(refuse::jsonrpc(&refusal, Some(&call.id))),
+        },
+        Incoming::Response(ref response) => {
+            elicit::hear(doors, &arrived.caller, response).await;
+            answer::empty(202)
         }
-        Incoming::Notification(_) | Incoming::Response(_) => answer::empty(202),
+        Incoming::Notification(_) => answer::empty(202),
     }
 }
 
@@ -96,15 +96,27 @@ async fn remembered(
 }
 
 /// A legacy connection begins: it gets a session of the transport that leads back to the session that was named, or to a new one.
-fn begin(doors: &Doors, arrived: &Arrived, version: Version, message: &str) -> Answer {
+fn begin(doors: &Doors, arrived: &Arrived, version: Version, (capabilities, message): (&str, &str)) -> Answer {
     let begun = session_or_minted(&arrived.caller, arrived.session.clone()).and_then(|(session, origin)| {
-        let transport = Transport::new(&session, origin, version);
+        let transport = Transport::new(&session, origin, version, capabilities);
         Ok(doors.transport.seal(transport::PURPOSE, &transport)?)
     });
     match begun {
         Ok(token) => answer::with_header(answer::json(200, message.to_owned()), TRANSPORT, &token),
         Err(refusal) => of_wire(refuse::jsonrpc(&refusal, None)),
     }
+}
+
+/// What is known of a call besides what it says: who asks, and how.
+async fn known(
+    doors: &Doors,
+    arrived: &Arrived,
+    transport: Option<Transport>,
+    (received, call): (&Received<'_>, &CallTool<'_>),
+) -> Result<(Asking, Asked), Refusal> {
+    let key = idempotency_key(arrived, received)?;
+    let way = elicit::way(doors, arrived, transport.as_ref(), (received, call)).await?;
+    Ok((asking(arrived, transport, received)?, Asked { key, era: received.version.era(), way }))
 }
 
 /// The session of a call: the one that is named by path, header or `_meta`, else the one of the transport, else a new one.

@@ -4,6 +4,7 @@
 //! of the transport, which is never ours.
 
 pub mod call;
+pub mod elicit;
 pub mod enter;
 pub mod list;
 mod resources;

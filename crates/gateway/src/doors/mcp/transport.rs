@@ -3,7 +3,7 @@
 use http::HeaderName;
 use portcullis_domain::ids::{PrincipalName, SessionId, SessionName};
 use portcullis_domain::session::Origin;
-use portcullis_interop::mcp::Version;
+use portcullis_interop::mcp::{Version, elicit};
 use serde::{Deserialize, Serialize};
 
 use crate::doors::answer::{self, Answer};
@@ -22,18 +22,28 @@ pub struct Transport {
     session: SessionName,
     is_minted: bool,
     version: String,
+    /// Whether the client shows forms to whoever is in front of it.
+    #[serde(default)]
+    elicits: bool,
 }
 
 impl Transport {
-    /// A connection of that version that leads to that session.
+    /// A connection of that version that leads to that session, with a client of these raw capabilities.
     #[must_use]
-    pub fn new(session: &SessionId, origin: Origin, version: Version) -> Self {
+    pub fn new(session: &SessionId, origin: Origin, version: Version, capabilities: &str) -> Self {
         Self {
             principal: session.owner.clone(),
             session: session.name.clone(),
             is_minted: origin == Origin::Minted,
             version: version.as_str().to_owned(),
+            elicits: elicit::is_possible(version, capabilities),
         }
+    }
+
+    /// Whether the client shows forms to whoever is in front of it.
+    #[must_use]
+    pub fn elicits(&self) -> bool {
+        self.elicits
     }
 
     /// The session that it leads to.

@@ -15,7 +15,7 @@ use portcullis_domain::session::Status;
 use portcullis_domain::session::state::MINTED_PREFIX;
 use portcullis_domain::time::Timestamp;
 
-use super::reckoned::Reckoned;
+use super::reckoned::{Reckoned, Yes};
 use super::{Fate, Laws};
 
 impl Laws {
@@ -66,16 +66,22 @@ impl Laws {
         if known.session != *session || !known.is_pending() || is_void || entry.at >= known.expires_at {
             problems.push(format!("approval {call} was answered, and was over"));
         }
-        if known.authority.chain(&session.owner).principals().any(|on_chain| *on_chain == by) {
+        let is_on_chain = known.authority.chain(&session.owner).principals().any(|on_chain| *on_chain == by);
+        if is_on_chain && !event.is_by_client {
             problems.push(format!("approval {call} was answered by `{by}`, who has a part in it"));
         }
-        let is_asked =
-            |role: &RoleName| known.escalated.contains(role) || known.asks.iter().any(|ask| ask.role == *role);
+        if event.is_by_client && (session.owner != by || !known.authority.through.is_empty() || event.is_by_link) {
+            problems.push(format!("approval {call} was answered in the client of another one than `{by}`"));
+        }
+        let is_asked = |role: &RoleName| match event.is_by_client {
+            true => known.asks.iter().any(|ask| ask.by_client && ask.role == *role),
+            false => known.escalated.contains(role) || known.asks.iter().any(|ask| ask.role == *role),
+        };
         if event.roles.is_empty() || !event.roles.iter().all(is_asked) {
             problems.push(format!("approval {call} was answered by `{by}`, who was not asked"));
         }
         if event.is_yes {
-            known.yes.insert(by, event.roles.clone());
+            known.yes.insert(by, Yes { roles: event.roles.clone(), is_by_client: event.is_by_client });
         } else {
             known.is_over = true;
         }

@@ -18,16 +18,26 @@ pub(super) struct Reckoned {
     pub(super) expires_at: Timestamp,
     pub(super) asks: Vec<Ask>,
     pub(super) escalated: BTreeSet<RoleName>,
-    pub(super) yes: BTreeMap<PrincipalName, Vec<RoleName>>,
+    pub(super) yes: BTreeMap<PrincipalName, Yes>,
     pub(super) is_over: bool,
     pub(super) used_by: Option<CallId>,
+}
+
+/// What somebody has said yes for.
+#[derive(Debug)]
+pub(super) struct Yes {
+    pub(super) roles: Vec<RoleName>,
+    /// Whether it is the answer of the one whose call it is.
+    pub(super) is_by_client: bool,
 }
 
 impl Reckoned {
     pub(super) fn is_given(&self) -> bool {
         let counts = |ask: &Ask| {
-            let has =
-                |roles: &&Vec<RoleName>| roles.iter().any(|role| *role == ask.role || self.escalated.contains(role));
+            let has = |yes: &&Yes| match yes.is_by_client {
+                true => ask.by_client && yes.roles.contains(&ask.role),
+                false => yes.roles.iter().any(|role| *role == ask.role || self.escalated.contains(role)),
+            };
             self.yes.values().filter(has).count() >= usize::from(ask.approvals)
         };
         self.asks.iter().all(counts)

@@ -21,7 +21,7 @@ fn requested(number: u8) -> ApprovalRequested {
         content: Digest::of(b"content"),
         policies: vec![],
         policy_version: version(),
-        asks: vec![Ask { role: "manager".parse().unwrap(), approvals: 2 }],
+        asks: vec![Ask { role: "manager".parse().unwrap(), approvals: 2, by_client: false }],
         message: None,
         estimate: None,
         expires_at: Timestamp(1_000_000),
@@ -31,7 +31,14 @@ fn requested(number: u8) -> ApprovalRequested {
 
 fn answered(number: u8, role: &str, is_yes: bool) -> Event {
     let roles = vec![role.parse().unwrap()];
-    Event::ApprovalAnswered(ApprovalAnswered { call: call(number), is_yes, roles, is_by_link: false, comment: None })
+    Event::ApprovalAnswered(ApprovalAnswered {
+        call: call(number),
+        is_yes,
+        roles,
+        is_by_link: false,
+        is_by_client: false,
+        comment: None,
+    })
 }
 
 fn used(number: u8, by: u8) -> Event {
