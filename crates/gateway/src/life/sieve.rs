@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use portcullis_domain::call::Capability;
 use portcullis_domain::policy::Point;
-use portcullis_domain::refusal::Refusal;
+use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_interop::llm::chat::stream::machine::CHOICES_LIMIT;
 use portcullis_interop::llm::chat::stream::text::{Slot, TextEvent, TextPiece, TextReader};
 
 use crate::asking::Asking;
@@ -129,6 +130,10 @@ impl Sieve {
         let mut texts = Vec::with_capacity(piece.texts.len());
         for (slot, text) in &piece.texts {
             self.begun.insert(slot.choice);
+            if self.begun.len() > CHOICES_LIMIT {
+                let message = format!("the model's answer has more than {CHOICES_LIMIT} choices");
+                return Err(Refusal::new(Code::TooLarge, message));
+            }
             self.came = (self.came.0 + text.len(), self.came.1 + 1);
             texts.push(self.push(gate, *slot, text.clone()));
         }
