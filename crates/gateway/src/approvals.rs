@@ -142,7 +142,7 @@ async fn tell(
 ) -> Result<(), Refusal> {
     let snapshot = gate.snapshot.load_full();
     let server = &snapshot.config.server;
-    let base = server.public_url.clone().unwrap_or_else(|| format!("http://{}", server.listen));
+    let base = server.base(&server.listen.to_string());
     let names: BTreeSet<&PrincipalName> = snapshot.config.identity.principals.keys().collect();
     let mut links = Vec::new();
     for principal in names.into_iter().filter(|name| snapshot.may_answer(name, approval)) {

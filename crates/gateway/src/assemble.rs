@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use portcullis_cedar::{Engine, Facts, Mode, Principal, compile};
 use portcullis_domain::admission::Configure;
 use portcullis_domain::digest::Digest;
@@ -16,12 +16,14 @@ use portcullis_domain::policy::{Deed, Guarded};
 use portcullis_interop::mcp::Era;
 use tokio::sync::Notify;
 
+use crate::assemble::protect::Protection;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
 use crate::doors::sealed::Sealer;
 use crate::guardrails::Guardrails;
 use crate::heard::Heard;
 use crate::hydration::Told;
+use crate::identity::certificates::{self, Certificates};
 use crate::identity::issuers::{self, DOCUMENT_LIMIT_BYTES, Fetch, Issuers};
 use crate::identity::signing::SigningKeys;
 use crate::identity::{self, ADMINISTRATOR, issue};
@@ -48,6 +50,7 @@ use crate::upstreams::push::PushClient;
 use crate::upstreams::replicas::Replicas;
 
 mod connect;
+pub mod protect;
 mod store;
 
 pub use connect::{connector, http_client};
@@ -96,8 +99,8 @@ pub struct Assembly {
     listings: Listings,
     /// Whether a server could not be asked last time.
     has_unreached: bool,
-    /// The files of rules that the configuration named when it was read last. One that is not there yet is waited for.
-    wanted_policies: Vec<PathBuf>,
+    /// The files that the configuration named when it was read last. One that is not there yet is waited for.
+    wanted: Vec<PathBuf>,
     /// What was journaled of the configuration last.
     configured: Option<Configured>,
     /// The version of the policies that another gateway has put in force, once it was seen.
@@ -130,6 +133,8 @@ impl Assembly {
             journal,
             issuers: Issuers::new(clock.clone(), fetch(&issuers_way)),
             issuers_way,
+            certificates: Certificates::default(),
+            tls: ArcSwapOption::empty(),
             snapshot: ArcSwap::from_pointee(empty().map_err(StartFault::Config)?),
             egress: Egress::new(http),
             repetitions: Repetitions::default(),
@@ -159,12 +164,18 @@ impl Assembly {
             connections: BTreeMap::new(),
             listings: Listings::default(),
             has_unreached: false,
-            wanted_policies: Vec::new(),
+            wanted: Vec::new(),
             configured: None,
             overtaken_by: None,
             new_admin_key,
         };
-        assembly.take_in(loaded.config).await.map_err(StartFault::Config)?;
+        if let Err(problem) = protect::check_time(&loaded.config, read::directory(path), assembly.clock.now()) {
+            return Err(StartFault::Config(vec![Problem::of_file(&path.display().to_string(), problem)]));
+        }
+        if let Some(warning) = protect::warning(&loaded.config) {
+            tracing::warn!("{warning}");
+        }
+        assembly.take_in_files(loaded.config).await.map_err(StartFault::Config)?;
         Ok(assembly)
     }
 
@@ -175,14 +186,14 @@ impl Assembly {
     /// What is wrong.
     pub async fn reload(&mut self) -> Result<(), Vec<Problem>> {
         let loaded = read::read_file(&self.path).map_err(|problem| vec![problem])?;
-        self.wanted_policies.clone_from(&loaded.config.policy.files);
+        self.wanted.clone_from(&named(&loaded.config));
         let current = self.gate.snapshot.load_full();
         let fixed = |config: &Config| (config.server.listen, config.journal.clone(), config.registry.ca_file.clone());
         if fixed(&loaded.config) != fixed(&current.config) {
             let message = "`server.listen`, `journal` and `registry.ca_file` can't change while the gateway runs";
             return Err(vec![Problem::of_file(&self.path.display().to_string(), message)]);
         }
-        self.take_in(loaded.config).await
+        self.take_in_files(loaded.config).await
     }
 
     /// Asks all servers again for their tools, and takes in what they say.
@@ -218,8 +229,9 @@ impl Assembly {
     pub fn files(&self) -> Vec<PathBuf> {
         let snapshot = self.gate.snapshot.load();
         let base = read::directory(&self.path);
-        let policies = snapshot.config.policy.files.iter().chain(&self.wanted_policies).map(|file| base.join(file));
-        let mut files: Vec<PathBuf> = std::iter::once(self.path.clone()).chain(policies).collect();
+        let named = named(&snapshot.config);
+        let named = named.iter().chain(&self.wanted).map(|file| base.join(file));
+        let mut files: Vec<PathBuf> = std::iter::once(self.path.clone()).chain(named).collect();
         files.sort();
         files.dedup();
         files
@@ -233,6 +245,23 @@ impl Assembly {
         }
         let engine = self.engine;
         let _ = tokio::task::spawn_blocking(move || engine.close()).await;
+    }
+
+    /// The same with what other files say that it names: certificates, keys and authorities.
+    async fn take_in_files(&mut self, config: Config) -> Result<(), Vec<Problem>> {
+        let file = self.path.display().to_string();
+        let base = read::directory(&self.path).to_owned();
+        let of_file = |problems: Vec<String>| -> Vec<Problem> {
+            problems.into_iter().map(|problem| Problem::of_file(&file, problem)).collect()
+        };
+        let protection = Protection::read(&config, &base).map_err(of_file)?;
+        if let Err(expired) = protect::check_time(&config, &base, self.clock.now()) {
+            tracing::warn!("{expired}");
+        }
+        self.take_in(config).await?;
+        self.gate.certificates.configure(protection.authorities);
+        self.gate.tls.store(protection.tls);
+        Ok(())
     }
 
     async fn take_in(&mut self, config: Config) -> Result<(), Vec<Problem>> {
@@ -393,7 +422,9 @@ impl Parts<'_> {
             problems.extend(found.into_iter().map(&of_file));
             Guardrails::default()
         });
+        problems.extend(protect::problem(&self.config).map(&of_file));
         let principals = self.principals();
+        problems.extend(self.certificates(principals.as_ref().map_or(&[], Vec::as_slice)).into_iter().map(&of_file));
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),
             name: tool.name.clone(),
@@ -466,6 +497,14 @@ impl Parts<'_> {
         }
     }
 
+    /// What is wrong with those who vouch by certificates.
+    fn certificates(&self, principals: &[Principal]) -> Vec<String> {
+        let identity = &self.config.identity;
+        let issuers = identity.issuers.iter().map(|(name, table)| (name.clone(), table.prefix(name))).collect();
+        let is_there = |name: &PrincipalName| principals.iter().any(|principal| principal.name == *name);
+        certificates::check(&identity.certificates, &issuers, is_there)
+    }
+
     /// Who is told of approvals must be somebody whom the gateway may call.
     fn notified(&self, guard: &Guard) -> Result<(), String> {
         let Some(url) = &self.config.policy.approvals.notify else { return Ok(()) };
@@ -489,6 +528,11 @@ impl Parts<'_> {
         let is_open = !server.listen.ip().is_loopback() && server.allowed_hosts.is_empty();
         is_open.then(|| format!("`server.listen` is {}, so that others can reach it: set `server.allowed_hosts` to the names that they use", server.listen))
     }
+}
+
+/// The files that the configuration names and that may change while the gateway runs.
+fn named(config: &Config) -> Vec<PathBuf> {
+    config.policy.files.iter().chain(protect::files(config)).cloned().collect()
 }
 
 /// A problem of a rule in the form of all others.

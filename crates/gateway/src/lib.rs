@@ -39,6 +39,8 @@ pub mod spoken;
 pub mod stop;
 pub mod telemetry;
 pub mod timers;
+pub mod tls;
 pub mod trust;
 pub mod turns;
 pub mod upstreams;
+pub mod x509;

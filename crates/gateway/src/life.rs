@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use portcullis_domain::admission::admit::denied;
 use portcullis_domain::admission::{Admit, Admitted, Look, Park, Passed, Receipt, Settle};
@@ -23,11 +23,14 @@ use portcullis_domain::session::{Repetition, Turn};
 use portcullis_interop::llm::chat::{ChatRequest, Round};
 use tokio::sync::Notify;
 
+use rustls::ServerConfig;
+
 use crate::asking::Asking;
 use crate::clock::Clock;
 use crate::entropy::new_call;
 use crate::heard::Heard;
 use crate::hydration::Told;
+use crate::identity::certificates::Certificates;
 use crate::identity::issuers::Issuers;
 use crate::identity::signing::SigningKeys;
 use crate::journal::leases::Leases;
@@ -103,6 +106,10 @@ pub struct Gate {
     pub services: PushClient,
     /// Who vouches for principals.
     pub issuers: Issuers,
+    /// Whose certificates clients may come with.
+    pub certificates: Certificates,
+    /// What new connections are protected with; none where they are in clear.
+    pub tls: ArcSwapOption<ServerConfig>,
     /// The way to where issuers say that their keys are.
     pub issuers_way: Arc<PushClient>,
     /// What the gateway signs with for outsiders.

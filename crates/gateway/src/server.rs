@@ -1,6 +1,7 @@
 //! The table `server` of the configuration.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,7 +13,9 @@ pub struct ServerTable {
     /// Address and port. Anything but loopback needs `allowed_hosts`.
     #[schemars(with = "String")]
     pub listen: SocketAddr,
-    /// Where clients reach the gateway, as in `https://gate.example.org`: agents' cards and the URLs of events name it. If nothing is said, it is `http://` with the request's `Host`.
+    /// The certificate that connections are protected with. Without it the gateway speaks in clear: keys and tokens can be read on the way unless something in front of it speaks TLS.
+    pub tls: Option<TlsTable>,
+    /// Where clients reach the gateway, as in `https://gate.example.org`: agents' cards and the URLs of events name it. If nothing is said, it is `http://`, or `https://` with `tls`, and the request's `Host`.
     pub public_url: Option<String>,
     /// Names, without port, that a request's `Host` may have besides those of loopback and the listening address.
     pub allowed_hosts: Vec<String>,
@@ -31,10 +34,50 @@ pub struct ServerTable {
     pub drain_s: u64,
 }
 
+impl ServerTable {
+    /// Where clients reach the gateway that call it by this host, without a slash at the end.
+    #[must_use]
+    pub fn base(&self, host: &str) -> String {
+        let own = || format!("{}://{host}", if self.tls.is_some() { "https" } else { "http" });
+        self.public_url.as_deref().map_or_else(own, |url| url.trim_end_matches('/').to_owned())
+    }
+
+    /// Whether nobody comes in without a certificate of their own.
+    #[must_use]
+    pub fn requires_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_certificates == ClientCertificates::Required)
+    }
+}
+
+/// How connections are protected.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsTable {
+    /// A PEM file with the certificate, and with those between it and its authority. Watched: another one is used for new connections, and those that are open go on.
+    pub certificate_file: PathBuf,
+    /// A PEM file with its key.
+    pub key_file: PathBuf,
+    /// Whether clients must show a certificate of their own. They are asked for one where `identity.certificates` says whose count.
+    #[serde(default)]
+    pub client_certificates: ClientCertificates,
+}
+
+/// Whether clients must show a certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientCertificates {
+    /// They may.
+    #[default]
+    Optional,
+    /// Without one there is no connection, for health checks and links to approvals neither.
+    Required,
+}
+
 impl Default for ServerTable {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4040)),
+            tls: None,
             public_url: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

@@ -23,6 +23,7 @@ use crate::asking::Asking;
 use crate::config::Config;
 use crate::guardrails::Guardrails;
 use crate::identity::signing::SigningKeys;
+use crate::identity::table::Standing;
 use crate::journal::Journal;
 use crate::registry::table::{AgentProtocol, SourceTable};
 use crate::registry::{Agent, Catalogue, Model, Tool};
@@ -98,19 +99,29 @@ impl Snapshot {
     pub fn has_caller(&self, chain: Chain<'_>) -> bool {
         match chain.credential {
             Credential::Key(_) => self.has_principal(chain.subject),
-            Credential::Vouched { .. } => self.profile(chain).is_some(),
+            Credential::Vouched { .. } => match self.standing(chain) {
+                Some((Standing::Configured, _)) => self.has_principal(chain.subject),
+                Some((Standing::OfIssuer(_) | Standing::OfAuthority(_), _)) => true,
+                None => false,
+            },
         }
+    }
+
+    /// Who it is that somebody vouches for behind the chain, and what was said of them.
+    fn standing(&self, chain: Chain<'_>) -> Option<(Standing<'_>, Arc<Seen>)> {
+        let Credential::Vouched { issuer, .. } = chain.credential else { return None };
+        let standing = self.config.identity.standing(issuer, chain.subject)?;
+        let seen = self.journal.as_ref()?.keys().vouched(chain.credential).cloned()?;
+        (seen.principal == *chain.subject).then_some((standing, seen))
     }
 
     /// What an issuer says of whoever is behind the chain. Roles that it may not give any more by now do not count.
     fn profile(&self, chain: Chain<'_>) -> Option<Arc<Seen>> {
-        let Credential::Vouched { issuer, .. } = chain.credential else { return None };
-        let table = self.config.identity.issuer_of(issuer, chain.subject)?;
-        let seen = self.journal.as_ref()?.keys().vouched(chain.credential).cloned()?;
-        if seen.principal != *chain.subject {
+        let (standing, seen) = self.standing(chain)?;
+        if standing == Standing::Configured {
             return None;
         }
-        let is_given = |role: &RoleName| table.roles().any(|given| given == role);
+        let is_given = |role: &RoleName| standing.gives(role);
         if seen.profile.roles.iter().all(is_given) {
             return Some(seen);
         }
@@ -157,9 +168,13 @@ impl Snapshot {
     pub fn roles_by(&self, chain: Chain<'_>) -> Vec<RoleName> {
         match chain.credential {
             Credential::Key(_) => self.roles(chain.subject),
-            Credential::Vouched { .. } => {
-                self.profile(chain).map(|seen| seen.profile.roles.iter().cloned().collect()).unwrap_or_default()
-            }
+            Credential::Vouched { .. } => match self.standing(chain) {
+                Some((Standing::Configured, _)) => self.roles(chain.subject),
+                Some((Standing::OfIssuer(_) | Standing::OfAuthority(_), _)) => {
+                    self.profile(chain).map(|seen| seen.profile.roles.iter().cloned().collect()).unwrap_or_default()
+                }
+                None => Vec::new(),
+            },
         }
     }
 

@@ -17,6 +17,8 @@ use crate::life::Gate;
 use crate::news;
 use crate::stop::stopped;
 
+/// What Kubernetes replaces when a mounted secret changes.
+const VOLUME_LINK: &str = "..data";
 /// How long files are left alone after a change, so that an editor can finish.
 const SETTLE: Duration = Duration::from_millis(150);
 /// How often it is looked whether a server has other tools.
@@ -160,7 +162,11 @@ fn watch_files(places: &Places, changed: mpsc::Sender<()>) -> Option<notify::Rec
     let on_event = move |event: notify::Result<notify::Event>| {
         // A folder on the way to a file counts as the file: it may be that which was missing.
         let is_ours = |path: &PathBuf| {
-            watched.iter().any(|file| file.file_name() == path.file_name() || (path.is_dir() && file.starts_with(path)))
+            // Where files come with a mounted volume, a link beside them is set to a new folder with all of them.
+            path.file_name().is_some_and(|name| name == VOLUME_LINK)
+                || watched
+                    .iter()
+                    .any(|file| file.file_name() == path.file_name() || (path.is_dir() && file.starts_with(path)))
         };
         if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(is_ours)) {
             // One notice that waits is enough.

@@ -3,10 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
+use rustls::client::WantsClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    WantsVerifier,
+};
 
 /// The authorities of the web.
 #[must_use]
@@ -36,8 +41,89 @@ pub fn add(store: &mut RootCertStore, path: &Path) -> Result<(), String> {
 ///
 /// Never with this library of cryptography; its error is passed on rather than ignored.
 pub fn client(store: RootCertStore) -> Result<ClientConfig, String> {
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    client_with(store, None)
+}
+
+/// The same, with the certificate and key in a PEM file to show, if there is one.
+///
+/// # Errors
+///
+/// A sentence when the file has not both.
+pub fn client_with(store: RootCertStore, shown: Option<&Path>) -> Result<ClientConfig, String> {
+    showing(builder()?.with_root_certificates(store), shown)
+}
+
+/// A client that trusts nobody but whoever has the first certificate in this file, by whatever name it is called.
+///
+/// # Errors
+///
+/// A sentence when a file has not what it should.
+pub fn client_of(own: &Path, shown: Option<&Path>) -> Result<ClientConfig, String> {
+    let unusable = |problem: String| format!("`{}`: {problem}", own.display());
+    let own = CertificateDer::from_pem_file(own).map_err(|error| unusable(error.to_string()))?;
+    let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+    showing(builder()?.dangerous().with_custom_certificate_verifier(Arc::new(Only { own, algorithms })), shown)
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, String> {
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(config.with_root_certificates(store).with_no_client_auth())
+        .map_err(|error| error.to_string())
+}
+
+fn showing(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    shown: Option<&Path>,
+) -> Result<ClientConfig, String> {
+    let Some(file) = shown else { return Ok(builder.with_no_client_auth()) };
+    let unusable = |problem: String| format!("`{}`: {problem}", file.display());
+    let chain = CertificateDer::pem_file_iter(file).map_err(|error| unusable(error.to_string()))?;
+    let chain = chain.collect::<Result<_, _>>().map_err(|error| unusable(error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(file).map_err(|error| unusable(error.to_string()))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| unusable(error.to_string()))
+}
+
+/// The one certificate that is believed: whoever can read the gateway's own file needs no authority to know it.
+#[derive(Debug)]
+struct Only {
+    own: CertificateDer<'static>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Only {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if *shown == self.own {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
 }

@@ -333,6 +333,7 @@ impl Play {
     /// Who it is that shows this, in the session that is named or follows.
     fn arrive(&self, headers: &HeaderMap) -> Result<(Caller, SessionId), Refusal> {
         let known = Known {
+            certified: None,
             keys: &self.world.identity,
             snapshot: &self.snapshot,
             signing: &self.signing,

@@ -113,6 +113,8 @@ const GATEWAY: Border = Border {
                 "backoff",
                 "jwk",
                 "trust",
+                "tls",
+                "x509",
             ],
             may: &["a common word"],
             instead: "a common word knows nothing of what is said with it",

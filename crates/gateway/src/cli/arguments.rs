@@ -59,6 +59,12 @@ pub struct Remote {
     /// A file with the key [default: the administrator's, in the data directory]
     #[arg(long, value_name = "FILE", env = "PORTCULLIS_KEY_FILE")]
     pub key_file: Option<PathBuf>,
+    /// A PEM file with the authorities that the gateway's certificate may be from [default: those of the web; for the gateway of the configuration, its certificate itself]
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// A PEM file with a certificate to come with and its key; then no key is sent unless `--key-file` names one
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CERTIFICATE_FILE")]
+    pub certificate_file: Option<PathBuf>,
 }
 
 /// The commands.

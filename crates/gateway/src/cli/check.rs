@@ -1,15 +1,18 @@
 //! `portcullis check`: what is wrong with configuration and policies, before anything runs by them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_domain::ids::ServerName;
 use serde_json::json;
 
+use crate::assemble::protect::{self, Protection};
 use crate::assemble::{Parts, connector, http_client};
 use crate::cli::arguments::{Check, Common};
 use crate::cli::exit::Exit;
 use crate::cli::print;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::read::{self, Loaded};
 use crate::config::{Config, Problem, schema};
 use crate::policy::load;
@@ -97,6 +100,8 @@ pub(super) async fn assembled(loaded: Loaded, is_offline: bool) -> (Option<Snaps
     let unlimited: Vec<Problem> = unlimited(&loaded.config).into_iter().map(warning).collect();
     let is_on_trial = loaded.config.policy.mode == Mode::Audit;
     let on_trial = is_on_trial.then(|| warning(load::ON_TRIAL.to_owned()));
+    let in_clear = protect::warning(&loaded.config).map(warning);
+    let unread = unread(&loaded.config, &base);
     let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable, journal: None };
     let snapshot = match parts.build() {
         Ok(snapshot) => {
@@ -110,9 +115,19 @@ pub(super) async fn assembled(loaded: Loaded, is_offline: bool) -> (Option<Snaps
             None
         }
     };
+    problems.extend(unread.iter().map(|problem| Problem::of_file(&file, problem)));
     problems.extend(unlimited);
     problems.extend(on_trial);
-    (snapshot, problems)
+    problems.extend(in_clear);
+    (snapshot.filter(|_| unread.is_empty()), problems)
+}
+
+/// What is wrong with the files of certificates and keys.
+fn unread(config: &Config, base: &Path) -> Vec<String> {
+    match Protection::read(config, base) {
+        Ok(_) => protect::check_time(config, base, SystemClock.now()).err().into_iter().collect(),
+        Err(problems) => problems,
+    }
 }
 
 /// Principals whose calls cost money and have no limit: nobody may have meant that.

@@ -65,6 +65,8 @@ pub struct Whereabouts {
     pub path: PathBuf,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// The file with the certificate that it shows there; none where it speaks in clear.
+    pub certificate_file: Option<PathBuf>,
     /// Where its record is kept.
     pub journal: JournalTable,
 }
@@ -77,7 +79,8 @@ pub struct Whereabouts {
 pub fn find(path: &Path) -> Result<Whereabouts, Problem> {
     let (name, text) = text_of(path)?;
     let Place { server, journal, .. } = place_of(&name, &text, environment())?;
-    Ok(Whereabouts { path: path.to_owned(), listen: server.listen, journal })
+    let certificate_file = server.tls.map(|tls| directory(path).join(tls.certificate_file));
+    Ok(Whereabouts { path: path.to_owned(), listen: server.listen, certificate_file, journal })
 }
 
 /// [`Config`] with only the tables that say where a gateway is.

@@ -9,20 +9,21 @@ use portcullis_domain::admission::SeePrincipal;
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::Door;
 use portcullis_domain::digest::Digest;
-use portcullis_domain::identity::Keys;
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::json;
 use portcullis_domain::refusal::Refusal;
 use portcullis_domain::session::Origin;
+use portcullis_domain::time::Timestamp;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use crate::asking::{Asking, Effect};
 use crate::clock::Clock;
-use crate::doors::caller::{Caller, Known};
+use crate::doors::caller::{Caller, Known, invalid_key_because};
 use crate::doors::place::CallPlace;
 use crate::doors::recognise::{Shown, authenticate};
 use crate::doors::sealed::Sealer;
+use crate::identity::certificates::Peer;
 use crate::identity::issuers::Recognised;
 use crate::life::Gate;
 use crate::snapshot::Snapshot;
@@ -47,23 +48,57 @@ impl Doors {
     /// # Errors
     ///
     /// As [`authenticate`]; [`Code::UpstreamFailed`](portcullis_domain::refusal::Code::UpstreamFailed) when the keys of a token's issuer are not to be had.
-    pub async fn listen_to(&self, headers: &HeaderMap, snapshot: &Snapshot) -> Result<Caller, Refusal> {
+    pub async fn listen_to(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+        snapshot: &Snapshot,
+    ) -> Result<Caller, Refusal> {
         let (keys, signing, now) = (self.gate.journal.keys(), &self.gate.signing, self.clock.now());
-        match authenticate(headers, &Known { keys: &keys, snapshot, signing, now })? {
-            Shown::Known(caller) => Ok(*caller),
-            Shown::Token(text) => self.vouched(text, &keys).await,
+        let certified = self.certified(peer, snapshot, now)?;
+        let certified_caller = certified.as_ref().map(caller_of);
+        let known = Known { keys: &keys, snapshot, signing, certified: certified_caller.as_ref(), now };
+        let recognised = match (authenticate(headers, &known)?, certified) {
+            (Shown::Known(caller), _) => return Ok(*caller),
+            (Shown::Token(text), _) => self.by_token(text, peer).await?,
+            (Shown::Certified, Some(certified)) => certified,
+            (Shown::Certified, None) => return Err(invalid_key_because("the certificate is nobody's")),
+        };
+        let caller = caller_of(&recognised);
+        // What is said of somebody is noted before anything is done on its word.
+        if keys.vouched(&recognised.credential).is_none() {
+            self.gate.journal.execute(SeePrincipal { seen: recognised.seen }).await?;
+        }
+        Ok(caller)
+    }
+
+    /// Who the connection's certificate is for. One that is not good any more spoils whatever is asked beside it, as it would at a handshake.
+    fn certified(
+        &self,
+        peer: Option<&Peer>,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<Option<Recognised>, Refusal> {
+        match peer {
+            Some(peer) => {
+                let refused = |reason| invalid_key_because(format!("the certificate of the connection: {reason}"));
+                self.gate.certificates.recognise(peer, now).map_err(refused)
+            }
+            None if snapshot.config.server.requires_certificates() => {
+                Err(invalid_key_because("the connection was made without a certificate, and one is required by now"))
+            }
+            None => Ok(None),
         }
     }
 
-    /// What the issuer of a token says is noted before anything is done on its word.
-    async fn vouched(&self, text: &str, keys: &Keys) -> Result<Caller, Refusal> {
-        let Recognised { seen, credential, ends_at } = self.gate.issuers.recognise(text).await?;
-        let principal = seen.principal.clone();
-        if keys.vouched(&credential).is_none() {
-            self.gate.journal.execute(SeePrincipal { seen }).await?;
+    /// Whom an issuer's token stands for. One that is bound to a certificate counts on connections with that alone (RFC 8705, section 3).
+    async fn by_token(&self, text: &str, peer: Option<&Peer>) -> Result<Recognised, Refusal> {
+        let recognised = self.gate.issuers.recognise(text).await?;
+        let is_here = |bound_to: &String| peer.is_some_and(|peer| peer.thumbprint() == bound_to);
+        if recognised.bound_to.as_ref().is_none_or(is_here) {
+            return Ok(recognised);
         }
-        let authority = Authority { expires_at: Some(ends_at), ..Authority::of(credential) };
-        Ok(Caller { principal, authority, bound: None })
+        Err(invalid_key_because("the token is bound to a certificate that this connection does not have"))
     }
 
     /// The public keys that the gateway signs with.
@@ -77,6 +112,11 @@ impl Doors {
     pub fn is_leaving(&self) -> bool {
         *self.stop.borrow()
     }
+}
+
+fn caller_of(recognised: &Recognised) -> Caller {
+    let authority = Authority { expires_at: Some(recognised.ends_at), ..Authority::of(recognised.credential.clone()) };
+    Caller { principal: recognised.seen.principal.clone(), authority, bound: None }
 }
 
 /// A request whose caller is known.

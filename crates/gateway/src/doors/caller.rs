@@ -32,6 +32,8 @@ pub struct Known<'a> {
     pub snapshot: &'a Snapshot,
     /// What the gateway signs with.
     pub signing: &'a SigningKeys,
+    /// Who the certificate of the connection is for, if it has one that is somebody's.
+    pub certified: Option<&'a Caller>,
     /// What time it is.
     pub now: Timestamp,
 }

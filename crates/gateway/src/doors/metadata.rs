@@ -57,8 +57,7 @@ fn servers(snapshot: &Snapshot) -> Vec<&str> {
 
 /// Where the client reaches the gateway. The host was checked.
 fn base(snapshot: &Snapshot, headers: &HeaderMap) -> String {
-    let public = snapshot.config.server.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
-    public.unwrap_or_else(|| format!("http://{}", text_header(headers, &HOST).unwrap_or("localhost")))
+    snapshot.config.server.base(text_header(headers, &HOST).unwrap_or("localhost"))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod arrived;
 pub mod caller;
 pub mod events;
 pub mod framed;
+pub mod handshake;
 pub mod links;
 pub mod mcp;
 pub mod metadata;

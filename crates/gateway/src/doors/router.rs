@@ -21,6 +21,7 @@ use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::Caller;
 use crate::doors::place::UnderWay;
 use crate::doors::{a2a, admin, agents, approvals, caller, events, links, mcp, metadata, oauth, openai, path};
+use crate::identity::certificates::Peer;
 use crate::identity::signing::KEY_SET_PATH;
 use crate::snapshot::Snapshot;
 
@@ -41,8 +42,8 @@ enum Language {
 /// How long the body of a request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Answers one request.
-pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
+/// Answers one request, which came on a connection of this client.
+pub async fn route(doors: &Arc<Doors>, peer: Option<&Peer>, request: Request<Incoming>) -> Answer {
     let (mut head, body) = request.into_parts();
     // By HTTP/2 the host stands elsewhere (RFC 9113, section 8.3.1), and what is said there counts.
     if let Some(host) = head.uri.authority().filter(|_| head.version == Version::HTTP_2)
@@ -64,7 +65,7 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         (&Method::GET, "/healthz") => return answer::whole(200, "text/plain", "ok\n"),
         (&Method::GET, KEY_SET_PATH) => return answer::json(200, doors.key_set().to_string()),
         (&Method::GET, oauth::METADATA_PATH) => return oauth::metadata::show(doors, &head.headers),
-        (&Method::POST, oauth::TOKEN_PATH) => return exchange(doors, &head.headers, body).await,
+        (&Method::POST, oauth::TOKEN_PATH) => return exchange(doors, &head.headers, peer, body).await,
         (&Method::GET, "/readyz") => return admin::health::ready(doors).await,
         (&Method::GET, path) if path.starts_with(links::PATH) => {
             return approvals::show(doors, path, &head.headers).await;
@@ -82,7 +83,7 @@ pub async fn route(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
         let taken = take_with_ticket(doors, &path, &head.headers, body).await;
         return taken.unwrap_or_else(|refusal| refuse_as(Language::Api, &path, &refusal));
     }
-    let known = recognise(doors, &snapshot, &head.headers).await;
+    let known = recognise(doors, &snapshot, &head.headers, peer).await;
     let known = known.and_then(|caller| is_shown_here(doors, &caller, language).map(|()| caller));
     let caller = match known {
         Ok(caller) => caller,
@@ -122,8 +123,13 @@ async fn take_with_ticket(
 }
 
 /// Who asks.
-async fn recognise(doors: &Doors, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Caller, Refusal> {
-    let caller = doors.listen_to(headers, snapshot).await?;
+async fn recognise(
+    doors: &Doors,
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    peer: Option<&Peer>,
+) -> Result<Caller, Refusal> {
+    let caller = doors.listen_to(headers, peer, snapshot).await?;
     if !snapshot.has_caller(caller.chain()) {
         return Err(caller::invalid_key_because("its principal is not configured any more"));
     }
@@ -149,13 +155,13 @@ fn is_shown_here(doors: &Doors, caller: &Caller, language: Language) -> Result<(
 }
 
 /// An exchange of task tokens: what is exchanged is in the body.
-async fn exchange(doors: &Arc<Doors>, headers: &HeaderMap, body: Incoming) -> Answer {
+async fn exchange(doors: &Arc<Doors>, headers: &HeaderMap, peer: Option<&Peer>, body: Incoming) -> Answer {
     let Ok(_place) = doors.calls.clone().try_acquire_owned() else {
         let refusal = Refusal::new(Code::TooMany, "too many calls are under way");
         return refuse_as(Language::Api, oauth::TOKEN_PATH, &refusal);
     };
     match read_body(body, oauth::exchange::REQUEST_LIMIT_BYTES).await {
-        Ok(body) => oauth::exchange::exchange(doors, headers, &body).await,
+        Ok(body) => oauth::exchange::exchange(doors, headers, peer, &body).await,
         Err(refusal) => refuse_as(Language::Api, oauth::TOKEN_PATH, &refusal),
     }
 }

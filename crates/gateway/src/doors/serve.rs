@@ -12,14 +12,17 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::doors::answer::{Answer, with_header};
 use crate::doors::arrived::Doors;
-use crate::doors::opening::{self, Opened};
+use crate::doors::handshake::{Handshakes, Protected};
+use crate::doors::opening;
 use crate::doors::quiet::{Counted, Streams};
 use crate::doors::router::route;
+use crate::identity::certificates::Peer;
 use crate::stop::stopped;
 
 /// How many connections may be open at a time.
@@ -64,6 +67,7 @@ pub async fn serve(listener: TcpListener, doors: Arc<Doors>, patience: impl Fn()
     });
     let places = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
     let graceful = GracefulShutdown::new();
+    let handshakes = Arc::new(Handshakes::default());
     let (close, closing) = watch::channel(false);
     loop {
         let place = tokio::select! {
@@ -85,14 +89,19 @@ pub async fn serve(listener: TcpListener, doors: Arc<Doors>, patience: impl Fn()
         };
         let _ = socket.set_nodelay(true);
         let (doors, watcher, mut closed) = (doors.clone(), graceful.watcher(), closing.clone());
+        let handshakes = handshakes.clone();
         tokio::spawn(async move {
             let opened = tokio::select! {
-                opened = opening::open(socket, HEAD_TIMEOUT) => opened,
+                opened = open(socket, &doors, &handshakes) => opened,
                 // Whoever has not said anything by then is not waited for.
                 _ = closed.wait_for(|closed| *closed) => return,
             };
             let served = match opened {
-                Ok(opened) => serve_connection(opened, doors, watcher).await,
+                Ok(Opened::Clear(io, is_http2)) => serve_connection(io, is_http2, None, doors, watcher).await,
+                Ok(Opened::Protected(made)) => {
+                    let Protected { stream, peer, is_http2 } = *made;
+                    serve_connection(stream, is_http2, peer, doors, watcher).await
+                }
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = served {
@@ -108,26 +117,46 @@ pub async fn serve(listener: TcpListener, doors: Arc<Doors>, patience: impl Fn()
     }
 }
 
+/// A connection that a request can come on.
+enum Opened {
+    Clear(opening::Opened, bool),
+    Protected(Box<Protected>),
+}
+
+/// In clear, or protected as the configuration says now.
+async fn open(socket: TcpStream, doors: &Doors, handshakes: &Handshakes) -> std::io::Result<Opened> {
+    match doors.gate.tls.load_full() {
+        Some(config) => handshakes.accept(socket, config).await.map(|made| Opened::Protected(Box::new(made))),
+        None => opening::open(socket, HEAD_TIMEOUT).await.map(|(io, is_http2)| Opened::Clear(io, is_http2)),
+    }
+}
+
 /// The answer; once the gateway is about to stop it asks for the next request to be sent on another connection, which will lead elsewhere. HTTP/2 has no such header (RFC 9113,
 /// section 8.2.2) and says it when it shuts down.
-async fn answer(doors: &Arc<Doors>, request: Request<Incoming>) -> Answer {
+async fn answer(doors: &Arc<Doors>, peer: Option<&Peer>, request: Request<Incoming>) -> Answer {
     let is_http1 = request.version() < Version::HTTP_2;
-    let answer = route(doors, request).await;
+    let answer = route(doors, peer, request).await;
     if is_http1 && doors.is_leaving() { with_header(answer, CONNECTION, "close") } else { answer }
 }
 
 /// Serves one connection, in the HTTP that it speaks.
 async fn serve_connection(
-    (opened, is_http2): (Opened, bool),
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    is_http2: bool,
+    peer: Option<Peer>,
     doors: Arc<Doors>,
     watcher: Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let peer = peer.map(Arc::new);
     if is_http2 {
         let streams = Streams::default();
         let counted = streams.clone();
         let service = service_fn(move |request| {
-            let (doors, stream) = (doors.clone(), counted.begin());
-            async move { Ok::<_, Infallible>(answer(&doors, request).await.map(|body| Counted { body, _stream: stream })) }
+            let (doors, peer, stream) = (doors.clone(), peer.clone(), counted.begin());
+            async move {
+                let answer = answer(&doors, peer.as_deref(), request).await;
+                Ok::<_, Infallible>(answer.map(|body| Counted { body, _stream: stream }))
+            }
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -140,7 +169,7 @@ async fn serve_connection(
             .max_send_buf_size(WAITING_LIMIT_BYTES)
             .keep_alive_interval(SILENCE_LIMIT)
             .keep_alive_timeout(SIGN_TIMEOUT)
-            .serve_connection(TokioIo::new(opened), service);
+            .serve_connection(TokioIo::new(io), service);
         tokio::select! {
             ended = watcher.watch(connection) => ended?,
             () = streams.are_quiet(QUIET_LIMIT) => {}
@@ -148,14 +177,14 @@ async fn serve_connection(
         return Ok(());
     }
     let service = service_fn(move |request| {
-        let doors = doors.clone();
-        async move { Ok::<_, Infallible>(answer(&doors, request).await) }
+        let (doors, peer) = (doors.clone(), peer.clone());
+        async move { Ok::<_, Infallible>(answer(&doors, peer.as_deref(), request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_LIMIT_BYTES)
-        .serve_connection(TokioIo::new(opened), service);
+        .serve_connection(TokioIo::new(io), service);
     watcher.watch(connection).await?;
     Ok(())
 }

@@ -43,16 +43,27 @@ pub fn principals(table: &IdentityTable, agents: &BTreeSet<PrincipalName>) -> Re
 /// The principal that could be taken for one of an issuer's.
 pub fn issuers(table: &IdentityTable, principals: &[Principal]) -> Result<Vec<Issuer>, String> {
     let mut issuers = Vec::new();
+    let is_taken = |name: &str, prefix: &str| match principals
+        .iter()
+        .find(|principal| principal.name.as_str().starts_with(prefix))
+    {
+        None => Ok(()),
+        Some(taken) => Err(format!(
+            "{name}: the principal `{}` could be one of its own, whose names begin with `{prefix}`",
+            taken.name
+        )),
+    };
     for (name, issuer) in &table.issuers {
         let prefix = issuer.prefix(name);
-        if let Some(taken) = principals.iter().find(|principal| principal.name.as_str().starts_with(&prefix)) {
-            let taken = &taken.name;
-            return Err(format!(
-                "identity.issuers.{name}: the principal `{taken}` could be one of its own, whose names begin with `{prefix}`"
-            ));
-        }
+        is_taken(&format!("identity.issuers.{name}"), &prefix)?;
         let attributes = issuer.attributes.iter().map(|(name, mapping)| (name.clone(), mapping.field()));
         issuers.push(Issuer { prefix, roles: issuer.roles().cloned().collect(), attributes: attributes.collect() });
+    }
+    for (name, table) in &table.certificates {
+        let prefix = table.prefix(name);
+        is_taken(&format!("identity.certificates.{name}"), &prefix)?;
+        let (roles, attributes) = (table.roles().cloned().collect(), [table.attribute()].into());
+        issuers.push(Issuer { prefix, roles, attributes });
     }
     Ok(issuers)
 }

@@ -61,6 +61,8 @@ pub struct Recognised {
     pub credential: Credential,
     /// When the token ends, with the leeway.
     pub ends_at: Timestamp,
+    /// The certificate that the token is bound to, by its digest: on other connections it is worth nothing.
+    pub bound_to: Option<String>,
 }
 
 /// An issuer.
@@ -156,7 +158,8 @@ impl Issuers {
         let ends_at = mapping::check(table, &jwt, now).map_err(refused)?;
         let seen = mapping::seen(table, &issuer.name, &jwt).map_err(refused)?;
         let credential = seen.profile.credential(&seen.issuer, &seen.principal).map_err(refused)?;
-        let recognised = Recognised { seen, credential, ends_at };
+        let bound_to = mapping::bound_to(&jwt).map_err(refused)?;
+        let recognised = Recognised { seen, credential, ends_at, bound_to };
         known.keep(digest, recognised.clone());
         Ok(recognised)
     }

@@ -41,6 +41,19 @@ pub fn check(table: &IssuerTable, jwt: &Jwt<'_>, now: Timestamp) -> Result<Times
     Ok(ends_at)
 }
 
+/// The certificate that a token is bound to (RFC 8705, section 3.1), by its digest.
+///
+/// # Errors
+///
+/// A sentence when it is bound to something else, as a key of DPoP (RFC 9449): whoever shows it can't be asked for that.
+pub fn bound_to(jwt: &Jwt<'_>) -> Result<Option<String>, String> {
+    let Some(confirmation) = jwt.claim("cnf") else { return Ok(None) };
+    let other = || "the token is bound to something that can't be checked here".to_owned();
+    let members = json::members(confirmation.get()).map_err(|_| other())?;
+    let thumbprint = json::member(&members, "x5t#S256").and_then(json::text).filter(|_| members.len() == 1);
+    thumbprint.map(|text| Some(text.into_owned())).ok_or_else(other)
+}
+
 /// Who it is that a token speaks of, and what it says of them.
 ///
 /// # Errors

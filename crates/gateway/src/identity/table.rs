@@ -6,6 +6,7 @@ use portcullis_domain::ids::{IssuerName, PrincipalName, RoleName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::identity::certificate::CertificateTable;
 use crate::identity::issuer::IssuerTable;
 use crate::identity::task::LIFE_LIMIT_S;
 
@@ -19,6 +20,9 @@ pub struct IdentityTable {
     /// Who vouches for principals that do not stand here, by tokens: OpenID providers and OAuth authorization servers by a name of your own.
     #[schemars(with = "BTreeMap<String, IssuerTable>")]
     pub issuers: BTreeMap<IssuerName, IssuerTable>,
+    /// Who vouches for principals by client certificates: SPIFFE trust domains and other authorities by a name of your own. They need `server.tls`.
+    #[schemars(with = "BTreeMap<String, CertificateTable>")]
+    pub certificates: BTreeMap<IssuerName, CertificateTable>,
     /// Hosts, addresses and networks, as in `keycloak.internal` or `10.0.0.0/8`, that keys of issuers may be fetched from although they are not public or have no `https`.
     pub issuers_allowed: Vec<String>,
     /// How long a task token is valid that an agent is handed with a call, in seconds; at most a day. It ends earlier with the one that it comes from, with the key of the user, and with the session.
@@ -27,10 +31,18 @@ pub struct IdentityTable {
 }
 
 impl IdentityTable {
-    /// The issuer of that name, if the principal can be one of its own.
+    /// Who the principal is by the word of that issuer, if it can be one of its own.
     #[must_use]
-    pub fn issuer_of(&self, issuer: &IssuerName, principal: &PrincipalName) -> Option<&IssuerTable> {
-        self.issuers.get(issuer).filter(|table| principal.as_str().starts_with(&table.prefix(issuer)))
+    pub fn standing(&self, issuer: &IssuerName, principal: &PrincipalName) -> Option<Standing<'_>> {
+        let is_own = |prefix: String| principal.as_str().starts_with(&prefix);
+        if let Some(table) = self.issuers.get(issuer) {
+            return is_own(table.prefix(issuer)).then_some(Standing::OfIssuer(table));
+        }
+        let table = self.certificates.get(issuer)?;
+        if table.names(principal) {
+            return Some(Standing::Configured);
+        }
+        is_own(table.prefix(issuer)).then_some(Standing::OfAuthority(table))
     }
 
     /// Whether its numbers can be used.
@@ -49,9 +61,38 @@ impl IdentityTable {
     }
 }
 
+/// Who somebody is for whom another one vouches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Standing<'a> {
+    /// Somebody of the configuration, which says all that is known of them.
+    Configured,
+    /// Somebody of whom is known what this issuer of tokens says.
+    OfIssuer(&'a IssuerTable),
+    /// Somebody of whom is known what this authority of certificates says.
+    OfAuthority(&'a CertificateTable),
+}
+
+impl Standing<'_> {
+    /// Whether they can have been given this role.
+    #[must_use]
+    pub fn gives(self, role: &RoleName) -> bool {
+        match self {
+            Self::Configured => false,
+            Self::OfIssuer(table) => table.roles().any(|given| given == role),
+            Self::OfAuthority(table) => table.roles().any(|given| given == role),
+        }
+    }
+}
+
 impl Default for IdentityTable {
     fn default() -> Self {
-        Self { principals: BTreeMap::new(), issuers: BTreeMap::new(), issuers_allowed: Vec::new(), task_token_s: 600 }
+        Self {
+            principals: BTreeMap::new(),
+            issuers: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            issuers_allowed: Vec::new(),
+            task_token_s: 600,
+        }
     }
 }
 

@@ -151,7 +151,8 @@ pub async fn read_whole(body: Incoming) -> Result<Bytes, UpstreamFault> {
 }
 
 /// An error with what it was caused by, in one line.
-pub(super) fn chain(error: &hyper_util::client::legacy::Error) -> String {
+#[must_use]
+pub fn chain(error: &hyper_util::client::legacy::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use portcullis_domain::event::{CallRefused, CallSettled, Event, Judged};
 use portcullis_domain::journal::Entry;
 use portcullis_domain::journal::checkpoint::Signer;
-use portcullis_testkit::http::Client;
+use portcullis_testkit::http::{Answer, Client};
 use portcullis_testkit::oracle::{Derived, Oracle};
 use portcullis_testkit::process::{ChildProcess, wait_until};
 use rusqlite::{Connection, OpenFlags};
@@ -339,7 +339,9 @@ pub(crate) fn spawn(folder: &Path, environment: &[(String, String)]) -> ChildPro
 /// A sentence with the end of its log when it does not.
 pub(crate) async fn ready(process: &mut ChildProcess, port: u16) -> Result<(), String> {
     let client = Client::new(&format!("http://127.0.0.1:{port}"));
-    let is_ready = || async { client.get("/readyz").await.is_ok_and(|answer| answer.status == 200) };
+    // In clear, a gateway that speaks TLS says so as soon as it listens.
+    let is_there = |answer: &Answer| answer.status == 200 || answer.text().contains("this port speaks TLS");
+    let is_ready = || async { client.get("/readyz").await.is_ok_and(|answer| is_there(&answer)) };
     process.wait_until("the gateway is ready", LIMIT, is_ready).await
 }
 

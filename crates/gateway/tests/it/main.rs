@@ -22,6 +22,7 @@ mod issuer;
 mod raw_upstream;
 mod scene;
 mod spoken;
+mod tls_way;
 
 mod a2a;
 mod a2a_grpc;
@@ -64,4 +65,5 @@ mod sdk;
 mod sessions;
 mod soak;
 mod store;
+mod tls;
 mod waits;

@@ -78,8 +78,7 @@ impl Face {
     pub fn of(doors: &Doors, arrived: &Arrived, agent: &str) -> Self {
         let snapshot = doors.gate.snapshot.load();
         let host = text_header(&arrived.headers, &HOST).unwrap_or("localhost");
-        let base = snapshot.config.server.public_url.clone().unwrap_or_else(|| format!("http://{host}"));
-        let base = base.trim_end_matches('/').to_owned();
+        let base = snapshot.config.server.base(host);
         let session = arrived.session.as_ref().map(|session| format!("/s/{}", session.name)).unwrap_or_default();
         Self { url: format!("{base}{session}/a2a/{agent}"), base, agent: agent.to_owned() }
     }

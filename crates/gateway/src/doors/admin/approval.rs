@@ -234,8 +234,7 @@ async fn with_link(doors: &Doors, arrived: &Arrived, call: CallId, approval: &Ap
         snapshot.may_answer_by(caller.chain(), approval) && snapshot.may_answer(&caller.principal, approval);
     if may_answer && approval.standing == Standing::Pending {
         let host = text_header(&arrived.headers, &HOST).unwrap_or_default();
-        let public = snapshot.config.server.public_url.clone();
-        let base = public.unwrap_or_else(|| format!("http://{host}"));
+        let base = snapshot.config.server.base(host);
         shown.link = Some(link(&doors.transport, &base, call, &caller.principal)?);
     }
     Ok(shown)

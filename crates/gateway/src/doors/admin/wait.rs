@@ -93,10 +93,9 @@ pub(super) async fn open(doors: &Doors, arrived: &Arrived, id: &str) -> Result<A
     };
     let token = doors.transport.seal(events::PURPOSE, &Ticket { session: session.clone(), wait: name.clone() })?;
     let host = text_header(&arrived.headers, &HOST).unwrap_or_default();
-    let public = gate.snapshot.load().config.server.public_url.clone();
-    let base = public.unwrap_or_else(|| format!("http://{host}"));
+    let base = gate.snapshot.load().config.server.base(host);
     let body = serde_json::json!({
-        "name": name, "until": until.to_string(), "event_url": format!("{}{}{token}", base.trim_end_matches('/'), events::PATH),
+        "name": name, "until": until.to_string(), "event_url": format!("{}{}{token}", base, events::PATH),
     })
     .to_string();
     let place = http::HeaderValue::from_str(&format!("/api/v1/sessions/{}/waits/{name}", session.name)).ok();

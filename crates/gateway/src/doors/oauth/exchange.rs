@@ -19,6 +19,7 @@ use crate::doors::caller::{Caller, TASK};
 use crate::doors::oauth::form::Form;
 use crate::doors::oauth::refuse::{Denial, Error};
 use crate::entropy::new_call;
+use crate::identity::certificates::Peer;
 use crate::identity::task::{TaskToken, expiry};
 use crate::snapshot::Snapshot;
 
@@ -32,17 +33,17 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 pub const REQUEST_LIMIT_BYTES: usize = 64 << 10;
 
 /// Answers an exchange.
-pub async fn exchange(doors: &Doors, headers: &HeaderMap, body: &[u8]) -> Answer {
-    exchanged(doors, headers, body).await.unwrap_or_else(|denial| denial.answer())
+pub async fn exchange(doors: &Doors, headers: &HeaderMap, peer: Option<&Peer>, body: &[u8]) -> Answer {
+    exchanged(doors, headers, peer, body).await.unwrap_or_else(|denial| denial.answer())
 }
 
-async fn exchanged(doors: &Doors, headers: &HeaderMap, body: &[u8]) -> Result<Answer, Denial> {
+async fn exchanged(doors: &Doors, headers: &HeaderMap, peer: Option<&Peer>, body: &[u8]) -> Result<Answer, Denial> {
     let form = Form::read(headers, body)?;
     if form.get("grant_type") != Some(GRANT_TYPE) {
         return Err(Denial::new(Error::UnsupportedGrantType, format!("the one grant is `{GRANT_TYPE}`")));
     }
     let snapshot = doors.gate.snapshot.load_full();
-    let caller = subject(doors, &snapshot, headers, &form).await?;
+    let caller = subject(doors, &snapshot, headers, peer, &form).await?;
     let Some(session) = caller.bound.clone() else {
         return Err(Denial::new(Error::InvalidGrant, "the subject token is no task token"));
     };
@@ -67,8 +68,14 @@ async fn exchanged(doors: &Doors, headers: &HeaderMap, body: &[u8]) -> Result<An
     Ok(answer::with_header(answer::json(200, answer.to_string()), CACHE_CONTROL, "no-store"))
 }
 
-/// Who hands the task on: the agent that the subject token was handed to. What it shows of itself in `Authorization` must then be its own.
-async fn subject(doors: &Doors, snapshot: &Snapshot, headers: &HeaderMap, form: &Form) -> Result<Caller, Denial> {
+/// Who hands the task on: the agent that the subject token was handed to. What it shows of itself, in `Authorization` or by a certificate, must then be its own.
+async fn subject(
+    doors: &Doors,
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    peer: Option<&Peer>,
+    form: &Form,
+) -> Result<Caller, Denial> {
     for (name, is_needed) in [("subject_token_type", true), ("requested_token_type", false)] {
         let is_known = form.get(name).map_or(!is_needed, |kind| matches!(kind, JWT | ACCESS_TOKEN));
         if !is_known {
@@ -91,7 +98,7 @@ async fn subject(doors: &Doors, snapshot: &Snapshot, headers: &HeaderMap, form: 
     shown.insert(name, value);
     let error = if own.is_some() { Error::InvalidClient } else { Error::InvalidGrant };
     shown.extend(own.map(|own| (AUTHORIZATION, own)));
-    let caller = doors.listen_to(&shown, snapshot).await.map_err(|refusal| {
+    let caller = doors.listen_to(&shown, peer, snapshot).await.map_err(|refusal| {
         tracing::info!(code = %refusal.code, reasons = ?refusal.reasons, "refused");
         invalid(error)
     })?;

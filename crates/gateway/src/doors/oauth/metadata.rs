@@ -14,10 +14,8 @@ use crate::identity::signing::KEY_SET_PATH;
 /// What the gateway is as an authorization server.
 #[must_use]
 pub fn show(doors: &Doors, headers: &HeaderMap) -> Answer {
-    let public = doors.gate.snapshot.load().config.server.public_url.clone();
     let host = text_header(headers, &HOST).unwrap_or("localhost");
-    let base = public.unwrap_or_else(|| format!("http://{host}"));
-    let base = base.trim_end_matches('/');
+    let base = doors.gate.snapshot.load().config.server.base(host);
     let metadata = json!({
         "issuer": base,
         "token_endpoint": format!("{base}{TOKEN_PATH}"),
