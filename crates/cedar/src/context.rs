@@ -1,8 +1,10 @@
 //! What rules read as `context`: the question, the chain and the moment, in Cedar's words.
 
+use std::collections::BTreeMap;
+
 use cedar_policy::{Context, EntityUid, RestrictedExpression};
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Moment, Question, Value};
+use portcullis_domain::policy::{Moment, Question, Stated, Value};
 use portcullis_domain::time::Timestamp;
 
 use crate::lower;
@@ -21,6 +23,7 @@ pub(crate) fn of(
     moment: &Moment,
     subject: Option<&EntityUid>,
     reads: &Reads,
+    statements: &BTreeMap<String, Vec<String>>,
 ) -> Result<Context, String> {
     let mut members = Vec::with_capacity(4);
     let mut add = |name: &str, value: RestrictedExpression| members.push((name.to_owned(), value));
@@ -52,6 +55,9 @@ pub(crate) fn of(
         let origins = read.map(|(name, value)| (name.clone(), text(said.origin(value).as_str())));
         add("origins", RestrictedExpression::new_record(origins).map_err(|error| error.to_string())?);
     }
+    if let (Some(_), Some(said)) = (question.arguments.filter(|_| reads.context.has("stated")), question.said) {
+        add("stated", stated(&said.stated, statements, reads)?);
+    }
     if let Some(arguments) = question.arguments.filter(|_| reads.context.has("arguments")) {
         add("arguments", lower::record(arguments.iter().filter(|(name, _)| reads.arguments.has(name)))?);
     }
@@ -78,6 +84,27 @@ fn session(question: &Question<'_>, moment: &Moment, reads: &Reads) -> Result<Re
     }
     if let Some(spent) = moment.spent {
         add("spent", lower::value(&dollars(spent))?);
+    }
+    RestrictedExpression::new_record(members).map_err(|error| error.to_string())
+}
+
+/// The records of all statements that are read, as sets.
+fn stated(
+    stated: &Stated,
+    statements: &BTreeMap<String, Vec<String>>,
+    reads: &Reads,
+) -> Result<RestrictedExpression, String> {
+    let mut members = Vec::new();
+    for (name, fields) in statements.iter().filter(|(name, _)| reads.stated.has(name)) {
+        let record = |values: &Vec<String>| {
+            if let ([_], [value]) = (fields.as_slice(), values.as_slice()) {
+                return Ok(text(value));
+            }
+            let members = fields.iter().zip(values).map(|(field, value)| (field.clone(), text(value)));
+            RestrictedExpression::new_record(members).map_err(|error| error.to_string())
+        };
+        let records = stated.records(name).map(record).collect::<Result<Vec<_>, _>>()?;
+        members.push((name.clone(), RestrictedExpression::new_set(records)));
     }
     RestrictedExpression::new_record(members).map_err(|error| error.to_string())
 }

@@ -31,6 +31,9 @@ pub struct Facts {
     pub agents: Vec<String>,
     /// Servers that could not be asked for all of their tools: a rule about a tool that they were never seen to have is no error.
     pub unreachable_servers: Vec<ServerName>,
+    /// What sources may state, by name: the fields of its records. Those with one field are read as texts.
+    #[serde(default)]
+    pub stated: BTreeMap<String, Vec<String>>,
     /// Whether what the rules say is applied.
     pub mode: Mode,
 }

@@ -48,6 +48,7 @@ pub(crate) fn claims() -> Facts {
         models: vec!["gpt-4o".to_owned(), "small".to_owned()],
         agents: vec!["adjuster".to_owned()],
         unreachable_servers: Vec::new(),
+        stated: [("claim".to_owned(), vec!["claim".to_owned(), "status".to_owned()])].into(),
         mode: crate::Mode::Enforce,
     }
 }

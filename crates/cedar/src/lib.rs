@@ -18,7 +18,7 @@
 //! Action::"call_tool"      the group of all tools; each is an action of its own, as in Action::"claims__approve_payment",
 //!                          so that `context.arguments` has the types of that tool's schema
 //!
-//! context                  arguments (tools only)
+//! context                  arguments, origins, stated (tools only)
 //!                          subject (a Principal), depth, through (a set of names): who asked first, and the agents through whom
 //!                          session { owner, name, spent (dollars), calls, refused, age_s }
 //!                          time { date (as 20261122), weekday (1 is Monday), hour, minute, unix_s }, in UTC
@@ -72,6 +72,8 @@ mod trial;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod oracle;
 #[cfg(all(test, not(debug_assertions)))]

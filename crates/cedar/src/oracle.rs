@@ -19,7 +19,7 @@ use crate::fixture::{self, Asked};
 use crate::{Engine, Facts};
 
 /// Cedar with everything.
-struct Oracle {
+pub(crate) struct Oracle {
     policies: PolicySet,
     entities: Entities,
     schema: Schema,
@@ -35,7 +35,7 @@ struct Written {
 }
 
 /// Effect, rules, message, who is asked, and errors.
-type Parts = (Effect, Vec<String>, Option<String>, Vec<Ask>, Vec<String>);
+pub(crate) type Parts = (Effect, Vec<String>, Option<String>, Vec<Ask>, Vec<String>);
 
 fn uid(ty: &str, name: &str) -> EntityUid {
     format!("{ty}::{name:?}").parse().unwrap()
@@ -110,7 +110,7 @@ fn context(asked: &Asked) -> Vec<(String, RestrictedExpression)> {
 
 impl Oracle {
     /// Every rule of `rules` must have an `@id`.
-    fn new(rules: &str, schema_text: &str, facts: &Facts) -> Self {
+    pub(crate) fn new(rules: &str, schema_text: &str, facts: &Facts) -> Self {
         let schema = Schema::from_cedarschema_str(schema_text).unwrap().0;
         let mut policies = PolicySet::new();
         for policy in rules.parse::<PolicySet>().unwrap().policies() {
@@ -141,7 +141,7 @@ impl Oracle {
         Self { policies, entities, schema, order: order.into_iter().map(|(_, written)| written).collect() }
     }
 
-    fn decide(&self, asked: &Asked) -> Parts {
+    pub(crate) fn decide(&self, asked: &Asked) -> Parts {
         let name: &str = &asked.capability.name;
         let (action, resource) = match asked.capability.kind {
             Kind::Model => ("call_model", "Model"),
@@ -156,6 +156,10 @@ impl Oracle {
             let origin = |(name, value): (&String, &Value)| (name.clone(), text(said.origin(value).as_str()));
             let origins = RestrictedExpression::new_record(arguments.iter().map(origin)).unwrap();
             context.push(("origins".to_owned(), origins));
+            let claim = |values: &Vec<String>| record([("claim", text(&values[0])), ("status", text(&values[1]))]);
+            let claims = RestrictedExpression::new_set(said.stated.records("claim").map(claim));
+            let known = RestrictedExpression::new_set(said.stated.records("known").map(|values| text(&values[0])));
+            context.push(("stated".to_owned(), record([("claim", claims), ("known", known)])));
         }
         let request = Request::new(
             uid("Principal", asked.principal.as_str()),
@@ -262,7 +266,10 @@ const CONDITIONS: [&str; 34] = [
 ];
 
 /// What a rule about `approve_payment` may ask.
-const ARGUMENT_CONDITIONS: [&str; 12] = [
+const ARGUMENT_CONDITIONS: [&str; 15] = [
+    "context.arguments has note && context.stated.known.contains(context.arguments.note)",
+    "context.stated.claim.contains({claim: \"open\", status: \"new\"}) || context.stated.claim.isEmpty()",
+    "context.arguments has note && context.stated.claim.contains({claim: context.arguments.note, status: \"new\"})",
     "context.origins.amount == \"user\"",
     "context.origins has note && [\"user\", \"trusted\"].contains(context.origins.note)",
     "context.arguments.amount.greaterThan(decimal(\"10000.0\"))",
@@ -277,8 +284,10 @@ const ARGUMENT_CONDITIONS: [&str; 12] = [
     "if context.arguments.amount == decimal(\"1.0\") then context.door == \"mcp\" else principal.level > 3",
 ];
 
-fn facts() -> Facts {
-    let mut facts = Facts { models: vec!["small".to_owned(), "large".to_owned()], ..Facts::default() };
+pub(crate) fn facts() -> Facts {
+    let stated = [("claim", vec!["claim", "status"]), ("known", vec!["word"])];
+    let stated = stated.map(|(name, fields)| (name.to_owned(), fields.into_iter().map(str::to_owned).collect())).into();
+    let mut facts = Facts { stated, models: vec!["small".to_owned(), "large".to_owned()], ..Facts::default() };
     let people: [(&str, &[&str], i64, i64); 6] = [
         ("ann", &["junior", "adjuster"], 100_000_000, 1),
         ("bob", &["junior", "adjuster"], 100_000_000, 1),
@@ -321,7 +330,7 @@ fn facts() -> Facts {
 }
 
 prop_compose! {
-    fn rule()(
+    pub(crate) fn rule()(
         forbids in prop::bool::weighted(0.35),
         principal in prop::sample::select(&PRINCIPALS[..]),
         (action, resource, has_arguments) in prop::sample::select(&CAPABILITIES[..]),
@@ -361,7 +370,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn question()(
+    pub(crate) fn question()(
         principal in prop::sample::select(&["ann", "bob", "cid", "mia", "eve", "tom"][..]),
         capability in 0_usize..9,
         amount in prop::sample::select(&[0, 10_000, 99_999, 100_000, 100_000_000, 100_000_001, -5, i64::MAX, i64::MIN][..]),
@@ -412,6 +421,10 @@ prop_compose! {
         };
         let mut said = Said::default();
         said.by_user(words);
+        for word in words.split_whitespace().map(str::to_owned) {
+            said.stated.take("claim", [(word.clone(), Some(vec![word.clone(), "new".to_owned()]))]);
+            said.stated.take("known", [(word.clone(), Some(vec![word]))]);
+        }
         asked.said = Some(said);
         asked
     }
@@ -421,7 +434,7 @@ fn engine(rules: &str) -> Engine {
     fixture::engine(rules, &facts())
 }
 
-fn parts(decision: Decision) -> Parts {
+pub(crate) fn parts(decision: Decision) -> Parts {
     (decision.effect, decision.policies, decision.message, decision.asks, decision.errors)
 }
 

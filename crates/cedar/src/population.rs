@@ -4,7 +4,7 @@
 //! apart by any rule: they are one *class* and one of them stands for all. In the same way one function stands for all that no
 //! rule names, so that names which a model invents need no room.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -60,6 +60,8 @@ pub(crate) struct Population {
     other_function: Option<Arc<Target>>,
     /// What rules may look into: principals (one of each class), tools and their actions.
     entities: HashMap<EntityUid, Entity>,
+    /// What sources may state, and in which fields.
+    pub(crate) stated: BTreeMap<String, Vec<String>>,
     /// How many targets there are.
     targets: u32,
 }
@@ -76,6 +78,7 @@ impl Population {
         population.add_tools(facts, types)?;
         population.add_functions(rules, types)?;
         population.types = Some(types.clone());
+        population.stated.clone_from(&facts.stated);
         Ok(population)
     }
 

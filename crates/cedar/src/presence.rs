@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::facts::Facts;
 use crate::problem::{Problem, nearest};
-use crate::schema::{always, session, time, tool_attributes};
+use crate::schema::{always, session, stated, time, tool_attributes};
 use crate::scope::Scope;
 use crate::source::Statement;
 
@@ -24,8 +24,11 @@ pub(crate) struct Shapes {
 
 impl Shapes {
     pub(crate) fn of(facts: &Facts, principal: &RecordType) -> Self {
-        let tools =
-            facts.tools.iter().map(|tool| (Some(tool.capability_name()), context(Some(&tool.arguments), principal)));
+        let stated = stated(facts);
+        let tools = facts
+            .tools
+            .iter()
+            .map(|tool| (Some(tool.capability_name()), context(Some((&tool.arguments, &stated)), principal)));
         Self {
             principal: principal.clone(),
             resource: tool_attributes(),
@@ -55,13 +58,14 @@ impl Shapes {
     }
 }
 
-fn context(arguments: Option<&RecordType>, principal: &RecordType) -> RecordType {
+fn context(tool: Option<(&RecordType, &RecordType)>, principal: &RecordType) -> RecordType {
     let text = ["door", "protocol", "place"].map(|name| (name, Type::Text));
     let records = [("session", session()), ("time", time()), ("subject", principal.clone())];
     let records = records.map(|(name, record)| (name, Type::Record(record)));
     let chain = [("depth", Type::Long), ("through", Type::Set(Box::new(Type::Text)))];
-    let arguments = arguments.map(|arguments| ("arguments", Type::Record(arguments.clone())));
-    always(text.into_iter().chain(records).chain(chain).chain(arguments))
+    let arguments = tool.map(|(arguments, _)| ("arguments", Type::Record(arguments.clone())));
+    let stated = tool.map(|(_, stated)| ("stated", Type::Record(stated.clone())));
+    always(text.into_iter().chain(records).chain(chain).chain(arguments).chain(stated))
 }
 
 /// A name that is never there, and those that might have been meant.

@@ -49,17 +49,32 @@ pub(crate) struct Reads {
     pub(crate) session: Part,
     pub(crate) time: Part,
     pub(crate) origins: Part,
+    pub(crate) stated: Part,
 }
 
 impl Reads {
     /// Nothing at all.
     pub(crate) const fn nothing() -> Self {
         let nothing = Part::nothing;
-        Self { context: nothing(), arguments: nothing(), session: nothing(), time: nothing(), origins: nothing() }
+        Self {
+            context: nothing(),
+            arguments: nothing(),
+            session: nothing(),
+            time: nothing(),
+            origins: nothing(),
+            stated: nothing(),
+        }
     }
 
     const fn everything() -> Self {
-        Self { context: Part::All, arguments: Part::All, session: Part::All, time: Part::All, origins: Part::All }
+        Self {
+            context: Part::All,
+            arguments: Part::All,
+            session: Part::All,
+            time: Part::All,
+            origins: Part::All,
+            stated: Part::All,
+        }
     }
 
     /// What the conditions of a rule read, by Cedar's JSON form of them.
@@ -80,6 +95,7 @@ impl Reads {
         self.session.join(&other.session);
         self.time.join(&other.time);
         self.origins.join(&other.origins);
+        self.stated.join(&other.stated);
     }
 
     fn visit(&mut self, json: &Json) {
@@ -119,6 +135,7 @@ impl Reads {
             "session" => Some(&mut self.session),
             "time" => Some(&mut self.time),
             "origins" => Some(&mut self.origins),
+            "stated" => Some(&mut self.stated),
             _ => None,
         }
     }
@@ -131,6 +148,11 @@ impl Reads {
     /// Whether it is read where arguments come from.
     pub(crate) fn has_origins(&self) -> bool {
         self.origins != Part::nothing()
+    }
+
+    /// Whether anything is read that depends on what was said in the session.
+    pub(crate) fn has_said(&self) -> bool {
+        self.has_origins() || self.stated != Part::nothing()
     }
 
     /// What a decision rests on, of that moment; none when something is read that is not known.

@@ -34,6 +34,8 @@ pub(crate) struct Declared<'a> {
     pub(crate) tools: BTreeMap<String, &'a Tool>,
     /// The attributes of principals.
     pub(crate) principal: &'a RecordType,
+    /// What sources may state.
+    pub(crate) stated: RecordType,
     /// Actions of servers that can't be reached: they can be named and apply to nothing.
     pub(crate) unseen: &'a BTreeSet<String>,
 }
@@ -41,7 +43,7 @@ pub(crate) struct Declared<'a> {
 impl<'a> Declared<'a> {
     pub(crate) fn of(facts: &'a Facts, principal: &'a RecordType, unseen: &'a BTreeSet<String>) -> Self {
         let tools = facts.tools.iter().map(|tool| (tool.capability_name(), tool)).collect();
-        Self { tools, principal, unseen }
+        Self { tools, principal, stated: stated(facts), unseen }
     }
 
     /// Whether the action is in every schema, whatever tools there are.
@@ -89,7 +91,7 @@ impl<'a> Declared<'a> {
             actions.insert(name.clone(), json!({"memberOf": group}));
         }
         for (name, tool) in tools.filter_map(|name| self.tools.get_key_value(name)) {
-            let applies_to = applies_to("Tool", Some(&tool.arguments));
+            let applies_to = applies_to("Tool", Some((&tool.arguments, &self.stated)));
             actions.insert(name.clone(), json!({"memberOf": group, "appliesTo": applies_to}));
         }
         Json::Object(actions)
@@ -100,15 +102,18 @@ fn unusable(error: &dyn std::fmt::Display) -> Problem {
     Problem::in_table("registry", format!("no schema can be made of it: {error}"))
 }
 
-fn applies_to(resource: &str, arguments: Option<&RecordType>) -> Json {
+fn applies_to(resource: &str, tool: Option<(&RecordType, &RecordType)>) -> Json {
     let mut context = json!({
         "subject": named("Principal"), "depth": named("Long"), "through": {"type": "Set", "element": named("String")},
         "session": named("Session"), "time": named("Time"),
         "door": named("String"), "protocol": named("String"), "place": named("String"),
     });
-    if let (Some(arguments), Some(context)) = (arguments, context.as_object_mut()) {
+    if let (Some((arguments, stated)), Some(context)) = (tool, context.as_object_mut()) {
         context.insert("arguments".to_owned(), shape(arguments));
         context.insert("origins".to_owned(), shape(&origins(arguments)));
+        if !stated.fields.is_empty() {
+            context.insert("stated".to_owned(), shape(stated));
+        }
     }
     json!({
         "principalTypes": ["Principal"],
@@ -130,6 +135,20 @@ pub(crate) fn origins(arguments: &RecordType) -> RecordType {
     let judged = arguments.fields.iter().filter(|(_, field)| field.ty != Type::Opaque);
     let fields = judged.map(|(name, field)| (name.clone(), Field { ty: Type::Text, ..field.clone() }));
     RecordType { fields: fields.collect(), open: false }
+}
+
+/// What rules may read of what sources have stated: for each statement the set of its records, whose members are text; where they have only one, the set of these texts.
+pub(crate) fn stated(facts: &Facts) -> RecordType {
+    let required = |ty: Type| Field { ty, required: true, nullable: false };
+    let record = |fields: &Vec<String>| {
+        if fields.len() == 1 {
+            return Type::Set(Box::new(Type::Text));
+        }
+        let fields = fields.iter().map(|field| (field.clone(), required(Type::Text))).collect();
+        Type::Set(Box::new(Type::Record(RecordType { fields, open: false })))
+    };
+    let statements = facts.stated.iter().map(|(name, fields)| (name.clone(), required(record(fields))));
+    RecordType { fields: statements.collect(), open: false }
 }
 
 /// What rules may read of the time, in UTC.

@@ -224,14 +224,14 @@ impl Open {
     fn decide(&self, question: &Question<'_>, rules: &Rules, population: &Population) -> Result<Decision, String> {
         let mut verdict = self.settled.clone();
         let known = self.reads.of_moment(question.moment);
-        let (lacks_moment, lacks_said) = (known.is_none(), self.reads.has_origins() && question.said.is_none());
+        let (lacks_moment, lacks_said) = (known.is_none(), self.reads.has_said() && question.said.is_none());
         let Some(moment) = known.filter(|_| !lacks_said) else {
             verdict.errors.push(UNTOLD.to_owned());
             return Ok(Decision { lacks_moment, lacks_said, ..verdict.decision(rules) });
         };
         let first = self.first(question, population)?;
         let (uid, entities) = first.as_ref().map_or((None, &self.subject.entities), |(uid, all)| (Some(uid), all));
-        let context = context::of(question, &moment, uid, &self.reads)?;
+        let context = context::of(question, &moment, uid, &self.reads, &population.stated)?;
         let held = self.trial.held(|set| self.subject.ask(context.clone(), set, entities))?;
         verdict.add_response(&self.subject.ask(context, &self.policies, entities)?, rules);
         let mut decision = Decision { moment, ..verdict.decision(rules) };

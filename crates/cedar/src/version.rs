@@ -32,6 +32,10 @@ pub(crate) fn version(sources: &[&Source], facts: &Facts) -> Digest {
             one
         });
     }
+    if !facts.stated.is_empty() {
+        // A map of lists has one JSON form: it is sorted by name.
+        canonical.text("stated").text(&serde_json::to_string(&facts.stated).unwrap_or_default());
+    }
     if facts.mode == Mode::Audit {
         canonical.text("audit");
     }

@@ -36,7 +36,7 @@ use crate::policy::load;
 use crate::policy::made_of::MadeOf;
 use crate::policy::table::Mode as PolicyMode;
 use crate::registry::table::ToolServerTable;
-use crate::registry::{Catalogue, Tool, own};
+use crate::registry::{Catalogue, Tool, own, statement};
 use crate::repetition::Repetitions;
 use crate::snapshot::Snapshot;
 use crate::spoken::Spoken;
@@ -452,6 +452,10 @@ impl Parts<'_> {
             models: self.config.registry.models.keys().cloned().collect(),
             agents: self.config.registry.agents.keys().map(ToString::to_string).collect(),
             unreachable_servers: self.unreachable,
+            stated: statement::statements(&self.config.registry.servers).unwrap_or_else(|found| {
+                problems.extend(found.into_iter().map(&of_file));
+                BTreeMap::new()
+            }),
             mode: match self.config.policy.mode {
                 PolicyMode::Enforce => Mode::Enforce,
                 PolicyMode::Audit => Mode::Audit,

@@ -14,8 +14,11 @@ use portcullis_domain::policy::Said;
 use portcullis_interop::frame::http::{read_request, read_response};
 use serde_json::Value;
 
+mod records;
+
 use crate::journal::handle::Placed;
 use crate::journal::{Journal, StoreFault};
+use crate::registry::statement;
 use crate::registry::table::SourceTable;
 
 /// For how many sessions it is kept; beyond that they are read again.
@@ -159,13 +162,20 @@ impl Listened {
         parts().for_each(|part| each_text(part, &mut add));
         let structured = result.get("structuredContent");
         structured.into_iter().for_each(|content| each_text(content, &mut add));
-        if source.vouches_for.is_empty() {
+        if source.vouches_for.is_empty() && source.states.is_empty() {
             return;
         }
         let texts = parts().filter_map(|part| part.get("text").and_then(Value::as_str)).filter_map(read_text);
         let read: Vec<Value> = structured.cloned().into_iter().chain(texts).collect();
         for content in &read {
             each_vouched(content, &source.vouches_for, &mut |value| said.vouched(value));
+        }
+        // What went wrong states nothing.
+        if result.get("isError").and_then(Value::as_bool) != Some(true) {
+            for (name, fields) in &source.states {
+                let parts = statement::parts(fields);
+                said.stated.take(name, read.iter().flat_map(|content| records::stated(content, &parts)));
+            }
         }
     }
 }

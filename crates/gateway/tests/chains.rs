@@ -226,6 +226,7 @@ fn snapshot(rights: &Rights, tools: &[Arc<Tool>]) -> Snapshot {
         ..RegistryTable::default()
     };
     let facts = Facts {
+        stated: BTreeMap::new(),
         principals: (0..USERS + AGENTS)
             .map(|number| Principal { name: principal(number), roles: Vec::new(), attributes: BTreeMap::new() })
             .collect(),

@@ -4,7 +4,7 @@
 //! client or upstream would. Nothing here enforces a rule; that the gateway does is what is shown.
 //!
 //! Start with [`model`], [`claims`] and [`agent`], the three players of the reference story; [`tool_server`] is the MCP server
-//! for everything that the story does not need. [`process`], [`postgres`] and [`http`] are what a test does with them, [`authority`] proves names, [`effects`] is how
+//! for everything that the story does not need. [`process`], [`postgres`] and [`http`] are what a test does with them, [`authority`] proves names, [`fuzz`] makes cases without end, [`effects`] is how
 //! it finds out what really ran.
 
 // The players.
@@ -16,6 +16,7 @@ pub mod tool_server;
 // What a test holds in its hands.
 pub mod authority;
 pub mod effects;
+pub mod fuzz;
 pub mod http;
 pub mod mcp;
 pub mod oracle;

@@ -16,6 +16,7 @@ pub mod provenance;
 pub mod question;
 pub mod schema;
 pub mod state;
+pub mod stated;
 
 pub use approval::{Approval, Approvals, Asks, Standing};
 pub use arguments::{Arguments, Value};
@@ -25,3 +26,4 @@ pub use provenance::{Origin, Said};
 pub use question::{APPROVALS_LIMIT, Ask, Decision, Effect, Question, Version};
 pub use schema::{Field, RecordType, Type};
 pub use state::Active;
+pub use stated::Stated;

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::arguments::{self, Value};
+use crate::policy::stated::Stated;
 
 /// How much of what was said is kept for each kind of source, in bytes. Beyond that, words count as the model's own, which is what policies trust least.
 pub const WORDS_LIMIT_BYTES: usize = 1 << 20;
@@ -59,6 +60,8 @@ pub struct Said {
     by_trusted: Words,
     by_untrusted: Words,
     vouched: BTreeSet<String>,
+    /// What sources have stated of things.
+    pub stated: Stated,
 }
 
 impl Said {

@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod deployment;
 pub mod model;
 pub mod own;
+pub mod statement;
 pub mod table;
 pub mod tool;
 

@@ -213,6 +213,8 @@ pub struct SourceTable {
     pub trusted: bool,
     /// The fields, at any depth of what it says in JSON or YAML, whose values are vouched for: such as the recipients of one's own past payments. Nobody else may choose what stands there.
     pub vouches_for: Vec<String>,
+    /// Records that rules may read as `context.stated`, by the name of the statement: the fields of what it says in JSON or YAML, the first of which is the key; `field=value` must have that value. What is stated of a key anew takes the place of what was stated before.
+    pub states: BTreeMap<String, Vec<String>>,
     /// What sessions are marked with that have heard it.
     #[schemars(with = "Vec<String>")]
     pub labels: Vec<LabelName>,

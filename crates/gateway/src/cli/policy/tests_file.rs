@@ -1,6 +1,6 @@
 //! `portcullis policy test`: tables of questions and answers that stand beside the policies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use portcullis_domain::call::Place;
@@ -84,6 +84,8 @@ struct SaidRow {
     untrusted: Vec<String>,
     /// Values that a source vouches for.
     vouched: Vec<String>,
+    /// Records that sources have stated, by the name of the statement.
+    stated: BTreeMap<String, Vec<Vec<String>>>,
 }
 
 impl SaidRow {
@@ -93,6 +95,10 @@ impl SaidRow {
         self.trusted.iter().for_each(|text| said.by_trusted(text));
         self.untrusted.iter().for_each(|text| said.by_untrusted(text));
         self.vouched.iter().for_each(|value| said.vouched(value));
+        for (name, records) in &self.stated {
+            let keyed = |(number, record): (usize, &Vec<String>)| (number.to_string(), Some(record.clone()));
+            said.stated.take(name, records.iter().enumerate().map(keyed));
+        }
         said
     }
 }
