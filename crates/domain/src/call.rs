@@ -113,6 +113,20 @@ impl Door {
     }
 }
 
+/// The kind of credential that an upstream is shown with a call. What it is shown stands nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// A fixed one of the gateway's own.
+    Token,
+    /// One of the gateway's own that this authorization server gives.
+    Client(String),
+    /// One for whoever asks, with all who act for them, that this authorization server gives.
+    Exchanged(String),
+    /// The same, given for an identity assertion of another one.
+    IdJag(String),
+}
+
 /// Where a call is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::authority::Authority;
-use crate::call::{Capability, Door, Place};
+use crate::call::{Capability, Door, Place, Shown};
 use crate::ids::{CallId, GatewayId, LabelName, PrincipalName, SessionId, TaskId};
 use crate::money::{Nanodollars, Tokens};
 use crate::policy::{Effect, Guarded, Version};
@@ -246,6 +246,9 @@ pub struct CallAdmitted {
     /// The gateway that forwards it, where several share the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
+    /// What the upstream is shown with it; nothing, where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Shown>,
     /// What rules would have decided that are only on trial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audit: Vec<String>,

@@ -65,6 +65,8 @@ pub enum Code {
     UpstreamFailed,
     /// The upstream took longer than it may.
     UpstreamTimeout,
+    /// No credential could be had that the upstream takes for whoever asks.
+    CredentialUnavailable,
     /// The journal can't be written, so nothing may happen.
     StoreUnavailable,
 }
@@ -135,6 +137,7 @@ impl Code {
             Self::UnsupportedVersion => ("unsupported_version", 400, Fault::Caller, false),
             Self::UpstreamFailed => ("upstream_failed", 502, Fault::Upstream, true),
             Self::UpstreamTimeout => ("upstream_timeout", 504, Fault::Upstream, true),
+            Self::CredentialUnavailable => ("credential_unavailable", 502, Fault::Upstream, true),
             Self::StoreUnavailable => ("store_unavailable", 503, Fault::Gateway, true),
         }
     }

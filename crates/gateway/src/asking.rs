@@ -8,6 +8,8 @@ use portcullis_domain::call::Door;
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::session::Origin;
 
+use crate::credential::OwnToken;
+
 /// Who asks.
 #[derive(Debug, Clone)]
 pub struct Asking {
@@ -21,6 +23,8 @@ pub struct Asking {
     pub door: Door,
     /// What the request may have done.
     pub effect: Effect,
+    /// The token of their issuer that they came with, if they did.
+    pub token: Option<Arc<OwnToken>>,
 }
 
 impl Asking {

@@ -30,6 +30,7 @@ use crate::identity::{self, ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
 use crate::journal::files::{DataDirectory, VAULT_FILE};
 use crate::journal::{Journal, StoreFault};
+use crate::life::credential::Credentials;
 use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
@@ -53,7 +54,7 @@ mod connect;
 pub mod protect;
 mod store;
 
-pub use connect::{connector, http_client};
+pub use connect::{connector, http_client, unasked};
 pub use store::Opened;
 
 /// The connections with the tables that they were made of.
@@ -146,6 +147,7 @@ impl Assembly {
             spoken: Spoken::default(),
             pushes: PushClient::new(),
             services: PushClient::new(),
+            credentials: Credentials::new(read::directory(path).to_owned()),
             signing: SigningKeys::new(files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
             clock: clock.clone(),
             replicas: Arc::new(Replicas::default()),
@@ -155,8 +157,10 @@ impl Assembly {
             metrics: Metrics::new(),
             owed: Owed::default(),
         };
+        let gate = Arc::new(gate);
+        tokio::spawn(connect::drop_with_authority(Arc::downgrade(&gate), gate.journal.doorway()));
         let mut assembly = Self {
-            gate: Arc::new(gate),
+            gate,
             path: path.to_owned(),
             engine,
             clock,
@@ -267,6 +271,8 @@ impl Assembly {
     async fn take_in(&mut self, config: Config) -> Result<(), Vec<Problem>> {
         let base = read::directory(&self.path).to_owned();
         let connections = self.connect(&config, &base)?;
+        // Servers are asked for their tools before the rest is known to be right, and some with a token that must be asked for first.
+        self.gate.issuers_way.allow(Guard::new(&config.identity.issuers_allowed).unwrap_or_default());
         let asked = connections.iter().map(|(name, (_, connection))| (name, connection));
         let observed = self.listings.observe(&self.gate.journal, asked).await;
         self.has_unreached = observed.has_unreached;
@@ -277,6 +283,8 @@ impl Assembly {
             Ok(snapshot) => snapshot,
             Err(problems) => {
                 self.drop_new(&connections).await;
+                let before = &self.gate.snapshot.load().config.identity.issuers_allowed;
+                self.gate.issuers_way.allow(Guard::new(before).unwrap_or_default());
                 return Err(problems);
             }
         };
@@ -298,7 +306,6 @@ impl Assembly {
         self.gate.pushes.allow(Guard::new(&snapshot.config.server.push_allowed).unwrap_or_default());
         let services = services_allowed(&snapshot.config).collect::<Vec<_>>();
         self.gate.services.allow(Guard::new(&services).unwrap_or_default());
-        self.gate.issuers_way.allow(Guard::new(&snapshot.config.identity.issuers_allowed).unwrap_or_default());
         self.gate.issuers.configure(&snapshot.config.identity.issuers, &base);
         self.gate.snapshot.store(Arc::new(snapshot));
         // Other sources may be believed now.
@@ -343,14 +350,15 @@ impl Assembly {
         let mut connections = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, table) in &config.registry.servers {
-            let kept = self
-                .connections
-                .get(name)
-                .filter(|(made_of, _)| made_of == table)
-                .map(|(_, connection)| connection.clone());
-            let connection = kept.map_or_else(|| connector(name, table, base, &self.gate.egress.http), Ok);
-            match connection {
-                Ok(connection) => drop(connections.insert(name.clone(), (table.clone(), connection))),
+            let made = table.resolved(base).and_then(|table| {
+                let kept = self.connections.get(name).filter(|(made_of, _)| *made_of == table);
+                let own = || connect::given(&self.gate, name, &table);
+                let make = || connector(name, &table, base, &self.gate.egress.http, own());
+                let connection = kept.map_or_else(make, |(_, connection)| Ok(connection.clone()))?;
+                Ok((table, connection))
+            });
+            match made {
+                Ok(made) => drop(connections.insert(name.clone(), made)),
                 Err(problem) => {
                     let message = format!("registry.servers.{name}: {problem}");
                     problems.push(Problem::of_file(&self.path.display().to_string(), message));
@@ -422,6 +430,7 @@ impl Parts<'_> {
             problems.extend(found.into_iter().map(&of_file));
             Guardrails::default()
         });
+        problems.extend(connect::strangers(&self.config).into_iter().map(&of_file));
         problems.extend(protect::problem(&self.config).map(&of_file));
         let principals = self.principals();
         problems.extend(self.certificates(principals.as_ref().map_or(&[], Vec::as_slice)).into_iter().map(&of_file));
@@ -536,7 +545,8 @@ impl Parts<'_> {
 
 /// The files that the configuration names and that may change while the gateway runs.
 fn named(config: &Config) -> Vec<PathBuf> {
-    config.policy.files.iter().chain(protect::files(config)).cloned().collect()
+    let secrets = config.registry.secret_files();
+    config.policy.files.iter().chain(protect::files(config)).chain(secrets).cloned().collect()
 }
 
 /// A problem of a rule in the form of all others.

@@ -231,6 +231,7 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
         origin: Origin::Named,
         door: Door::Http,
         effect: Effect::default(),
+        token: None,
     };
     let (stays, gone) = oneshot::channel::<()>();
     let (stays, listens) = (Arc::new(stays), Arc::new(()));

@@ -40,6 +40,7 @@ pub mod a2a;
 pub mod agent;
 mod answer;
 mod chat_agent;
+pub mod credential;
 mod deployment;
 pub mod guard;
 mod hand_over;
@@ -52,6 +53,7 @@ pub mod task;
 mod tool;
 mod unknown;
 
+use crate::life::credential::Credentials;
 use crate::life::deployment::Choice;
 use crate::life::guard::{Guarding, Notes, Prompt};
 pub use crate::life::owed::Owed;
@@ -114,6 +116,8 @@ pub struct Gate {
     pub issuers_way: Arc<PushClient>,
     /// What the gateway signs with for outsiders.
     pub signing: SigningKeys,
+    /// What upstreams are shown.
+    pub credentials: Credentials,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// The replicas of agents, and the deployments of models.
@@ -276,6 +280,7 @@ impl Gate {
         terms: Terms,
         know: impl Fn(&Snapshot, &Setting) -> Known,
     ) -> Result<(Passed, Arc<Snapshot>), Refusal> {
+        self.credentials.lend(asking);
         let call = new_call()?;
         let mut attempt = 0;
         loop {
@@ -288,6 +293,7 @@ impl Gate {
             let rests_on_moment = known.decision.moment != Moment::default();
             let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
             let anew = snapshot.config.policy.approvals.asks(known.capability.kind);
+            let shown = snapshot.shown(&known.capability);
             let command = Admit {
                 call,
                 parent,
@@ -305,6 +311,7 @@ impl Gate {
                 turn: terms.turn,
                 content: terms.content,
                 asks: terms.uses.map_or(anew, Asks::Only),
+                shown,
             };
             let decided = self.journal.execute(command).await.inspect_err(|_| {
                 // Whether it was admitted is not known. It is certainly not forwarded.

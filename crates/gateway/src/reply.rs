@@ -108,7 +108,10 @@ pub enum UpstreamFault {
     Unspoken(Box<Failure>),
     /// The upstream does not accept the gateway's own credential.
     #[error("does not accept the gateway's credential: {0}")]
-    Credential(String),
+    Credential(StatusCode),
+    /// There is no credential to call it with: the call did not leave.
+    #[error("can't be called without a credential: {0}")]
+    NoCredential(String),
 }
 
 impl UpstreamFault {
@@ -116,7 +119,9 @@ impl UpstreamFault {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unreachable(_) | Self::Unspoken(_) | Self::Credential(_) | Self::Busy(_) => Outcome::Failed,
+            Self::Unreachable(_) | Self::Unspoken(_) | Self::Credential(_) | Self::NoCredential(_) | Self::Busy(_) => {
+                Outcome::Failed
+            }
             Self::Broken(_) | Self::TimedOut(_) | Self::Garbled(_) => Outcome::Unknown,
         }
     }
@@ -132,6 +137,10 @@ impl UpstreamFault {
             Self::TimedOut(_) => (Code::UpstreamTimeout, "took too long; whether it was done is not known"),
             Self::Garbled(_) => (Code::UpstreamFailed, "gave no proper answer; whether it was done is not known"),
             Self::Credential(_) => (Code::UpstreamFailed, "does not accept the gateway's credential; nothing was done"),
+            Self::NoCredential(_) => (
+                Code::CredentialUnavailable,
+                "takes a credential of its own for you, and none could be had; nothing was done",
+            ),
         };
         Refusal::new(code, format!("`{upstream}` {what}")).because(self.to_string())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portcullis_cedar::Engine;
 use portcullis_domain::authority::{Chain, Credential};
-use portcullis_domain::call::{Capability, Door, Kind, Place};
+use portcullis_domain::call::{Capability, Door, Kind, Place, Shown};
 use portcullis_domain::identity::{Entrance, Seen};
 use portcullis_domain::ids::{PrincipalName, RoleName};
 use portcullis_domain::ledger::estimate;
@@ -135,6 +135,25 @@ impl Snapshot {
     pub fn issuer(&self, signing: &SigningKeys) -> String {
         let public = self.config.server.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
         public.unwrap_or_else(|| signing.name())
+    }
+
+    /// The kind of credential that the upstream of a capability is shown.
+    #[must_use]
+    pub fn shown(&self, capability: &Capability) -> Option<Shown> {
+        let is_fixed = match capability.kind {
+            Kind::Model => self.catalogue.model(&capability.name).is_some_and(|model| model.is_shown_a_key()),
+            Kind::Agent => self.catalogue.agent(&capability.name).is_some_and(|agent| agent.authorization.is_some()),
+            Kind::Tool => {
+                let server = &self.catalogue.all_tools().get(&*capability.name)?.server;
+                let table = self.config.registry.servers.get(server)?;
+                match &table.credential {
+                    Some(credential) => return credential.shown(),
+                    None => table.token.is_some() || table.token_file.is_some(),
+                }
+            }
+            Kind::Function => false,
+        };
+        is_fixed.then_some(Shown::Token)
     }
 
     /// Whether the chain may manage the gateway: everybody on it may, it was not handed on for something else, and the key that it comes from is for that.

@@ -356,7 +356,8 @@ impl Play {
     ) -> Result<Admitted, Refusal> {
         let (caller, session) = self.arrive(headers)?;
         let (origin, effect) = (Origin::Named, Effect::default());
-        let asking = Asking { authority: caller.authority.clone(), session, origin, door: Door::Mcp, effect };
+        let asking =
+            Asking { authority: caller.authority.clone(), session, origin, door: Door::Mcp, effect, token: None };
         let known = know(&self.snapshot, &asking);
         let admit = Admit {
             call: self.call(),
@@ -374,6 +375,7 @@ impl Play {
             candidates: None,
             content: None,
             asks: Asks::Anew { lasts_us: 1, is_run: false },
+            shown: None,
             turn: Turn::Beside,
         };
         match self.run(&admit)? {

@@ -7,7 +7,7 @@ use crate::admission::look::moment;
 use crate::admission::open_session::{is_held, opening};
 use crate::admission::parked::{Parked, content};
 use crate::authority::{Authority, Credential};
-use crate::call::{Capability, Door, Place};
+use crate::call::{Capability, Door, Place, Shown};
 use crate::digest::Digest;
 use crate::event::{CallAdmitted, CallRefused, Event};
 use crate::ids::{Actor, CallId, SessionId};
@@ -60,6 +60,8 @@ pub struct Admit {
     pub content: Option<Digest>,
     /// How a person is asked.
     pub asks: Asks,
+    /// What the upstream is shown.
+    pub shown: Option<Shown>,
 }
 
 /// A call that met with no "no".
@@ -301,6 +303,7 @@ impl Admit {
             delivered: self.repetition.delivered.clone(),
             // Who writes the entry knows whether there are others.
             gateway: None,
+            shown: self.shown.clone(),
             audit: self.decision.audit.clone(),
             guarded: self.decision.guarded.clone(),
             labels: self.decision.labels.clone(),

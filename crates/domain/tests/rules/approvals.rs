@@ -88,6 +88,7 @@ fn admit(engine: &Engine, payment: &Payment<'_>) -> Admit {
         turn: Turn::Beside,
         content: None,
         asks: Asks::Anew { lasts_us: LASTS_US, is_run: false },
+        shown: None,
     }
 }
 

@@ -25,6 +25,7 @@ fn ask(engine: &mut Engine, number: u8, effect: Effect, moment: &Moment) -> Resu
         payload: Ok(payload(number)),
         content: None,
         asks: Asks::Anew { lasts_us: 1_000, is_run: false },
+        shown: None,
         decision: Decision { moment: moment.clone(), ..Decision::of(effect, version) },
         estimate: Some(Nanodollars::ZERO),
         repetition: Repetition::default(),

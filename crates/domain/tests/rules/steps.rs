@@ -437,6 +437,7 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
         turn: ask.turn,
         content: None,
         asks: Asks::Anew { lasts_us: 1_000, is_run: false },
+        shown: None,
     }
 }
 

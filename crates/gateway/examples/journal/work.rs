@@ -110,6 +110,7 @@ pub(crate) fn admit(number: u64, within: u64, length: usize) -> Admit {
         turn: Turn::Beside,
         content: None,
         asks: Asks::Anew { lasts_us: 1_000, is_run: false },
+        shown: None,
     }
 }
 

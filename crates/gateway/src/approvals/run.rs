@@ -135,6 +135,7 @@ async fn run(gate: &Gate, call: CallId, approval: &Approval) -> Result<(), Refus
         origin: Origin::Named,
         door: approval.door,
         effect: Effect::default(),
+        token: None,
     };
     let gone = || Refusal::new(Code::CapabilityNotFound, format!("there is no `{}` any more", approval.capability));
     let tool = gate.snapshot.load().catalogue.all_tools().get(&*approval.capability.name).cloned().ok_or_else(gone)?;

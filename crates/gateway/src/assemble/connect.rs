@@ -1,21 +1,26 @@
 //! The connection to a tool server, as its table says: over HTTP or to a program, one for all or one for each session.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use http::HeaderValue;
 use portcullis_domain::ids::ServerName;
 use portcullis_domain::registry::Replica;
+use tokio::sync::watch;
 
-use crate::config::Problem;
 use crate::config::read::{self, Loaded};
+use crate::config::{Config, Problem};
 use crate::credential::bearer;
+use crate::doorway::Doorway;
+use crate::life::Gate;
 use crate::registry::agent::replica;
 use crate::registry::table::{ToolServerTable, UpstreamSession};
 use crate::registry::tool::SEPARATOR;
+use crate::reply::UpstreamFault;
 use crate::upstreams::client::HttpClient;
 use crate::upstreams::egress::ToolServer;
-use crate::upstreams::tool::http::HttpToolServer;
+use crate::upstreams::tool::http::{HttpToolServer, OwnCredential};
 use crate::upstreams::tool::sessions::{self, Bounds, Own, PerSession};
 use crate::upstreams::tool::stdio::{Program, StdioToolServer};
 
@@ -31,7 +36,40 @@ pub fn http_client(loaded: &Loaded) -> Result<HttpClient, Problem> {
     HttpClient::new(ca_file.as_deref()).map_err(unusable)
 }
 
-/// The connection to a server, which is made when it is first used.
+/// The same for every request.
+fn always(authorization: Option<HeaderValue>) -> OwnCredential {
+    Arc::new(move || Box::pin(std::future::ready(Ok(authorization.clone()))))
+}
+
+/// Nothing of the gateway's own, for what is done for others alone.
+fn never() -> OwnCredential {
+    let problem = "it is called with the credential of whoever asks, or not at all";
+    Arc::new(move || Box::pin(std::future::ready(Err(UpstreamFault::NoCredential(problem.to_owned())))))
+}
+
+/// What the gateway is given for a server by an authorization server, asked for when it is needed; nothing where it is given nothing.
+pub(super) fn given(gate: &Arc<Gate>, name: &ServerName, table: &ToolServerTable) -> OwnCredential {
+    let grant = table.credential.as_ref().and_then(|credential| credential.client_credentials.clone());
+    // The gate holds the connections.
+    let (gate, name) = (Arc::downgrade(gate), name.clone());
+    Arc::new(move || {
+        let (gate, name, grant) = (gate.clone(), name.clone(), grant.clone());
+        Box::pin(async move {
+            let Some(grant) = grant else { return Ok(None) };
+            let stopped = || UpstreamFault::NoCredential("the gateway stops".to_owned());
+            gate.upgrade().ok_or_else(stopped)?.own_credential(&name, &grant).await.map(Some)
+        })
+    })
+}
+
+/// What nobody is asked for, where no gateway runs.
+#[must_use]
+pub fn unasked() -> OwnCredential {
+    let problem = "its credential is asked for by a running gateway only";
+    Arc::new(move || Box::pin(std::future::ready(Err(UpstreamFault::NoCredential(problem.to_owned())))))
+}
+
+/// The connection to a server, as its [resolved](ToolServerTable::resolved) table says, which is made when it is first used. Where an authorization server gives what it is shown, `own` asks for that.
 ///
 /// # Errors
 ///
@@ -41,6 +79,7 @@ pub fn connector(
     table: &ToolServerTable,
     base: &Path,
     http: &HttpClient,
+    own: OwnCredential,
 ) -> Result<Arc<dyn ToolServer>, String> {
     let timeout = table.timeout_s.map(Duration::from_secs);
     let urls: Vec<&String> = table.url.iter().chain(&table.urls).collect();
@@ -59,20 +98,25 @@ pub fn connector(
     match (urls.as_slice(), table.command.as_slice()) {
         ([first, ..], []) => {
             let authorization = table.token.as_ref().map(|token| bearer(&token.0)).transpose()?;
+            let own = if table.credential.is_some() { own } else { always(authorization) };
+            let is_exchanged = table.credential.as_ref().is_some_and(|credential| credential.exchange.is_some());
+            let for_calls = if is_exchanged { never() } else { own.clone() };
             let http = http.clone();
-            let at = move |url: &str| HttpToolServer::new(url, authorization.clone(), timeout, http.clone());
+            let with =
+                move |url: &str, own: &OwnCredential| HttpToolServer::new(url, own.clone(), timeout, http.clone());
             if !is_own {
-                return Ok(Arc::new(at(first)?));
+                return Ok(Arc::new(with(first, &own)?));
             }
             if let [_, _, ..] = urls.as_slice() {
                 // Their addresses are their names in the journal.
                 urls.iter().try_for_each(|url| replica(url).map(drop))?;
             }
-            let listing = urls.iter().map(|url| Ok(Arc::new(at(url)?) as Arc<dyn ToolServer>));
+            let listing = urls.iter().map(|url| Ok(Arc::new(with(url, &own)?) as Arc<dyn ToolServer>));
             let listing = listing.collect::<Result<Vec<_>, String>>()?;
             let only = (*first).clone();
             let make = move |replica: Option<&Replica>| {
-                Ok(Own::Http(Box::new(at(replica.map_or(&only, Replica::address))?.with_session())))
+                let server = with(replica.map_or(&only, Replica::address), &for_calls)?;
+                Ok(Own::Http(Box::new(server.with_session())))
             };
             Ok(Arc::new(PerSession::new(listing, Box::new(make), bounds(sessions::SESSIONS_LIMIT))))
         }
@@ -92,5 +136,28 @@ pub fn connector(
         }
         ([_, ..], [_, ..]) => Err("has both `url` and `command`".to_owned()),
         ([], []) => Err("has neither `url` nor `command`".to_owned()),
+    }
+}
+
+/// The issuers that are named for users' own tokens and that nobody knows.
+pub(super) fn strangers(config: &Config) -> Vec<String> {
+    let exchanges = config.registry.servers.iter().filter_map(|(name, table)| {
+        table.credential.as_ref().and_then(|credential| credential.exchange.as_ref()).map(|exchange| (name, exchange))
+    });
+    let named =
+        exchanges.flat_map(|(name, exchange)| exchange.subject_issuers.iter().map(move |issuer| (name, issuer)));
+    let unknown = named.filter(|(_, issuer)| !config.identity.issuers.contains_key(*issuer));
+    let say = |(name, issuer)| {
+        format!("registry.servers.{name}.credential.exchange.subject_issuers: `{issuer}` is none of `identity.issuers`")
+    };
+    unknown.map(say).collect()
+}
+
+/// Sees to it that no token is kept for anybody who may not act any more.
+pub(super) async fn drop_with_authority(gate: Weak<Gate>, mut doorway: watch::Receiver<Arc<Doorway>>) {
+    while doorway.changed().await.is_ok() {
+        let seen = doorway.borrow_and_update().clone();
+        let Some(gate) = gate.upgrade() else { return };
+        gate.credentials.keep_only(&seen);
     }
 }

@@ -8,7 +8,7 @@ use portcullis_domain::ids::ServerName;
 use serde_json::json;
 
 use crate::assemble::protect::{self, Protection};
-use crate::assemble::{Parts, connector, http_client};
+use crate::assemble::{Parts, connector, http_client, unasked};
 use crate::cli::arguments::{Check, Common};
 use crate::cli::exit::Exit;
 use crate::cli::print;
@@ -75,7 +75,7 @@ pub(super) async fn assembled(loaded: Loaded, is_offline: bool) -> (Option<Snaps
         Err(problem) => return (None, vec![problem]),
     };
     for (name, table) in &loaded.config.registry.servers {
-        let listed = match connector(name, table, &base, &http) {
+        let listed = match table.resolved(&base).and_then(|table| connector(name, &table, &base, &http, unasked())) {
             Ok(_) if is_offline => Err("was not asked for its tools".to_owned()),
             Ok(connection) => {
                 let listed = list(name, connection.as_ref()).await;

@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::asking::{Asking, Effect};
 use crate::clock::Clock;
+use crate::credential::OwnToken;
 use crate::doors::caller::{Caller, Known, invalid_key_because};
 use crate::doors::place::CallPlace;
 use crate::doors::recognise::{Shown, authenticate};
@@ -58,13 +59,16 @@ impl Doors {
         let certified = self.certified(peer, snapshot, now)?;
         let certified_caller = certified.as_ref().map(caller_of);
         let known = Known { keys: &keys, snapshot, signing, certified: certified_caller.as_ref(), now };
-        let recognised = match (authenticate(headers, &known)?, certified) {
+        let shown = authenticate(headers, &known)?;
+        let own = if let Shown::Token(text) = &shown { Some(*text) } else { None };
+        let recognised = match (shown, certified) {
             (Shown::Known(caller), _) => return Ok(*caller),
             (Shown::Token(text), _) => self.by_token(text, peer).await?,
             (Shown::Certified, Some(certified)) => certified,
             (Shown::Certified, None) => return Err(invalid_key_because("the certificate is nobody's")),
         };
-        let caller = caller_of(&recognised);
+        let token = own.map(|text| Arc::new(OwnToken::new(text, recognised.seen.issuer.clone())));
+        let caller = Caller { token, ..caller_of(&recognised) };
         // What is said of somebody is noted before anything is done on its word.
         if keys.vouched(&recognised.credential).is_none() {
             self.gate.journal.execute(SeePrincipal { seen: recognised.seen }).await?;
@@ -116,7 +120,7 @@ impl Doors {
 
 fn caller_of(recognised: &Recognised) -> Caller {
     let authority = Authority { expires_at: Some(recognised.ends_at), ..Authority::of(recognised.credential.clone()) };
-    Caller { principal: recognised.seen.principal.clone(), authority, bound: None }
+    Caller { principal: recognised.seen.principal.clone(), authority, bound: None, token: None }
 }
 
 /// A request whose caller is known.
@@ -145,7 +149,8 @@ impl Arrived {
     pub fn asking(&self, session: SessionId, origin: Origin, door: Door) -> Asking {
         self.place.in_session(&session);
         let authority = self.caller.authority.clone();
-        Asking { authority, session, origin, door, effect: Effect::default() }
+        let token = self.caller.token.clone();
+        Asking { authority, session, origin, door, effect: Effect::default(), token }
     }
 
     /// What must be the same for it to be the same request: what is done, on which condition, and the body, of which neither the order of members nor spaces count.

@@ -1,5 +1,6 @@
 //! Who is listened to: the host that is asked for, the page that asks, the key, and the session.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HOST, HeaderName, ORIGIN};
@@ -14,6 +15,7 @@ use portcullis_domain::session::once::KEY_LIMIT_BYTES;
 use portcullis_domain::session::state::MINTED_PREFIX;
 use portcullis_domain::time::Timestamp;
 
+use crate::credential::OwnToken;
 use crate::doors::answer::SESSION;
 use crate::identity::signing::SigningKeys;
 use crate::server::ServerTable;
@@ -47,6 +49,8 @@ pub struct Caller {
     pub authority: Authority,
     /// The one session that they may enter, for who came with a task token.
     pub bound: Option<SessionId>,
+    /// The token of their issuer that they came with, if they did.
+    pub token: Option<Arc<OwnToken>>,
 }
 
 impl Caller {

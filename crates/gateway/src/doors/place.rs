@@ -10,6 +10,7 @@ use portcullis_domain::ids::{PrincipalName, SessionId};
 use portcullis_domain::refusal::Refusal;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use crate::credential::OwnToken;
 use crate::doorway::{self, Doorway};
 
 /// A place among the calls under way. Whatever goes on when its caller has left keeps it too.
@@ -19,6 +20,8 @@ pub type CallPlace = Arc<UnderWay>;
 #[derive(Debug)]
 pub struct UnderWay {
     _permit: OwnedSemaphorePermit,
+    /// What the caller came with is there for those who act for them until the last byte of the answer.
+    _token: Option<Arc<OwnToken>>,
     owner: PrincipalName,
     authority: Authority,
     session: OnceLock<SessionId>,
@@ -26,15 +29,15 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
-    /// A call for `owner` on this authority.
+    /// A call for `owner` on this authority, who came with that token if with any.
     #[must_use]
     pub fn new(
         permit: OwnedSemaphorePermit,
-        owner: PrincipalName,
-        authority: Authority,
+        (owner, authority): (PrincipalName, Authority),
+        token: Option<Arc<OwnToken>>,
         doorway: watch::Receiver<Arc<Doorway>>,
     ) -> Self {
-        Self { _permit: permit, owner, authority, session: OnceLock::new(), doorway }
+        Self { _permit: permit, _token: token, owner, authority, session: OnceLock::new(), doorway }
     }
 
     /// The session that it is made in is known now.

@@ -71,7 +71,12 @@ fn by_key(text: &str, known: &Known<'_>) -> Result<Caller, Refusal> {
     let caller = Presented::read(text).and_then(|key| {
         let principal = known.keys.authenticate(&key, known.now)?.clone();
         let scope = known.keys.find(&key.id)?.scope.of_tasks();
-        Some(Caller { principal, authority: Authority { scope, ..Authority::of_key(key.id) }, bound: None })
+        Some(Caller {
+            principal,
+            authority: Authority { scope, ..Authority::of_key(key.id) },
+            bound: None,
+            token: None,
+        })
     });
     caller.ok_or_else(|| Refusal::new(Code::Unauthenticated, INVALID_KEY))
 }

@@ -38,7 +38,7 @@ pub fn caller(text: &str, own: Option<&Caller>, known: &Known<'_>) -> Result<Cal
     if let Some(gone) = authority.through.iter().find(|agent| known.snapshot.catalogue.acting(agent).is_none()) {
         return Err(invalid_key_because(format!("`{gone}` on the task token's chain is no agent of the registry")));
     }
-    let mut caller = Caller { principal: session.owner.clone(), authority, bound: Some(session) };
+    let mut caller = Caller { principal: session.owner.clone(), authority, bound: Some(session), token: None };
     is_by_its_agent(&caller, own, known)?;
     if let Some(limit) = own.and_then(|own| own.authority.scope.as_ref()) {
         let nothing =

@@ -260,6 +260,7 @@ impl Gate {
             UpstreamFault::Garbled(_)
             | UpstreamFault::Unspoken(_)
             | UpstreamFault::Credential(_)
+            | UpstreamFault::NoCredential(_)
             | UpstreamFault::Busy(_) => {}
         }
     }

@@ -162,7 +162,7 @@ async fn read(
     match status {
         StatusCode::OK if is_stream && is_events => Ok(ModelAnswer::Stream(body)),
         StatusCode::OK => Ok(ModelAnswer::Whole(whole(body).await?)),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(UpstreamFault::Credential(status.to_string())),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(UpstreamFault::Credential(status)),
         status if status.is_client_error() || status.is_server_error() => {
             let kept = headers.iter().filter(|(name, _)| **name == RETRY_AFTER || **name == CONTENT_TYPE);
             let headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect();

@@ -49,6 +49,9 @@ impl Notes {
         if let Some(label) = rule.label().filter(|label| !self.labels.contains(label) && guarded.fault.is_none()) {
             self.labels.push(label.clone());
         }
+        if guarded.fault.is_some() && self.guarded.contains(&guarded) {
+            return;
+        }
         match self.guarded.iter_mut().find(is_same) {
             Some(known) => {
                 for (kind, count) in guarded.found {
@@ -56,7 +59,6 @@ impl Notes {
                     *sum = sum.saturating_add(count);
                 }
             }
-            None if guarded.fault.is_some() && self.guarded.contains(&guarded) => {}
             None => self.guarded.push(guarded),
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::StatusCode;
 use portcullis_domain::admission::{Admitted, Passed, Settle};
 use portcullis_domain::call::Place;
 use portcullis_domain::event::Outcome;
@@ -157,7 +158,21 @@ impl Gate {
         let next = snapshot.catalogue.server_principal(&tool.server);
         let task = next.map(|next| self.task_for(admitted, next)).transpose()?;
         let task = task.as_ref().and_then(|task| task.to_str().ok());
-        self.egress.call_tool(admitted, &tool.server, &tool.name, &tool.input_schema, task).await
+        let mut shown = self.presented(asking, &tool.server).await?;
+        let mut is_again = false;
+        loop {
+            let authorization = shown.as_ref().map(|shown| &shown.authorization);
+            let answer = self
+                .egress
+                .call_tool(admitted, &tool.server, &tool.name, &tool.input_schema, task, authorization)
+                .await;
+            // Whoever was not let in has done nothing. The token may have been taken back before its time.
+            let refused = shown.take_if(|_| matches!(answer, Err(UpstreamFault::Credential(StatusCode::UNAUTHORIZED))));
+            let Some(refused) = refused.filter(|_| !is_again) else { return answer };
+            is_again = true;
+            self.credentials.forget(&refused).await;
+            shown = self.presented(asking, &tool.server).await?;
+        }
     }
 
     /// What tells the call apart, if it is to take effect at most once: with a key always, without one where it may have effects and nobody is waiting

@@ -12,7 +12,7 @@ use portcullis_domain::registry::Replica;
 
 use crate::credential::bearer;
 use crate::jwk::KeySet;
-use crate::registry::table::{AgentHistory, AgentProtocol, AgentTable};
+use crate::registry::table::{AgentHistory, AgentProtocol, AgentTable, fixed};
 
 /// How long a replica may take, if nothing is said.
 const TIMEOUT_S: u64 = 600;
@@ -99,7 +99,7 @@ impl Agent {
             protocol: table.protocol,
             open: replicas.iter().filter(|replica| !draining.contains(replica)).cloned().collect(),
             replicas,
-            authorization: table.token.as_ref().map(|token| bearer(&token.0)).transpose()?,
+            authorization: fixed(&table.token, &table.token_file, base)?.map(|token| bearer(&token.0)).transpose()?,
             card_keys: table.card_keys.as_deref().map(|keys| key_set(keys, base)).transpose()?.map(Arc::new),
             grpc_port: table.grpc_port,
             health: table.health.clone(),

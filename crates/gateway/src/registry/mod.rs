@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod catalogue;
+pub mod credential;
 pub mod deployment;
 pub mod model;
 pub mod own;

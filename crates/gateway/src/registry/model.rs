@@ -10,7 +10,7 @@ use portcullis_domain::call::{Capability, Kind};
 use portcullis_domain::money::Price;
 use portcullis_domain::registry::Replica;
 
-use crate::credential::bearer;
+use crate::credential::{bearer, read_file};
 use crate::registry::table::ModelTable;
 
 /// A model of the registry.
@@ -51,6 +51,12 @@ impl fmt::Debug for Model {
 }
 
 impl Model {
+    /// Whether a key is sent to it, wherever it runs.
+    #[must_use]
+    pub fn is_shown_a_key(&self) -> bool {
+        self.authorization.is_some() || self.deployments.iter().any(|place| place.model.authorization.is_some())
+    }
+
     /// The model of that name and table; paths are relative to `base`.
     ///
     /// # Errors
@@ -66,12 +72,7 @@ impl Model {
         let key = match (&table.api_key, &table.api_key_file) {
             (Some(_), Some(_)) => return Err("has both `api_key` and `api_key_file`".to_owned()),
             (Some(key), None) => Some(key.0.clone()),
-            (None, Some(file)) => {
-                let path = base.join(file);
-                let read = std::fs::read_to_string(&path)
-                    .map_err(|error| format!("`{}` can't be read: {error}", path.display()))?;
-                Some(read.trim().to_owned())
-            }
+            (None, Some(file)) => Some(read_file(&base.join(file))?),
             (None, None) => None,
         };
         Ok(Self {

@@ -1,7 +1,7 @@
 //! The table `registry` of the configuration.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use portcullis_domain::ids::{AgentName, LabelName, PrincipalName, ServerName};
 use portcullis_domain::registry::Replica;
@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::amount::Dollars;
-use crate::credential::Secret;
+use crate::credential::{self, Secret};
+use crate::registry::credential::CredentialTable;
 
 /// What there is to call.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -138,6 +139,8 @@ pub struct AgentTable {
     pub grpc_port: Option<u16>,
     /// A bearer token that is sent to it. What callers send as `Authorization` is for the gateway and goes no further.
     pub token: Option<Secret>,
+    /// A file with that token. The gateway notices when it changes.
+    pub token_file: Option<PathBuf>,
     /// The path that is asked whether a replica is well, as in `/healthz`: any status below 400 is. Without one, being connected to is enough.
     pub health: Option<String>,
     /// The path that a session's state is posted to when the session moves to another replica, before the turn. Agents that speak Agent2Agent are told with the message instead.
@@ -190,6 +193,10 @@ pub struct ToolServerTable {
     pub session_idle_s: Option<u64>,
     /// A bearer token that is sent to the endpoint.
     pub token: Option<Secret>,
+    /// A file with that token. The gateway notices when it changes.
+    pub token_file: Option<PathBuf>,
+    /// What is sent instead of a fixed token: one for whoever calls, or one for the gateway that an authorization server gives.
+    pub credential: Option<CredentialTable>,
     /// The program that serves MCP on its standard input and output, with its arguments; no shell is involved. It is started again when it ends.
     pub command: Vec<String>,
     /// Variables that are set for the program, besides `PATH`, `HOME`, `LANG` and `TMPDIR`. It gets nothing else of the gateway's environment.
@@ -221,9 +228,60 @@ pub struct SourceTable {
 }
 
 impl ToolServerTable {
+    /// The same with the token that stands in its file now; paths are relative to `base`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when the file can't be read, or too many things are said to be sent.
+    pub fn resolved(&self, base: &Path) -> Result<Self, String> {
+        let said = [self.token.is_some(), self.token_file.is_some(), self.credential.is_some()];
+        if said.iter().filter(|is_said| **is_said).count() > 1 {
+            return Err("has more than one of `token`, `token_file` and `credential`".to_owned());
+        }
+        let Some(credential) = &self.credential else {
+            return Ok(Self { token: fixed(&self.token, &self.token_file, base)?, ..self.clone() });
+        };
+        credential.check(base)?;
+        if self.url.is_none() && self.urls.is_empty() {
+            return Err("has a `credential` and no `url` to send it to".to_owned());
+        }
+        // Of the versions with sessions, the server knows whose its session is.
+        if credential.exchange.is_some() && self.session != UpstreamSession::PerSession {
+            return Err(
+                "has `credential.exchange`, so that no two users may share a session: it needs `session: per_session`"
+                    .to_owned(),
+            );
+        }
+        Ok(self.clone())
+    }
+
     /// The replicas that there is a choice between; none where there is no choice.
     #[must_use]
     pub fn replicas(&self) -> Vec<Replica> {
         if self.urls.len() < 2 { Vec::new() } else { self.urls.iter().map(|url| Replica::at(url)).collect() }
+    }
+}
+
+/// The token that is always sent, from where it stands.
+///
+/// # Errors
+///
+/// A sentence when it stands in two places, or its file can't be read.
+pub fn fixed(token: &Option<Secret>, file: &Option<PathBuf>, base: &Path) -> Result<Option<Secret>, String> {
+    match (token, file) {
+        (Some(_), Some(_)) => Err("has both `token` and `token_file`".to_owned()),
+        (token, None) => Ok(token.clone()),
+        (None, Some(file)) => credential::read_file(&base.join(file)).map(|token| Some(Secret(token))),
+    }
+}
+
+impl RegistryTable {
+    /// The files that secrets of upstreams are in and are read from when the configuration is taken in.
+    pub fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let models = self.models.values().flat_map(|model| {
+            model.deployments.iter().filter_map(|place| place.api_key_file.as_ref()).chain(&model.api_key_file)
+        });
+        let servers = self.servers.values().filter_map(|server| server.token_file.as_ref());
+        models.chain(servers).chain(self.agents.values().filter_map(|agent| agent.token_file.as_ref()))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::HeaderValue;
 use portcullis_domain::admission::Admitted;
 use portcullis_domain::ids::{ServerName, SessionId};
 use portcullis_domain::registry::Replica;
@@ -29,6 +30,8 @@ pub struct ToolCall<'a> {
     pub replica: Option<&'a Replica>,
     /// The task token that goes with it, for a server that is an agent.
     pub task: Option<&'a str>,
+    /// What is sent as `Authorization`, where it is not what the server is always sent; marked as sensitive, so that nothing prints it.
+    pub authorization: Option<&'a HeaderValue>,
 }
 
 /// A future that a connector hands out.
@@ -82,6 +85,7 @@ impl Egress {
         name: &str,
         input_schema: &str,
         task: Option<&str>,
+        authorization: Option<&HeaderValue>,
     ) -> Result<ToolAnswer, UpstreamFault> {
         let connection = self.servers.load().get(server).cloned();
         let connection =
@@ -89,7 +93,8 @@ impl Egress {
         let arguments =
             std::str::from_utf8(admitted.payload()).map_err(|error| UpstreamFault::Unreachable(error.to_string()))?;
         let replica = admitted.placement().map(|placement| &placement.replica);
-        connection.call(ToolCall { name, arguments, input_schema, session: admitted.session(), replica, task }).await
+        let session = admitted.session();
+        connection.call(ToolCall { name, arguments, input_schema, session, replica, task, authorization }).await
     }
 
     /// A session is over: what servers keep for it alone is ended.

@@ -4,7 +4,7 @@
 //! itself: whether that would be right, only the caller can know.
 //!
 //! Start with [`egress`]; [`model`] speaks to model APIs, [`tool`] to MCP servers, [`agent`] and [`a2a`] to agents, whose [`replicas`] and [`cards`] it looks after. [`push`] calls what clients
-//! name, as far as the [`guard`] lets it.
+//! name, as far as the [`guard`] lets it; [`oauth`] gets tokens for upstreams that way.
 //!
 //! [`Admitted`]: portcullis_domain::admission::Admitted
 
@@ -15,6 +15,7 @@ pub mod client;
 pub mod egress;
 pub mod guard;
 pub mod model;
+pub mod oauth;
 pub mod push;
 pub mod replicas;
 pub mod tool;

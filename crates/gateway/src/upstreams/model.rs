@@ -47,9 +47,7 @@ impl Egress {
                 Ok(ModelAnswer::Stream(AnswerStream::new(body, endpoint.timeout)))
             }
             StatusCode::OK => Ok(ModelAnswer::Whole(read_whole(body).await?)),
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                Err(UpstreamFault::Credential(status.to_string()))
-            }
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Err(UpstreamFault::Credential(status)),
             status if status.is_client_error() || status.is_server_error() => {
                 let kept = |name: &HeaderName| {
                     *name == RETRY_AFTER || *name == CONTENT_TYPE || name.as_str() == "retry-after-ms"

@@ -1,4 +1,4 @@
-//! Calls of what clients name, and of where issuers say that their keys are: each over a connection of its own, whose address the [`Guard`] has seen.
+//! Calls of what clients name, of where issuers say that their keys are, and of token endpoints: each over a connection of its own, whose address the [`Guard`] has seen.
 
 use std::io;
 use std::pin::Pin;
@@ -108,6 +108,33 @@ impl PushClient {
         };
         let got = tokio::time::timeout(GET_TIMEOUT, got).await;
         got.unwrap_or_else(|_| Err(format!("it takes longer than {} s", GET_TIMEOUT.as_secs()))).map_err(of)
+    }
+
+    /// Posts a form there, and gives the status and what is answered, if it is no larger than that. No redirect is followed.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer, for the operator; what was posted is not in it.
+    pub async fn ask(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        form: Bytes,
+        limit_bytes: usize,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let of = |problem: String| format!("`{url}`: {problem}");
+        let checked = self.guard().check(url).map_err(of)?;
+        let mut request = Request::post(checked.uri).body(Full::new(form)).map_err(|error| of(error.to_string()))?;
+        *request.headers_mut() = headers;
+        let asked = async {
+            let sent = if checked.is_plain { self.plain.request(request) } else { self.encrypted.request(request) };
+            let answer = sent.await.map_err(|error| chain(&error))?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), limit_bytes).collect().await;
+            body.map(|body| (status, body.to_bytes())).map_err(|error| format!("can't be read: {error}"))
+        };
+        let asked = tokio::time::timeout(GET_TIMEOUT, asked).await;
+        asked.unwrap_or_else(|_| Err(format!("it takes longer than {} s", GET_TIMEOUT.as_secs()))).map_err(of)
     }
 }
 

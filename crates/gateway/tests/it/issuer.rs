@@ -243,7 +243,7 @@ fn metadata(name: &str, named: Option<&str>) -> Value {
     })
 }
 
-fn form(text: &str) -> HashMap<String, String> {
+pub(crate) fn form(text: &str) -> HashMap<String, String> {
     let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), decoded(value))).collect()
 }

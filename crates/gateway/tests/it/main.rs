@@ -44,6 +44,7 @@ mod delegation;
 mod demo;
 mod deployments;
 mod elicitation;
+mod exchange;
 mod guardrails;
 mod halt;
 mod identity;

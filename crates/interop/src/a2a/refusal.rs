@@ -99,6 +99,7 @@ fn kind(code: Code) -> Option<Kind> {
         | Code::TooLarge
         | Code::TooMany
         | Code::StaleDecision
+        | Code::CredentialUnavailable
         | Code::UpstreamFailed
         | Code::UpstreamTimeout
         | Code::StoreUnavailable => None,

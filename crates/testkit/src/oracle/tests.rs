@@ -171,6 +171,7 @@ fn admit(number: u8, session: &str, estimate: u64) -> Admit {
         turn: Turn::Beside,
         content: None,
         asks: Asks::Anew { lasts_us: 1_000, is_run: false },
+        shown: None,
     }
 }
 
@@ -208,6 +209,7 @@ fn admitted(number: u8) -> CallAdmitted {
         guarded: Vec::new(),
         labels: Vec::new(),
         gateway: None,
+        shown: None,
     }
 }
 

@@ -340,6 +340,7 @@ fn answer_behind(code: Code) -> Option<Effect> {
         | Code::TooLarge
         | Code::TooMany
         | Code::StaleDecision
+        | Code::CredentialUnavailable
         | Code::UnsupportedVersion
         | Code::UpstreamTimeout
         | Code::StoreUnavailable => None,

@@ -200,6 +200,7 @@ impl Listing {
             origin: Origin::Named,
             door: Door::A2a,
             effect: Effect::default(),
+            token: None,
         };
         let agent = self.doors.gate.snapshot.load().agent_for(asking.chain(), &self.agent.name, Door::A2a);
         let agent = agent.map_err(|refused| refusal::failure(&refused))?;

@@ -333,6 +333,5 @@ fn assembled(end: &StreamEnd) -> Bytes {
 }
 
 fn crashed(error: &tokio::task::JoinError) -> Refusal {
-    Refusal::new(portcullis_domain::refusal::Code::UpstreamFailed, "the call ended by a fault of the gateway")
-        .because(error.to_string())
+    Refusal::new(Code::UpstreamFailed, "the call ended by a fault of the gateway").because(error.to_string())
 }

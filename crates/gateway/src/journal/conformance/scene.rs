@@ -262,6 +262,7 @@ pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
         turn: Turn::Beside,
         content: None,
         asks: Asks::Anew { lasts_us: 1_000, is_run: false },
+        shown: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! An MCP server over Streamable HTTP, of either era.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,10 +27,15 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 /// The number of the error that means so in the SDKs.
 const NO_SESSION: i64 = -32_000;
 
+/// What is sent as `Authorization` where the call says nothing of it: the gateway's own.
+pub type OwnCredential = Arc<dyn Fn() -> Shown + Send + Sync>;
+/// A credential that is on its way.
+pub type Shown = Pin<Box<dyn Future<Output = Result<Option<HeaderValue>, UpstreamFault>> + Send>>;
+
 /// A server behind a URL.
 pub struct HttpToolServer {
     uri: Uri,
-    authorization: Option<HeaderValue>,
+    own: OwnCredential,
     timeout: Duration,
     /// Whether it is to keep a session, if it can.
     wants_session: bool,
@@ -61,19 +67,14 @@ impl HttpToolServer {
     /// # Errors
     ///
     /// A sentence when the URL can't be used.
-    pub fn new(
-        url: &str,
-        authorization: Option<HeaderValue>,
-        timeout: Option<Duration>,
-        http: HttpClient,
-    ) -> Result<Self, String> {
+    pub fn new(url: &str, own: OwnCredential, timeout: Option<Duration>, http: HttpClient) -> Result<Self, String> {
         let uri = url
             .parse::<Uri>()
             .ok()
             .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
         Ok(Self {
             uri: uri.ok_or_else(|| format!("`{url}` is no URL of http or https"))?,
-            authorization,
+            own,
             timeout: timeout.unwrap_or(TIMEOUT),
             wants_session: false,
             http,
@@ -87,12 +88,12 @@ impl HttpToolServer {
     }
 
     /// The server as it was greeted; greets it first where that was not done yet. One greets, the others wait.
-    async fn peer(&self) -> Result<Arc<Peer<'static>>, UpstreamFault> {
+    async fn peer(&self, shown: Option<&HeaderValue>) -> Result<Arc<Peer<'static>>, UpstreamFault> {
         let mut peer = self.peer.lock().await;
         if let Some(peer) = &*peer {
             return Ok(peer.clone());
         }
-        let greeted = Arc::new(self.greet().await.map_err(not_greeted)?);
+        let greeted = Arc::new(self.greet(shown).await.map_err(not_greeted)?);
         *peer = Some(greeted.clone());
         Ok(greeted)
     }
@@ -103,37 +104,37 @@ impl HttpToolServer {
         Self { wants_session: true, ..self }
     }
 
-    async fn greet(&self) -> Result<Peer<'static>, UpstreamFault> {
+    async fn greet(&self, shown: Option<&HeaderValue>) -> Result<Peer<'static>, UpstreamFault> {
         if !self.wants_session {
-            return match self.discover().await? {
+            return match self.discover(shown).await? {
                 Some(peer) => Ok(peer),
-                None => self.initialize().await,
+                None => self.initialize(shown).await,
             };
         }
-        match self.initialize().await {
+        match self.initialize(shown).await {
             Ok(peer) => Ok(peer),
             // One that knows no sessions can be called all the same.
-            Err(fault) => self.discover().await?.ok_or(fault),
+            Err(fault) => self.discover(shown).await?.ok_or(fault),
         }
     }
 
     /// Greets a server of the stateless era; none when it is of another.
-    async fn discover(&self) -> Result<Option<Peer<'static>>, UpstreamFault> {
+    async fn discover(&self, shown: Option<&HeaderValue>) -> Result<Option<Peer<'static>>, UpstreamFault> {
         let id = self.id();
-        let found = self.exchange(id, egress::discover(id, CLIENT), None).await?;
+        let found = self.exchange(id, egress::discover(id, CLIENT), None, shown).await?;
         let greeting = egress::read_discovery(found.status.as_u16(), found.outcome.as_ref());
         let greeting = greeting.map_err(|refusal| refused(found.status, &refusal))?;
         Ok(greeting.map(|greeting| Peer { client: CLIENT, version: greeting.version, session: None }))
     }
 
     /// Greets a server of the era of sessions.
-    async fn initialize(&self) -> Result<Peer<'static>, UpstreamFault> {
+    async fn initialize(&self, shown: Option<&HeaderValue>) -> Result<Peer<'static>, UpstreamFault> {
         let id = self.id();
-        let found = self.exchange(id, egress::initialize(id, CLIENT), None).await?;
+        let found = self.exchange(id, egress::initialize(id, CLIENT), None, shown).await?;
         let outcome = found.outcome.ok_or_else(|| unexpected(found.status))?;
         let greeting = egress::read_initialized(&outcome).map_err(|refusal| refused(found.status, &refusal))?;
         let peer = Peer { client: CLIENT, version: greeting.version, session: found.session };
-        let welcomed = self.send(peer.initialized()).await?;
+        let welcomed = self.send(peer.initialized(), shown).await?;
         let _ = read_whole(welcomed.into_body()).await;
         Ok(peer)
     }
@@ -142,10 +143,10 @@ impl HttpToolServer {
     pub async fn end_session(&self) {
         let Some(peer) = self.peer.lock().await.take().filter(|peer| peer.session.is_some()) else { return };
         let mut headers = peer.headers();
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
-        let ended = self.http.send(Method::DELETE, &self.uri, headers, Bytes::new());
+        let ended = async {
+            headers.extend((self.own)().await.ok().flatten().map(|own| (AUTHORIZATION, own)));
+            self.http.send(Method::DELETE, &self.uri, headers, Bytes::new()).await
+        };
         let _ = tokio::time::timeout(END_TIMEOUT, ended).await;
     }
 
@@ -156,20 +157,28 @@ impl HttpToolServer {
         }
     }
 
-    async fn send(&self, outgoing: Outgoing) -> Result<http::Response<Incoming>, UpstreamFault> {
+    async fn send(
+        &self,
+        outgoing: Outgoing,
+        shown: Option<&HeaderValue>,
+    ) -> Result<http::Response<Incoming>, UpstreamFault> {
         let mut headers = outgoing.headers;
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
+        headers.extend(shown.map(|shown| (AUTHORIZATION, shown.clone())));
         self.http.post(&self.uri, headers, outgoing.body.into()).await
     }
 
     /// Sends one request and reads until its answer is there.
-    async fn exchange(&self, id: u64, outgoing: Outgoing, peer: Option<&Peer<'_>>) -> Result<Exchange, UpstreamFault> {
-        let (head, body) = self.send(outgoing).await?.into_parts();
+    async fn exchange(
+        &self,
+        id: u64,
+        outgoing: Outgoing,
+        peer: Option<&Peer<'_>>,
+        shown: Option<&HeaderValue>,
+    ) -> Result<Exchange, UpstreamFault> {
+        let (head, body) = self.send(outgoing, shown).await?.into_parts();
         let session = head.headers.get("mcp-session-id").cloned();
         let outcome = if head.status.is_success() {
-            self.read_answer(id, &head.headers, body, peer).await?
+            self.read_answer(id, &head.headers, body, peer.map(|peer| (peer, shown))).await?
         } else {
             egress::read_failure(&read_whole(body).await?)
         };
@@ -181,7 +190,7 @@ impl HttpToolServer {
         id: u64,
         headers: &HeaderMap,
         mut body: Incoming,
-        peer: Option<&Peer<'_>>,
+        peer: Option<(&Peer<'_>, Option<&HeaderValue>)>,
     ) -> Result<Option<Outcome>, UpstreamFault> {
         let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let mut reader = AnswerReader::new(id, media, ANSWER_LIMIT_BYTES);
@@ -192,8 +201,8 @@ impl HttpToolServer {
                     Inbound::Answer { outcome, .. } => return Ok(Some(outcome)),
                     Inbound::Notification { .. } => {}
                     Inbound::Request { id, method, .. } => {
-                        if let Some(peer) = peer.filter(|peer| peer.version != Version::MODERN) {
-                            let answered = self.send(peer.reply(&id, &method)).await?;
+                        if let Some((peer, shown)) = peer.filter(|(peer, _)| peer.version != Version::MODERN) {
+                            let answered = self.send(peer.reply(&id, &method), shown).await?;
                             let _ = read_whole(answered.into_body()).await;
                         }
                     }
@@ -220,11 +229,17 @@ impl HttpToolServer {
 
 impl Askable for HttpToolServer {
     /// Sends a request to the server as it was greeted. A server that has forgotten the session is greeted again, once: it certainly did nothing.
-    async fn ask(&self, request: impl Fn(&Peer<'_>, u64) -> Outgoing + Send + Sync) -> Result<Outcome, UpstreamFault> {
+    async fn ask(
+        &self,
+        shown: Option<&HeaderValue>,
+        request: impl Fn(&Peer<'_>, u64) -> Outgoing + Send + Sync,
+    ) -> Result<Outcome, UpstreamFault> {
+        let own = if shown.is_none() { (self.own)().await? } else { None };
+        let shown = shown.or(own.as_ref());
         let mut is_again = false;
         loop {
-            let (peer, id) = (self.peer().await?, self.id());
-            let found = self.exchange(id, request(&peer, id), Some(&peer)).await?;
+            let (peer, id) = (self.peer(shown).await?, self.id());
+            let found = self.exchange(id, request(&peer, id), Some(&peer), shown).await?;
             if found.has_no_session() && peer.session.is_some() && !is_again {
                 is_again = true;
                 self.forget(&peer).await;
@@ -233,7 +248,7 @@ impl Askable for HttpToolServer {
             return match (found.status, found.outcome) {
                 // What it says then is about the gateway's own credential, and not for the caller.
                 (status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _) => {
-                    Err(UpstreamFault::Credential(status.to_string()))
+                    Err(UpstreamFault::Credential(status))
                 }
                 (_, Some(outcome)) => Ok(outcome),
                 (status, None) => Err(unexpected(status)),
@@ -255,7 +270,7 @@ impl ToolServer for HttpToolServer {
         false
     }
 
-    fn stop(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async { *self.peer.lock().await = None })
     }
 }
@@ -277,13 +292,14 @@ fn not_greeted(fault: UpstreamFault) -> UpstreamFault {
         | UpstreamFault::TimedOut(_)
         | UpstreamFault::Busy(_)
         | UpstreamFault::Unspoken(_)
-        | UpstreamFault::Credential(_) => fault,
+        | UpstreamFault::Credential(_)
+        | UpstreamFault::NoCredential(_) => fault,
     }
 }
 
 fn refused(status: StatusCode, refusal: &Refusal) -> UpstreamFault {
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => UpstreamFault::Credential(status.to_string()),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => UpstreamFault::Credential(status),
         _ => UpstreamFault::Unreachable(format!("{}: {}", refusal.message, refusal.reasons.join("; "))),
     }
 }

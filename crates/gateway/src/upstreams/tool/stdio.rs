@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use portcullis_domain::ids::ServerName;
 use portcullis_interop::mcp::Version;
 use portcullis_interop::mcp::egress::{self, Inbound, Outcome, Outgoing, Peer};
@@ -180,7 +181,12 @@ impl StdioToolServer {
 }
 
 impl Askable for StdioToolServer {
-    async fn ask(&self, request: impl Fn(&Peer<'_>, u64) -> Outgoing + Send + Sync) -> Result<Outcome, UpstreamFault> {
+    /// A program has what it needs in its environment.
+    async fn ask(
+        &self,
+        _shown: Option<&HeaderValue>,
+        request: impl Fn(&Peer<'_>, u64) -> Outgoing + Send + Sync,
+    ) -> Result<Outcome, UpstreamFault> {
         let child = self.child().await?;
         let asked = child.line.ask(|id| request(&child.peer, id));
         tokio::time::timeout(self.timeout, asked).await.unwrap_or(Err(UpstreamFault::TimedOut(self.timeout.as_secs())))

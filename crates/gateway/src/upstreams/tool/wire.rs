@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use portcullis_domain::refusal::Refusal;
 use portcullis_interop::mcp::egress::{self, Client, Outcome, Outgoing, Peer};
 
@@ -16,9 +17,11 @@ pub const CLIENT: Client<'static> = Client { name: "portcullis", version: env!("
 
 /// A server that answers one message at a time.
 pub trait Askable: Sync {
-    /// Sends the request that is made for the server as it was greeted, under an id, and waits for its outcome.
+    /// Sends the request that is made for the server as it was greeted, under an id, and waits for its outcome. `shown` is what is sent as `Authorization`, where it is not what the server
+    /// is always sent.
     fn ask(
         &self,
+        shown: Option<&HeaderValue>,
         request: impl Fn(&Peer<'_>, u64) -> Outgoing + Send + Sync,
     ) -> impl Future<Output = Result<Outcome, UpstreamFault>> + Send;
 }
@@ -32,7 +35,7 @@ pub async fn list(server: &impl Askable) -> Result<Bytes, UpstreamFault> {
     let mut list = ToolList::default();
     for _ in 0..PAGES_LIMIT {
         let cursor = list.cursor.take();
-        let outcome = server.ask(|peer, id| peer.list_tools(id, cursor.as_deref())).await?;
+        let outcome = server.ask(None, |peer, id| peer.list_tools(id, cursor.as_deref())).await?;
         if !list.add(&outcome)? {
             break;
         }
@@ -46,6 +49,7 @@ pub async fn list(server: &impl Askable) -> Result<Bytes, UpstreamFault> {
 ///
 /// When there is no answer.
 pub async fn call(server: &impl Askable, call: ToolCall<'_>) -> Result<ToolAnswer, UpstreamFault> {
+    let shown = call.authorization;
     let call = egress::Call {
         name: call.name,
         arguments: Some(call.arguments),
@@ -53,7 +57,7 @@ pub async fn call(server: &impl Askable, call: ToolCall<'_>) -> Result<ToolAnswe
         meta: None,
         task: call.task,
     };
-    server.ask(|peer, id| peer.call_tool(id, &call)).await.map(answer)
+    server.ask(shown, |peer, id| peer.call_tool(id, &call)).await.map(answer)
 }
 
 /// A list of tools that is read page by page.

@@ -146,7 +146,7 @@ impl ChatStream {
                 call.rewrite(arguments);
                 Verdict::Allow
             }
-            verdict => verdict,
+            verdict @ (Verdict::Allow | Verdict::Deny) => verdict,
         };
         match verdict {
             Verdict::Deny => {
