@@ -85,7 +85,7 @@ pub fn texts(point: Point, raw: &str) -> Result<Value, String> {
         // `data` is bytes only where a result says so; an argument or a field may be called anything.
         Point::ToolOut => {
             let parts = value.get_mut("content").and_then(Value::as_array_mut);
-            parts.into_iter().flatten().for_each(|part| prune_part(part));
+            parts.into_iter().flatten().for_each(prune_part);
         }
         Point::ModelOut | Point::ToolIn | Point::ToolList => {}
     }

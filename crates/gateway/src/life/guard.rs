@@ -287,7 +287,7 @@ impl Gate {
         let who = (asking.chain(), &asking.session);
         let question = service::question(rule, point, capability, who, content)?;
         let authorization = service.authorization.as_ref();
-        let asked = self.services.ask(&service.url, authorization, question.into(), ANSWER_LIMIT_BYTES);
+        let asked = self.services.consult(&service.url, authorization, question.into(), ANSWER_LIMIT_BYTES);
         let late = |_| format!("it takes longer than {} ms", rule.timeout.as_millis());
         let answer = tokio::time::timeout(rule.timeout, asked).await.map_err(late)??;
         service::ruling(rule, point, content, &answer)

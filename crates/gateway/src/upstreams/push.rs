@@ -144,7 +144,7 @@ impl PushClient {
     /// # Errors
     ///
     /// Why there is no answer, for the operator.
-    pub async fn ask(
+    pub async fn consult(
         &self,
         url: &str,
         authorization: Option<&HeaderValue>,
