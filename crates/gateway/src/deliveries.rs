@@ -31,7 +31,7 @@ use crate::doors::admin::wait::event_form;
 use crate::doorway::{Doorway, halted};
 use crate::life::Gate;
 use crate::life::agent::{Replied, Reply, Wish, settle};
-use crate::life::guard::Guarding;
+use crate::life::guarding::Guarding;
 use crate::repetition::Patience;
 use crate::stop::stopped;
 

@@ -42,7 +42,8 @@ mod answer;
 mod chat_agent;
 pub mod credential;
 mod deployment;
-pub mod guard;
+mod guard;
+pub mod guarding;
 mod hand_over;
 pub mod held;
 mod owed;
@@ -55,7 +56,7 @@ mod unknown;
 
 use crate::life::credential::Credentials;
 use crate::life::deployment::Choice;
-use crate::life::guard::{Guarding, Notes, Prompt};
+use crate::life::guarding::{Guarding, Notes, Prompt};
 pub use crate::life::owed::Owed;
 pub use crate::life::tool::Called;
 pub use crate::registry::{Model, Tool};

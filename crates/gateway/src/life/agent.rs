@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::asking::Asking;
 use crate::hydration;
-use crate::life::guard::Guarding;
+use crate::life::guarding::Guarding;
 use crate::life::held::Held;
 use crate::life::{ELSEWHERE_PAUSE, Gate, Terms, of_fault};
 use crate::registry::Agent;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::asking::Asking;
 use crate::guardrails::{Content, Rule, content};
 use crate::life::Gate;
-use crate::life::guard::Notes;
+use crate::life::guarding::Notes;
 use crate::snapshot::Snapshot;
 
 impl Gate {

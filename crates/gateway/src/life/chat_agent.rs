@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::asking::Asking;
 use crate::conversation;
 use crate::life::agent::{Replied, Reply, Wish};
-use crate::life::guard::Prompt;
+use crate::life::guarding::Prompt;
 use crate::life::{Asked, Gate, Terms, of_fault};
 use crate::registry::Agent;
 use crate::registry::table::AgentHistory;

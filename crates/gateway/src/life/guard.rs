@@ -5,9 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use portcullis_domain::admission::Settle;
 use portcullis_domain::call::{Capability, Place};
-use portcullis_domain::ids::LabelName;
 use portcullis_domain::policy::{Effect, Guarded, Point};
 use portcullis_domain::refusal::Refusal;
 use portcullis_guard::Finding;
@@ -20,6 +18,7 @@ use crate::asking::Asking;
 use crate::guardrails::rule::{Check, Service};
 use crate::guardrails::{Content, Rule, Ruling, service};
 use crate::life::Gate;
+use crate::life::guarding::{Guarding, Notes, Prompt};
 use crate::registry::Tool;
 use crate::reply::ToolAnswer;
 use crate::snapshot::{Setting, Snapshot};
@@ -28,68 +27,6 @@ use crate::snapshot::{Setting, Snapshot};
 const ANSWER_LIMIT_BYTES: usize = 16 << 20;
 /// More text than that is looked at beside the other work, so that nobody waits for it longer than the rule's time.
 const INLINE_LIMIT_BYTES: usize = 32 << 10;
-
-/// What guardrails did, for the record.
-#[derive(Debug, Clone, Default)]
-pub struct Notes {
-    /// Each rule, where it did something.
-    pub guarded: Vec<Guarded>,
-    /// What the session is marked with for it.
-    pub labels: Vec<LabelName>,
-}
-
-impl Notes {
-    /// Adds what a rule did. What it did at several texts of one call is told together.
-    pub fn add(&mut self, rule: &Rule, guarded: Guarded) {
-        let is_same = |known: &&mut Guarded| {
-            known.fault.is_none()
-                && guarded.fault.is_none()
-                && (&known.rule, known.at, known.deed) == (&guarded.rule, guarded.at, guarded.deed)
-        };
-        if let Some(label) = rule.label().filter(|label| !self.labels.contains(label) && guarded.fault.is_none()) {
-            self.labels.push(label.clone());
-        }
-        if guarded.fault.is_some() && self.guarded.contains(&guarded) {
-            return;
-        }
-        match self.guarded.iter_mut().find(is_same) {
-            Some(known) => {
-                for (kind, count) in guarded.found {
-                    let sum = known.found.entry(kind).or_default();
-                    *sum = sum.saturating_add(count);
-                }
-            }
-            None => self.guarded.push(guarded),
-        }
-    }
-}
-
-impl Notes {
-    /// Puts them into the end of the call.
-    pub fn add_to(self, settle: &mut Settle) {
-        let new = self.labels.into_iter().filter(|label| !settle.labels.contains(label));
-        let new: Vec<LabelName> = new.collect();
-        settle.labels.extend(new);
-        settle.guarded.extend(self.guarded);
-    }
-}
-
-/// What guardrails made of what goes out, as admission takes it.
-#[derive(Debug, Clone, Default)]
-pub struct Guarding {
-    /// What they did.
-    pub notes: Notes,
-    /// That it goes no further.
-    pub refusal: Option<Refusal>,
-}
-
-/// A request to a model as guardrails have made it.
-#[derive(Debug, Clone)]
-pub struct Prompt {
-    /// The request.
-    pub request: ChatRequest,
-    pub(super) guarding: Guarding,
-}
 
 impl Gate {
     /// The request as it may go to the model, or to the agent that is called like one.

@@ -16,7 +16,7 @@ use crate::asking::Asking;
 use crate::guardrails::stage::{Last, Passed, Stage};
 use crate::guardrails::{Content, Rule};
 use crate::life::Gate;
-use crate::life::guard::Notes;
+use crate::life::guarding::Notes;
 use crate::snapshot::Snapshot;
 
 /// The guardrails of one streamed answer.

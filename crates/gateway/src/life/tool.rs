@@ -16,7 +16,7 @@ use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Earlier, Mark, Repetition};
 
 use crate::asking::Asking;
-use crate::life::guard::{Guarding, Notes};
+use crate::life::guarding::{Guarding, Notes};
 use crate::life::{Gate, Terms, deployment, not_kept};
 use crate::registry::table::ToolServerTable;
 use crate::registry::{self, Tool};

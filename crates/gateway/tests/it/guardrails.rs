@@ -53,7 +53,7 @@ async fn echo(client: &Client, session: &str, text: &str) -> ToolAnswer {
 }
 
 async fn metric(scene: &Scene, line: &str) -> bool {
-    scene.gateway.stranger().get("/metrics").await.unwrap().text().contains(line)
+    scene.gateway.admin().get("/metrics").await.unwrap().text().contains(line)
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
 use crate::entropy::new_call;
 use crate::life::agent::{Replied, Wish};
-use crate::life::guard::Guarding;
+use crate::life::guarding::Guarding;
 use crate::life::task::Task;
 
 /// Answers a request to `/a2a/<agent>…`.

@@ -31,7 +31,7 @@ use crate::doors::a2a::relay::{Asked, Relay};
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::life::agent::{Replied, Wish};
-use crate::life::guard::Guarding;
+use crate::life::guarding::Guarding;
 
 /// The most contexts that one list is put together from.
 const CONTEXTS_LIMIT: usize = 256;

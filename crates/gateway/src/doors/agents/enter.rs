@@ -18,7 +18,7 @@ use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key, turn_wait};
 use crate::life::agent::{Replied, Wish};
-use crate::life::guard::Guarding;
+use crate::life::guarding::Guarding;
 use crate::repetition::Patience;
 use crate::reply::UpstreamFault;
 

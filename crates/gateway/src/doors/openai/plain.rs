@@ -20,7 +20,7 @@ use crate::asking::Asking;
 use crate::doors::answer::whole_json;
 use crate::doors::openai::reply::{Reply, of_call};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
-use crate::life::guard::Notes;
+use crate::life::guarding::Notes;
 use crate::life::{Asked, Gate};
 use crate::repetition::Gone;
 use crate::reply::ModelAnswer;

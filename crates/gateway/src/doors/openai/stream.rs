@@ -22,7 +22,7 @@ use crate::asking::Asking;
 use crate::doors::answer::{PIECES_LIMIT, whole_json};
 use crate::doors::openai::reply::{Reply, of_call};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
-use crate::life::guard::{Notes, Prompt};
+use crate::life::guarding::{Notes, Prompt};
 use crate::life::sieve::Sieve;
 use crate::life::{Asked, Gate};
 use crate::repetition::Gone;
