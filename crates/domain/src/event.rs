@@ -10,7 +10,7 @@ use crate::call::{Capability, Door, Place, Shown};
 use crate::grant::{Grant, GrantVersion};
 use crate::ids::{CallId, GatewayId, LabelName, PrincipalName, SessionId, TaskId};
 use crate::money::{Nanodollars, Tokens};
-use crate::policy::{Effect, Version};
+use crate::policy::{Effect, Guarded, Version};
 use crate::refusal::Code;
 use crate::registry::Placement;
 use crate::scope::Scope;
@@ -22,6 +22,7 @@ use crate::{identity, ledger, policy, registry, session};
 /// What an entry says. Its type is written first, so that readers can tell at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
+#[expect(clippy::large_enum_variant, reason = "the largest, an admission, is also the most frequent")]
 pub enum Event {
     /// A key was issued.
     #[serde(rename = "identity.key_created")]
@@ -262,6 +263,12 @@ pub struct CallAdmitted {
     /// What rules would have decided that are only on trial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audit: Vec<String>,
+    /// What guardrails did with it. The body is what they made of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guarded: Vec<Guarded>,
+    /// What the session is marked with from here on, because of what goes out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelName>,
 }
 
 /// A call was refused. The body, where there is one, is what would have been forwarded.
@@ -292,6 +299,9 @@ pub struct CallRefused {
     /// What rules would have decided that are only on trial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audit: Vec<String>,
+    /// What guardrails did with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guarded: Vec<Guarded>,
 }
 
 /// What became of a call. The body, where there is one, is the answer.
@@ -315,6 +325,9 @@ pub struct CallSettled {
     /// The tool calls that the model wanted to make, and what policy said of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub judged: Vec<Judged>,
+    /// What guardrails did with the answer. The body is what they made of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guarded: Vec<Guarded>,
 }
 
 /// What became of a call whose outcome was unknown: completed or failed. The body, where there is one, is what it would have answered.

@@ -23,6 +23,8 @@ pub enum Code {
     Denied,
     /// The grant of the task says no, whatever policy says.
     OutsideGrant,
+    /// A guardrail says no to what is in it.
+    Blocked,
     /// Policy says that a person must be asked first.
     ApprovalRequired,
     /// The caller may not do this to the gateway itself.
@@ -116,6 +118,7 @@ impl Code {
             Self::Unauthenticated => ("unauthenticated", 401, Fault::Caller, false),
             Self::Denied => ("denied", 403, Fault::Rules, false),
             Self::OutsideGrant => ("outside_grant", 403, Fault::Rules, false),
+            Self::Blocked => ("blocked", 403, Fault::Rules, false),
             Self::ApprovalRequired => ("approval_required", 403, Fault::Rules, false),
             Self::Forbidden => ("forbidden", 403, Fault::Rules, false),
             Self::TooDeep => ("too_deep", 403, Fault::Rules, false),

@@ -130,6 +130,7 @@ const GATEWAY: Border = Border {
                 "identity",
                 "registry",
                 "policy",
+                "guardrails",
                 "ledger",
                 "session",
                 "rollout",

@@ -335,6 +335,8 @@ impl Admit {
             gateway: None,
             shown: self.shown.clone(),
             audit: self.decision.audit.clone(),
+            guarded: self.decision.guarded.clone(),
+            labels: self.decision.labels.clone(),
         };
         let admitted = Admitted {
             call: self.call,
@@ -373,6 +375,7 @@ impl Admit {
             reasons: refusal.reasons.clone(),
             audit: self.decision.audit.clone(),
             outside: self.outside(world, refusal.code),
+            guarded: self.decision.guarded.clone(),
             policies: if matches!(refusal.code, Code::Denied | Code::ApprovalRequired) {
                 self.decision.policies.clone()
             } else {

@@ -8,8 +8,9 @@ use crate::authority::Chain;
 use crate::call::{Capability, Door, Place};
 use crate::digest::Digest;
 use crate::grant::GrantVersion;
-use crate::ids::{PrincipalName, RoleName, SessionId};
+use crate::ids::{LabelName, PrincipalName, RoleName, SessionId};
 use crate::policy::arguments::Arguments;
+use crate::policy::guarded::Guarded;
 use crate::policy::moment::Moment;
 use crate::policy::provenance::Said;
 use crate::profile::Profile;
@@ -108,6 +109,10 @@ pub struct Decision {
     pub audit: Vec<String>,
     /// The grants of the task, where they say no whatever rules say.
     pub outside: Option<GrantVersion>,
+    /// What guardrails did with what was asked about, before policy was.
+    pub guarded: Vec<Guarded>,
+    /// What they mark the session with.
+    pub labels: Vec<LabelName>,
     /// What decided.
     pub version: Version,
 }
@@ -127,6 +132,8 @@ impl Decision {
             lacks_said: false,
             audit: Vec::new(),
             outside: None,
+            guarded: Vec::new(),
+            labels: Vec::new(),
             version,
         }
     }

@@ -46,6 +46,7 @@ mod deployments;
 mod elicitation;
 mod exchange;
 mod grants;
+mod guardrails;
 mod halt;
 mod identity;
 mod identity_keys;

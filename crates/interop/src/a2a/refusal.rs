@@ -82,6 +82,7 @@ fn kind(code: Code) -> Option<Kind> {
         Code::Unauthenticated
         | Code::Denied
         | Code::OutsideGrant
+        | Code::Blocked
         | Code::Forbidden
         | Code::TooDeep
         | Code::SessionNotFound
