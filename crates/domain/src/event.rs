@@ -9,7 +9,7 @@ use crate::authority::Authority;
 use crate::call::{Capability, Door, Place, Shown};
 use crate::ids::{CallId, GatewayId, LabelName, PrincipalName, SessionId, TaskId};
 use crate::money::{Nanodollars, Tokens};
-use crate::policy::{Effect, Version};
+use crate::policy::{Effect, Guarded, Version};
 use crate::refusal::Code;
 use crate::registry::Placement;
 use crate::scope::Scope;
@@ -252,6 +252,12 @@ pub struct CallAdmitted {
     /// What rules would have decided that are only on trial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audit: Vec<String>,
+    /// What guardrails did with it. The body is what they made of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guarded: Vec<Guarded>,
+    /// What the session is marked with from here on, because of what goes out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelName>,
 }
 
 /// A call was refused. The body, where there is one, is what would have been forwarded.
@@ -279,6 +285,9 @@ pub struct CallRefused {
     /// What rules would have decided that are only on trial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audit: Vec<String>,
+    /// What guardrails did with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guarded: Vec<Guarded>,
 }
 
 /// What became of a call. The body, where there is one, is the answer.
@@ -302,6 +311,9 @@ pub struct CallSettled {
     /// The tool calls that the model wanted to make, and what policy said of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub judged: Vec<Judged>,
+    /// What guardrails did with the answer. The body is what they made of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guarded: Vec<Guarded>,
 }
 
 /// What became of a call whose outcome was unknown: completed or failed. The body, where there is one, is what it would have answered.

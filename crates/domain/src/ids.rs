@@ -85,6 +85,8 @@ names! {
     TaskId, "a task";
     /// What a session is marked with because of what came into it.
     LabelName, "a label";
+    /// A guardrail.
+    RuleName, "a guardrail";
     /// The tenant that an entry belongs to.
     TenantName, "a tenant";
     /// What a session keeps for a client: a response, a conversation, an item of one.

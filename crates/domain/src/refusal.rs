@@ -21,6 +21,8 @@ pub enum Code {
     Unauthenticated,
     /// Policy says no.
     Denied,
+    /// A guardrail says no to what is in it.
+    Blocked,
     /// Policy says that a person must be asked first.
     ApprovalRequired,
     /// The caller may not do this to the gateway itself.
@@ -113,6 +115,7 @@ impl Code {
             Self::InvalidArguments => ("invalid_arguments", 400, Fault::Caller, false),
             Self::Unauthenticated => ("unauthenticated", 401, Fault::Caller, false),
             Self::Denied => ("denied", 403, Fault::Rules, false),
+            Self::Blocked => ("blocked", 403, Fault::Rules, false),
             Self::ApprovalRequired => ("approval_required", 403, Fault::Rules, false),
             Self::Forbidden => ("forbidden", 403, Fault::Rules, false),
             Self::TooDeep => ("too_deep", 403, Fault::Rules, false),

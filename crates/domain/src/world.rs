@@ -229,6 +229,7 @@ impl World {
 
     fn admitted(&mut self, session: &SessionId, event: &CallAdmitted, at: Timestamp) {
         self.session.counted(session, 1, 0);
+        self.session.labelled(session, &event.labels);
         self.ledger.held(event.call, Payer { session, task: event.authority.task.as_ref() }, event.hold);
         if let Some(once) = self.session.once(session) {
             event.delivered.iter().for_each(|call| once.delivered(*call));

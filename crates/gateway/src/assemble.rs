@@ -12,12 +12,15 @@ use portcullis_domain::identity::Scope;
 use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::{Deed, Guarded};
+use portcullis_interop::mcp::Era;
 use tokio::sync::Notify;
 
 use crate::assemble::protect::Protection;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Problem, read};
 use crate::doors::sealed::Sealer;
+use crate::guardrails::Guardrails;
 use crate::heard::Heard;
 use crate::hydration::Told;
 use crate::identity::certificates::{self, Certificates};
@@ -143,6 +146,7 @@ impl Assembly {
             approvals: Notify::new(),
             spoken: Spoken::default(),
             pushes: PushClient::new(),
+            services: PushClient::new(),
             credentials: Credentials::new(read::directory(path).to_owned()),
             signing: SigningKeys::new(files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
             clock: clock.clone(),
@@ -287,6 +291,10 @@ impl Assembly {
         for warning in snapshot.policy.warnings() {
             tracing::warn!("{warning}");
         }
+        for (tool, guarded) in &snapshot.listed {
+            self.gate.metrics.guarded(guarded.rule.as_str(), guarded.at, guarded.deed);
+            tracing::warn!("{}", listed(tool, guarded));
+        }
         if snapshot.config.policy.mode == PolicyMode::Audit {
             tracing::warn!("{}", load::ON_TRIAL);
         }
@@ -296,6 +304,8 @@ impl Assembly {
         self.gate.egress.servers.store(Arc::new(servers));
         // What is wrong with it was found when the snapshot was made.
         self.gate.pushes.allow(Guard::new(&snapshot.config.server.push_allowed).unwrap_or_default());
+        let services = services_allowed(&snapshot.config).collect::<Vec<_>>();
+        self.gate.services.allow(Guard::new(&services).unwrap_or_default());
         self.gate.issuers.configure(&snapshot.config.identity.issuers, &base);
         self.gate.snapshot.store(Arc::new(snapshot));
         // Other sources may be believed now.
@@ -415,6 +425,11 @@ impl Parts<'_> {
         problems.extend(wrong.map(|problem| of_file(format!("identity.issuers_allowed: {problem}"))));
         problems.extend(issuers::check(&self.config.identity.issuers, base).into_iter().map(&of_file));
         problems.extend(self.config.policy.approvals.problem().map(&of_file));
+        problems.extend(self.services().err().map(&of_file));
+        let guardrails = Guardrails::new(&self.config.guardrails).unwrap_or_else(|found| {
+            problems.extend(found.into_iter().map(&of_file));
+            Guardrails::default()
+        });
         problems.extend(connect::strangers(&self.config).into_iter().map(&of_file));
         problems.extend(protect::problem(&self.config).map(&of_file));
         let principals = self.principals();
@@ -455,6 +470,14 @@ impl Parts<'_> {
                 PolicyMode::Audit => Mode::Audit,
             },
         };
+        // Rules may go on speaking of a tool that is withdrawn: else a server could make all rules fail.
+        let mut listed = Vec::new();
+        self.tools.retain(|tool| {
+            let did = guardrails.listed(&tool.capability, tool.entry(Era::Legacy, false));
+            let is_blocked = did.iter().any(|guarded| guarded.deed == Deed::Blocked);
+            listed.extend(did.into_iter().map(|guarded| (tool.capability.name.to_string(), guarded)));
+            !is_blocked
+        });
         let catalogue = Catalogue::new(&self.config.registry, base, self.tools).unwrap_or_else(|found| {
             problems.extend(found.into_iter().map(&of_file));
             Catalogue::default()
@@ -473,9 +496,16 @@ impl Parts<'_> {
             }
         };
         match policy {
-            Some(policy) if problems.is_empty() => {
-                Ok(Snapshot { config: self.config, catalogue, policy, policy_text, made_of, journal: self.journal })
-            }
+            Some(policy) if problems.is_empty() => Ok(Snapshot {
+                config: self.config,
+                catalogue,
+                policy,
+                guardrails,
+                listed,
+                policy_text,
+                made_of,
+                journal: self.journal,
+            }),
             Some(_) | None => Err(problems),
         }
     }
@@ -492,6 +522,17 @@ impl Parts<'_> {
     fn notified(&self, guard: &Guard) -> Result<(), String> {
         let Some(url) = &self.config.policy.approvals.notify else { return Ok(()) };
         guard.check(url).map(drop).map_err(|problem| format!("`policy.approvals.notify`: {problem}"))
+    }
+
+    /// Services that guardrails ask must be such as the gateway may call.
+    fn services(&self) -> Result<(), String> {
+        for rule in &self.config.guardrails {
+            let of_rule = |problem: String| format!("guardrails.{}: {problem}", rule.name);
+            let guard = Guard::new(&rule.allowed).map_err(of_rule)?;
+            let Some(url) = &rule.ask else { continue };
+            guard.check(url).map_err(|problem| of_rule(format!("`ask`: {problem}")))?;
+        }
+        Ok(())
     }
 
     /// A gateway that others can reach must know its own names, or a page could make a browser call it by another.
@@ -520,6 +561,20 @@ pub fn of_rule(problem: &portcullis_cedar::Problem) -> Problem {
         suggestion: problem.suggestion.as_ref().map(|name| format!("did you mean `{name}`?")),
         is_warning: !problem.is_error(),
     }
+}
+
+/// What a guardrail did with what a server says of a tool, for people.
+#[must_use]
+pub fn listed(tool: &str, guarded: &Guarded) -> String {
+    let found: Vec<&str> = guarded.found.keys().map(String::as_str).collect();
+    let what = guarded.fault.clone().unwrap_or_else(|| format!("found {}", found.join(", ")));
+    let deed = if guarded.deed == Deed::Blocked { "and has withdrawn it" } else { "and only says so" };
+    format!("guardrail `{}` {what} in what is said of the tool `{tool}`, {deed}", guarded.rule)
+}
+
+/// Where services may be although they are not public.
+fn services_allowed(config: &Config) -> impl Iterator<Item = String> {
+    config.guardrails.iter().flat_map(|rule| rule.allowed.iter().cloned())
 }
 
 fn configure(snapshot: &Snapshot) -> Configure {
@@ -568,5 +623,15 @@ fn empty() -> Result<Snapshot, Vec<Problem>> {
     let policy: Engine =
         compile(&[], &Facts::default()).map_err(|found| found.iter().map(of_rule).collect::<Vec<_>>())?;
     let (config, catalogue) = (Config::default(), Catalogue::default());
-    Ok(Snapshot { config, catalogue, policy, policy_text: String::new(), made_of: Vec::new(), journal: None })
+    let guardrails = Guardrails::default();
+    Ok(Snapshot {
+        config,
+        catalogue,
+        policy,
+        guardrails,
+        listed: Vec::new(),
+        policy_text: String::new(),
+        made_of: Vec::new(),
+        journal: None,
+    })
 }

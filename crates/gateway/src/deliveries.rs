@@ -31,6 +31,7 @@ use crate::doors::admin::wait::event_form;
 use crate::doorway::{Doorway, halted};
 use crate::life::Gate;
 use crate::life::agent::{Replied, Reply, Wish, settle};
+use crate::life::guarding::Guarding;
 use crate::repetition::Patience;
 use crate::stop::stopped;
 
@@ -238,8 +239,16 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
     let patience = Patience { key: None, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
     let payload = Body::new(write_request(&request));
     let content = Digest::of(payload.bytes());
-    let wish =
-        Wish { payload, content, trace: HeaderMap::new(), patience, turn: Some(TURN_WAIT), push: None, answers: None };
+    let wish = Wish {
+        payload,
+        content,
+        trace: HeaderMap::new(),
+        patience,
+        turn: Some(TURN_WAIT),
+        push: None,
+        answers: None,
+        guarding: Guarding::default(),
+    };
     let replied = gate.call_agent(&asking, &agent, wish).await?;
     drop((stays, listens));
     match replied {

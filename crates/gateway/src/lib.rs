@@ -17,6 +17,7 @@ pub mod deliveries;
 pub mod doors;
 pub mod doorway;
 pub mod entropy;
+pub mod guardrails;
 pub mod heard;
 pub mod hydration;
 pub mod identity;

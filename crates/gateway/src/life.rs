@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use portcullis_domain::admission::admit::denied;
 use portcullis_domain::admission::{Admit, Admitted, Look, Park, Passed, Receipt, Settle};
-use portcullis_domain::call::{Kind, Place};
+use portcullis_domain::call::{Capability, Kind, Place};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::{Judged, Outcome};
 use portcullis_domain::ids::CallId;
@@ -21,7 +21,6 @@ use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Repetition, Turn};
 use portcullis_interop::llm::chat::{ChatRequest, Round};
-
 use tokio::sync::Notify;
 
 use rustls::ServerConfig;
@@ -39,20 +38,25 @@ use crate::journal::{Journal, StoreFault};
 
 pub mod a2a;
 pub mod agent;
+mod answer;
 mod chat_agent;
 pub mod credential;
 mod deployment;
+mod guard;
+pub mod guarding;
 mod hand_over;
 pub mod held;
 mod owed;
 mod own;
 pub mod request;
+pub mod sieve;
 pub mod task;
 mod tool;
 mod unknown;
 
 use crate::life::credential::Credentials;
 use crate::life::deployment::Choice;
+use crate::life::guarding::{Guarding, Notes, Prompt};
 pub use crate::life::owed::Owed;
 pub use crate::life::tool::Called;
 pub use crate::registry::{Model, Tool};
@@ -101,6 +105,8 @@ pub struct Gate {
     pub spoken: Spoken,
     /// The way to places that clients name.
     pub pushes: PushClient,
+    /// The way to services that guardrails ask.
+    pub services: PushClient,
     /// Who vouches for principals.
     pub issuers: Issuers,
     /// Whose certificates clients may come with.
@@ -135,8 +141,8 @@ pub struct Asked {
     pub call: CallId,
     /// What was in force when it was admitted.
     pub snapshot: Arc<Snapshot>,
-    /// What the model, or the agent that is asked like one, is called.
-    pub name: Arc<str>,
+    /// The model, or the agent that is asked like one.
+    pub capability: Capability,
     /// What it costs.
     pub price: Option<Price>,
     /// How often it may be asked again.
@@ -151,7 +157,7 @@ impl Asked {
     fn of_model(call: CallId, model: &Model, snapshot: Arc<Snapshot>, answer: ModelAnswer) -> Self {
         Self {
             call,
-            name: model.capability.name.clone(),
+            capability: model.capability.clone(),
             price: model.price,
             rounds_limit: usize::from(snapshot.config.policy.rounds),
             snapshot,
@@ -170,6 +176,8 @@ struct Terms {
     content: Option<Digest>,
     /// The approval that it uses, where the gateway makes a call that was parked.
     uses: Option<CallId>,
+    /// What guardrails made of it.
+    guarding: Guarding,
 }
 
 impl Gate {
@@ -194,16 +202,17 @@ impl Gate {
         &self,
         asking: &Asking,
         parent: Option<CallId>,
-        request: &ChatRequest,
+        prompt: &Prompt,
         rounds: &[Round],
         gone: &mut Gone,
     ) -> Result<Asked, Refusal> {
+        let request = &prompt.request;
         let snapshot = self.snapshot.load();
         let model = snapshot.catalogue.model(request.model()).cloned();
         if model.is_none()
             && let Some(agent) = self.chat_agent(&snapshot, asking, request.model())
         {
-            return self.ask_agent(asking, &agent, request, gone).await;
+            return self.ask_agent(asking, &agent, prompt, gone).await;
         }
         let upstream_name = model.as_ref().map_or("", |model| &model.upstream_name);
         let payload = Body::new(request.ask_again(upstream_name, rounds));
@@ -211,7 +220,8 @@ impl Gate {
             |snapshot: &Snapshot, setting: &Setting| snapshot.know_chat(asking, setting, model.as_deref(), request);
         let mut choice = Choice::of(model.as_ref());
         loop {
-            let terms = Terms { candidates: choice.candidates(&self.replicas), ..Terms::default() };
+            let (candidates, guarding) = (choice.candidates(&self.replicas), prompt.guarding.clone());
+            let terms = Terms { candidates, guarding, ..Terms::default() };
             let (passed, snapshot) = self.admit(asking, parent, &payload, terms, &know).await?;
             // Without a mark no call is another one; without a model none is admitted.
             let (Passed::New(admitted), Some(model)) = (passed, &model) else {
@@ -276,7 +286,10 @@ impl Gate {
         let mut attempt = 0;
         loop {
             let snapshot = self.snapshot.load_full();
-            let known = self.known(asking, &snapshot, &know).await?;
+            let mut known = self.known(asking, &snapshot, &know).await?;
+            known.decision.guarded.clone_from(&terms.guarding.notes.guarded);
+            known.decision.labels.clone_from(&terms.guarding.notes.labels);
+            let obstacle = known.obstacle.or_else(|| terms.guarding.refusal.clone());
             let audited = known.decision.audit.len();
             let rests_on_moment = known.decision.moment != Moment::default();
             let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
@@ -291,7 +304,7 @@ impl Gate {
                 session_budget: snapshot.session_budget(),
                 door: asking.door,
                 capability: known.capability,
-                payload: known.obstacle.map_or_else(|| Ok(payload.clone()), Err),
+                payload: obstacle.map_or_else(|| Ok(payload.clone()), Err),
                 decision: known.decision,
                 estimate: known.estimate,
                 repetition: terms.repetition.clone(),
@@ -339,7 +352,51 @@ impl Gate {
     }
 
     /// What policy says of a tool call inside a model's answer. A name that may mean several tools must be allowed for all of them.
-    pub async fn judge(&self, snapshot: &Snapshot, asking: &Asking, name: &str, arguments: &str) -> Judged {
+    ///
+    /// Guardrails look at the arguments once it has said yes, and what they make of them is asked about again.
+    pub async fn judge(
+        &self,
+        snapshot: &Snapshot,
+        asking: &Asking,
+        (name, arguments): (&str, &str),
+        notes: &mut Notes,
+    ) -> Judged {
+        let place = Place::ModelAnswer;
+        let mut known = self.known_in_answer(snapshot, asking, name, arguments).await;
+        let mut arguments = arguments.to_owned();
+        if known.obstacle.is_none() && known.decision.effect != Effect::Deny {
+            match self.guard_call((snapshot, asking), name, &arguments, notes).await {
+                Ok(made) if made == arguments => {}
+                Ok(made) => {
+                    known = self.known_in_answer(snapshot, asking, name, &made).await;
+                    arguments = made;
+                }
+                Err(refusal) => known.obstacle = Some(refusal),
+            }
+        }
+        let (refusal, passed) = match (known.obstacle.take(), known.decision.effect) {
+            (Some(obstacle), _) => (Some(obstacle), Effect::Allow),
+            (None, Effect::Deny) => (Some(denied(&known.decision)), Effect::Allow),
+            (None, Effect::Ask) if known.capability.kind == Kind::Tool => (None, Effect::Ask),
+            (None, Effect::Ask) => (self.park(snapshot, asking, &known, &arguments).await.err(), Effect::Allow),
+            (None, Effect::Allow) => (None, Effect::Allow),
+        };
+        self.metrics.judged(refusal.is_none());
+        self.metrics.audited(known.decision.audit.len());
+        Judged {
+            capability: known.capability,
+            place,
+            effect: if refusal.is_some() { Effect::Deny } else { passed },
+            arguments,
+            policies: known.decision.policies,
+            audit: known.decision.audit,
+            message: refusal.as_ref().map(|refusal| refusal.message.clone()),
+            reasons: refusal.map(|refusal| refusal.reasons).unwrap_or_default(),
+        }
+    }
+
+    /// What is known of a tool call inside a model's answer.
+    async fn known_in_answer(&self, snapshot: &Snapshot, asking: &Asking, name: &str, arguments: &str) -> Known {
         let place = Place::ModelAnswer;
         let know = |snapshot: &Snapshot, setting: &Setting| {
             let meant = snapshot.catalogue.meant(name);
@@ -350,30 +407,11 @@ impl Gate {
             });
             all.unwrap_or_else(|| snapshot.know_function(asking, setting, place, name))
         };
-        let mut known = self.known(asking, snapshot, know).await.unwrap_or_else(|fault| {
+        self.known(asking, snapshot, know).await.unwrap_or_else(|fault| {
             let mut known = know(snapshot, &Setting::default());
             known.decision.errors.push(fault.to_string());
             known
-        });
-        let (refusal, passed) = match (known.obstacle.take(), known.decision.effect) {
-            (Some(obstacle), _) => (Some(obstacle), Effect::Allow),
-            (None, Effect::Deny) => (Some(denied(&known.decision)), Effect::Allow),
-            (None, Effect::Ask) if known.capability.kind == Kind::Tool => (None, Effect::Ask),
-            (None, Effect::Ask) => (self.park(snapshot, asking, &known, arguments).await.err(), Effect::Allow),
-            (None, Effect::Allow) => (None, Effect::Allow),
-        };
-        self.metrics.judged(refusal.is_none());
-        self.metrics.audited(known.decision.audit.len());
-        Judged {
-            capability: known.capability,
-            place,
-            effect: if refusal.is_some() { Effect::Deny } else { passed },
-            arguments: arguments.to_owned(),
-            policies: known.decision.policies,
-            audit: known.decision.audit,
-            message: refusal.as_ref().map(|refusal| refusal.message.clone()),
-            reasons: refusal.map(|refusal| refusal.reasons).unwrap_or_default(),
-        }
+        })
     }
 
     /// Uses the approval of a tool call inside a model's answer, or asks for one.
@@ -438,5 +476,14 @@ fn of_fault(call: CallId, fault: &UpstreamFault) -> Settle {
         Outcome::Failed => Some(Nanodollars::ZERO),
         Outcome::Completed | Outcome::Aborted | Outcome::Unknown => None,
     };
-    Settle { call, outcome, tokens: None, cost, answer: None, judged: Vec::new(), labels: Vec::new() }
+    Settle {
+        call,
+        outcome,
+        tokens: None,
+        cost,
+        answer: None,
+        judged: Vec::new(),
+        labels: Vec::new(),
+        guarded: Vec::new(),
+    }
 }

@@ -12,13 +12,16 @@ use portcullis_domain::identity::{Entrance, Seen};
 use portcullis_domain::ids::{PrincipalName, RoleName};
 use portcullis_domain::ledger::estimate;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Approval, Arguments, Ask, Decision, Effect, Moment, Question, Said, arguments};
+use portcullis_domain::policy::{
+    Approval, Arguments, Ask, Decision, Effect, Guarded, Moment, Question, Said, arguments,
+};
 use portcullis_domain::profile::Profile;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::ChatRequest;
 
 use crate::asking::Asking;
 use crate::config::Config;
+use crate::guardrails::Guardrails;
 use crate::identity::signing::SigningKeys;
 use crate::identity::table::Standing;
 use crate::journal::Journal;
@@ -42,6 +45,10 @@ pub struct Snapshot {
     pub catalogue: Catalogue,
     /// The rules.
     pub policy: Engine,
+    /// What looks at what is in calls.
+    pub guardrails: Guardrails,
+    /// What guardrails did with what servers say of their tools, by the tools' names.
+    pub listed: Vec<(String, Guarded)>,
     /// The rules as text, with the names of their files.
     pub policy_text: String,
     /// All that the rules were made of: [`crate::policy::made_of::MadeOf`] as JSON.

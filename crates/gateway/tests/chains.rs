@@ -22,6 +22,7 @@ use portcullis::asking::{Asking, Effect};
 use portcullis::config::Config;
 use portcullis::doors::caller::{Caller, Known, named_session};
 use portcullis::doors::recognise::{Shown, authenticate};
+use portcullis::guardrails::Guardrails;
 use portcullis::identity::signing::{SigningKey, SigningKeys};
 use portcullis::identity::task::{TaskToken, expiry};
 use portcullis::registry::Catalogue;
@@ -245,7 +246,17 @@ fn snapshot(rights: &Rights, tools: &[Arc<Tool>]) -> Snapshot {
     };
     let policy = compile(&[Source { file: "rules".to_owned(), text: text.clone() }], &facts).unwrap();
     let catalogue = Catalogue::new(&registry, Path::new("."), tools.iter().cloned()).unwrap();
-    Snapshot { config: Config::default(), catalogue, policy, policy_text: text, made_of: Vec::new(), journal: None }
+    let guardrails = Guardrails::default();
+    Snapshot {
+        config: Config::default(),
+        catalogue,
+        policy,
+        guardrails,
+        listed: Vec::new(),
+        policy_text: text,
+        made_of: Vec::new(),
+        journal: None,
+    }
 }
 
 impl Play {
@@ -378,6 +389,7 @@ impl Play {
                     answer: None,
                     judged: Vec::new(),
                     labels: Vec::new(),
+                    guarded: Vec::new(),
                 };
                 self.run(&settle).unwrap();
                 Ok(admitted)

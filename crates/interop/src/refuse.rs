@@ -178,7 +178,7 @@ impl fmt::Display for Amount {
 /// The sentence for a model, with what it can do about it. What a rule says is said in the rule's own words.
 pub(crate) fn advice(refusal: &Refusal) -> String {
     let message = &refusal.message;
-    if matches!(refusal.code, Code::Denied | Code::ApprovalRequired) {
+    if matches!(refusal.code, Code::Denied | Code::Blocked | Code::ApprovalRequired) {
         return message.clone();
     }
     let hint = match (refusal.code.fault(), refusal.code.is_retryable()) {

@@ -129,6 +129,7 @@ const GATEWAY: Border = Border {
                 "identity",
                 "registry",
                 "policy",
+                "guardrails",
                 "ledger",
                 "session",
                 "rollout",

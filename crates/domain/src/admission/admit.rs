@@ -305,6 +305,8 @@ impl Admit {
             gateway: None,
             shown: self.shown.clone(),
             audit: self.decision.audit.clone(),
+            guarded: self.decision.guarded.clone(),
+            labels: self.decision.labels.clone(),
         };
         let admitted = Admitted {
             call: self.call,
@@ -342,6 +344,7 @@ impl Admit {
             message: refusal.message.clone(),
             reasons: refusal.reasons.clone(),
             audit: self.decision.audit.clone(),
+            guarded: self.decision.guarded.clone(),
             policies: if matches!(refusal.code, Code::Denied | Code::ApprovalRequired) {
                 self.decision.policies.clone()
             } else {

@@ -50,6 +50,7 @@ fn settle(world: &World, is_lost: impl Fn(Option<&GatewayId>) -> bool) -> Verdic
             overrun: crate::money::Nanodollars::ZERO,
             judged: Vec::new(),
             labels: Vec::new(),
+            guarded: Vec::new(),
         }),
         bodies: Vec::new(),
     };

@@ -6,6 +6,7 @@ use crate::ids::{Actor, CallId, LabelName};
 use crate::journal::{Body, Draft, StreamId};
 use crate::ledger::{Account, Balance};
 use crate::money::{Nanodollars, Tokens};
+use crate::policy::Guarded;
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 use crate::world::World;
@@ -27,6 +28,8 @@ pub struct Settle {
     pub judged: Vec<Judged>,
     /// What the answer marks the session with.
     pub labels: Vec<LabelName>,
+    /// What guardrails did with the answer.
+    pub guarded: Vec<Guarded>,
 }
 
 /// What settling came to.
@@ -58,6 +61,7 @@ impl Command for Settle {
             overrun: charge.overrun,
             judged: self.judged.clone(),
             labels: self.labels.clone(),
+            guarded: self.guarded.clone(),
         };
         let draft = Draft {
             stream: StreamId::Session(open.session.clone()),

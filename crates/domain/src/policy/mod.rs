@@ -5,11 +5,12 @@
 //! and its decision is handed to [`crate::admission`] as a fact together with the version of the policies that made it.
 //!
 //! Start with [`question`], then [`schema`] (what a tool's JSON Schema says about types) and [`arguments`] (how a call's raw
-//! JSON is read by it; everything that can't be read exactly is refused). [`approval`] is what persons were asked and have said.
+//! JSON is read by it; everything that can't be read exactly is refused). [`approval`] is what persons were asked and have said; [`guarded`] is what guardrails did.
 
 pub mod approval;
 pub mod arguments;
 pub mod event;
+pub mod guarded;
 pub mod moment;
 pub mod provenance;
 pub mod question;
@@ -19,6 +20,7 @@ pub mod stated;
 
 pub use approval::{Approval, Approvals, Asks, Standing};
 pub use arguments::{Arguments, Value};
+pub use guarded::{Deed, Guarded, Point};
 pub use moment::Moment;
 pub use provenance::{Origin, Said};
 pub use question::{APPROVALS_LIMIT, Ask, Decision, Effect, Question, Version};

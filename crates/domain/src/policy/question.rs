@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::authority::Chain;
 use crate::call::{Capability, Door, Place};
 use crate::digest::Digest;
-use crate::ids::{PrincipalName, RoleName, SessionId};
+use crate::ids::{LabelName, PrincipalName, RoleName, SessionId};
 use crate::policy::arguments::Arguments;
+use crate::policy::guarded::Guarded;
 use crate::policy::moment::Moment;
 use crate::policy::provenance::Said;
 use crate::profile::Profile;
@@ -105,6 +106,10 @@ pub struct Decision {
     pub lacks_said: bool,
     /// What rules would have decided that are only on trial, as sentences.
     pub audit: Vec<String>,
+    /// What guardrails did with what was asked about, before policy was.
+    pub guarded: Vec<Guarded>,
+    /// What they mark the session with.
+    pub labels: Vec<LabelName>,
     /// What decided.
     pub version: Version,
 }
@@ -123,6 +128,8 @@ impl Decision {
             lacks_moment: false,
             lacks_said: false,
             audit: Vec::new(),
+            guarded: Vec::new(),
+            labels: Vec::new(),
             version,
         }
     }

@@ -160,8 +160,16 @@ fn a_use_that_certainly_had_no_effect_is_none() {
         let _ = pay(&mut engine, &of(1));
         answer(&mut engine, 1, 1, &[0], true).unwrap();
         pay(&mut engine, &of(2)).unwrap();
-        let settle =
-            Settle { call: id(2), outcome, tokens: None, cost: None, answer: None, judged: vec![], labels: vec![] };
+        let settle = Settle {
+            call: id(2),
+            outcome,
+            tokens: None,
+            cost: None,
+            answer: None,
+            judged: vec![],
+            labels: vec![],
+            guarded: vec![],
+        };
         engine.run(&settle).unwrap();
         assert_eq!(pay(&mut engine, &of(3)), expected, "{outcome:?}");
     }
@@ -183,6 +191,7 @@ fn a_call_that_comes_again_under_its_key_gets_its_answer_and_no_second_approval(
         answer: None,
         judged: vec![],
         labels: vec![],
+        guarded: Vec::new(),
     };
     engine.run(&settle).unwrap();
     let again = engine.run(&admit(&engine, &of(3)));
@@ -531,6 +540,7 @@ fn play(engine: &mut Engine, step: &Step, number: u128) {
                     answer: None,
                     judged: vec![],
                     labels: vec![],
+                    guarded: Vec::new(),
                 };
                 engine.run(&settle).unwrap();
             }

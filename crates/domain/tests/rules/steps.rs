@@ -348,6 +348,7 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
                 answer: Some(body("answer")),
                 judged: vec![],
                 labels: vec![],
+                guarded: Vec::new(),
             };
             done(engine.run(&settle), Done::Settled)
         }

@@ -123,5 +123,6 @@ pub(crate) fn settle(number: u64, length: usize) -> Settle {
         answer: Some(body(number, length)),
         judged: Vec::new(),
         labels: Vec::new(),
+        guarded: Vec::new(),
     }
 }

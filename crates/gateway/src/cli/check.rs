@@ -106,6 +106,8 @@ pub(super) async fn assembled(loaded: Loaded, is_offline: bool) -> (Option<Snaps
     let snapshot = match parts.build() {
         Ok(snapshot) => {
             problems.extend(snapshot.policy.warnings().iter().map(crate::assemble::of_rule));
+            let of_tools = snapshot.listed.iter().map(|(tool, guarded)| crate::assemble::listed(tool, guarded));
+            problems.extend(of_tools.map(warning));
             Some(snapshot)
         }
         Err(found) => {

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 pub use problem::Problem;
 
+use crate::guardrails::table::GuardrailTable;
 use crate::identity::table::IdentityTable;
 use crate::journal::table::JournalTable;
 use crate::ledger::table::LedgerTable;
@@ -37,6 +38,8 @@ pub struct Config {
     pub registry: RegistryTable,
     /// Which calls are allowed: Cedar policies.
     pub policy: PolicyTable,
+    /// What looks at what is in calls, and what is done about it.
+    pub guardrails: Vec<GuardrailTable>,
     /// What calls may cost.
     pub ledger: LedgerTable,
 }

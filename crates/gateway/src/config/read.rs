@@ -93,6 +93,7 @@ struct Place {
     identity: IgnoredAny,
     registry: IgnoredAny,
     policy: IgnoredAny,
+    guardrails: IgnoredAny,
     ledger: IgnoredAny,
 }
 

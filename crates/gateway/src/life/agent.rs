@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::asking::Asking;
 use crate::hydration;
+use crate::life::guarding::Guarding;
 use crate::life::held::Held;
 use crate::life::{ELSEWHERE_PAUSE, Gate, Terms, of_fault};
 use crate::registry::Agent;
@@ -50,6 +51,8 @@ pub struct Wish {
     pub turn: Option<Duration>,
     /// The place for news that is opened once the call is admitted, before the agent hears of it.
     pub push: Option<OpenPush>,
+    /// What guardrails made of it.
+    pub guarding: Guarding,
     /// What the names of the waits begin with that are over once the agent has the call.
     pub answers: Option<String>,
 }
@@ -96,7 +99,7 @@ impl Gate {
 
     /// The same, but that a place for news stays open.
     async fn try_agent(&self, asking: &Asking, agent: &Arc<Agent>, wish: Wish) -> Result<Replied, Refusal> {
-        let Wish { payload, content, trace, mut patience, turn, mut push, answers } = wish;
+        let Wish { payload, content, trace, mut patience, turn, mut push, answers, guarding } = wish;
         let mark = patience.key.as_deref().map(|key| mark(agent, content, key));
         let place = match turn {
             Some(wait) => Some(self.turns.enter(&asking.session, &agent.capability, wait).await?),
@@ -106,8 +109,8 @@ impl Gate {
         loop {
             attempts -= 1;
             let content = of_capability(agent, content);
-            let admitted = match self.enter_agent(asking, agent, (&payload, content), mark, turn, &mut patience).await?
-            {
+            let as_made = (&payload, content, &guarding);
+            let admitted = match self.enter_agent(asking, agent, as_made, mark, turn, &mut patience).await? {
                 Passed::New(admitted) => admitted,
                 Passed::Again(Earlier::Done(done)) => return self.replay(asking, done).await,
                 Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),
@@ -165,7 +168,7 @@ impl Gate {
         &self,
         asking: &Asking,
         agent: &Arc<Agent>,
-        (payload, content): (&Body, Digest),
+        (payload, content, guarding): (&Body, Digest, &Guarding),
         mark: Option<Mark>,
         turn: Option<Duration>,
         patience: &mut Patience,
@@ -184,6 +187,7 @@ impl Gate {
                 },
                 content: Some(content),
                 uses: None,
+                guarding: guarding.clone(),
             };
             let waited = match self.admit(asking, None, payload, terms, know).await {
                 Ok((Passed::Again(Earlier::Open(open)), _)) => Some(open),
@@ -301,6 +305,7 @@ pub fn settle(call: CallId, outcome: Outcome, answer: Option<Bytes>) -> Settle {
         answer: answer.map(Body::new),
         judged: Vec::new(),
         labels: Vec::new(),
+        guarded: Vec::new(),
     }
 }
 

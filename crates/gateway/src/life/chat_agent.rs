@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use crate::asking::Asking;
 use crate::conversation;
 use crate::life::agent::{Replied, Reply, Wish};
+use crate::life::guarding::Prompt;
 use crate::life::{Asked, Gate, Terms, of_fault};
 use crate::registry::Agent;
 use crate::registry::table::AgentHistory;
@@ -47,10 +48,10 @@ impl Gate {
         &self,
         asking: &Asking,
         agent: &Arc<Agent>,
-        request: &ChatRequest,
+        prompt: &Prompt,
         gone: &mut Gone,
     ) -> Result<Asked, Refusal> {
-        let snapshot = self.snapshot.load_full();
+        let (request, snapshot) = (&prompt.request, self.snapshot.load_full());
         if let Some(tool) = request.provider_tools().first() {
             // Whoever runs it behind the agent would do so where no policy sees it.
             let message = format!("a tool of type `{tool}` can't be handed to an agent");
@@ -71,6 +72,7 @@ impl Gate {
             turn: Some(TURN_WAIT),
             answers: None,
             push: None,
+            guarding: prompt.guarding.clone(),
         };
         let mut calling = std::pin::pin!(self.call_agent(asking, agent, wish));
         let replied = tokio::select! {
@@ -94,8 +96,8 @@ impl Gate {
         }
         match read {
             Ok(answer) => {
-                let name = agent.capability.name.clone();
-                Ok(Asked { call, snapshot, name, price: None, rounds_limit: 0, answer, held: Some(held) })
+                let capability = agent.capability.clone();
+                Ok(Asked { call, snapshot, capability, price: None, rounds_limit: 0, answer, held: Some(held) })
             }
             Err(fault) => {
                 self.settle(of_fault(call, &fault)).await?;

@@ -98,6 +98,7 @@ pub(super) fn not_taken(admitted: &Admitted, body: Bytes) -> Settle {
         answer: Some(Body::new(body)),
         judged: Vec::new(),
         labels: Vec::new(),
+        guarded: Vec::new(),
     }
 }
 

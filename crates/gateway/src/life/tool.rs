@@ -16,6 +16,7 @@ use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Earlier, Mark, Repetition};
 
 use crate::asking::Asking;
+use crate::life::guarding::{Guarding, Notes};
 use crate::life::{Gate, Terms, deployment, not_kept};
 use crate::registry::table::ToolServerTable;
 use crate::registry::{self, Tool};
@@ -85,13 +86,14 @@ impl Gate {
         mut patience: Patience,
         uses: Option<CallId>,
     ) -> Result<Called, Refusal> {
+        let (arguments, guarding) = self.guard_arguments(asking, tool, arguments).await;
         let payload = Body::new(arguments);
         let mark = self.mark(asking, tool, &payload, patience.key.as_deref());
         let mut attempts = self.server_replicas(tool).len().clamp(1, ATTEMPTS_LIMIT);
         loop {
             attempts -= 1;
             let (admitted, under_way) =
-                match self.enter_tool(asking, tool, (&payload, mark), &mut patience, uses).await? {
+                match self.enter_tool(asking, tool, (&payload, mark), &mut patience, (uses, &guarding)).await? {
                     Entered::New(admitted, under_way) => (admitted, under_way),
                     Entered::Recorded(called) => return Ok(called),
                 };
@@ -99,10 +101,16 @@ impl Gate {
                 answer = self.forward_tool(asking, &admitted, tool) => answer,
                 _ = &mut patience.gone => return Err(self.left(&admitted).await),
             };
+            let mut notes = Notes::default();
+            let answer = match answer {
+                Ok(answer) => Ok(self.guard_result(asking, tool, answer, &mut notes).await),
+                Err(fault) => Err(fault),
+            };
             let mut settle = of_tool(&admitted, &answer);
             if settle.answer.is_some() {
                 settle.labels = self.snapshot.load().source(&tool.capability.name).labels;
             }
+            notes.add_to(&mut settle);
             self.settle(settle).await?;
             drop(under_way);
             let fault = match answer {
@@ -186,7 +194,7 @@ impl Gate {
         tool: &Arc<Tool>,
         (payload, mark): (&Body, Option<Mark>),
         patience: &mut Patience,
-        uses: Option<CallId>,
+        (uses, guarding): (Option<CallId>, &Guarding),
     ) -> Result<Entered, Refusal> {
         let know = |snapshot: &Snapshot, setting: &Setting| {
             let raw = std::str::from_utf8(payload.bytes()).unwrap_or_default();
@@ -199,7 +207,7 @@ impl Gate {
             let repetition = Repetition { mark, is_harmless: tool.hints.is_harmless(), delivered: delivered.clone() };
             let open = self.server_replicas(tool);
             let candidates = (!open.is_empty()).then(|| self.replicas.candidates(&open));
-            let terms = Terms { repetition, candidates, uses, ..Terms::default() };
+            let terms = Terms { repetition, candidates, uses, guarding: guarding.clone(), ..Terms::default() };
             let (passed, _) = self.admit(asking, None, payload, terms, know).await?;
             let open = match passed {
                 Passed::New(admitted) => {
@@ -250,5 +258,6 @@ fn of_tool(admitted: &Admitted, answer: &Result<ToolAnswer, UpstreamFault>) -> S
         answer: body.map(Body::new),
         judged: Vec::new(),
         labels: Vec::new(),
+        guarded: Vec::new(),
     }
 }

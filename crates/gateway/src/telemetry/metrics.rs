@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use portcullis_domain::call::{Door, Kind};
 use portcullis_domain::event::Outcome;
 use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::{Deed, Point};
 use portcullis_domain::refusal::Code;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -22,6 +23,7 @@ pub struct Metrics {
     settled: Family<Labels, Counter>,
     judged: Family<Labels, Counter>,
     audited: Counter,
+    guarded: Family<Vec<(&'static str, String)>, Counter>,
     charged: Counter<u64, AtomicU64>,
 }
 
@@ -38,15 +40,16 @@ impl Metrics {
         let mut registry = Registry::with_prefix("portcullis");
         let (admitted, repeated, refused, settled, judged) =
             (Family::default(), Family::default(), Family::default(), Family::default(), Family::default());
-        let (audited, charged) = (Counter::default(), Counter::default());
+        let (audited, charged, guarded) = (Counter::default(), Counter::default(), Family::default());
         registry.register("calls_admitted", "Calls that were admitted", admitted.clone());
         registry.register("calls_repeated", "Calls that were an earlier one once more", repeated.clone());
         registry.register("calls_refused", "Calls that were refused", refused.clone());
         registry.register("calls_settled", "Calls that were settled", settled.clone());
         registry.register("policy_judged", "Tool calls inside model answers that were judged", judged.clone());
         registry.register("policy_audited", "What rules on trial would have decided otherwise", audited.clone());
+        registry.register("guardrails_acted", "What guardrails did", guarded.clone());
         registry.register("ledger_charged_nanodollars", "What calls have cost", charged.clone());
-        Self { registry, admitted, repeated, refused, settled, judged, audited, charged }
+        Self { registry, admitted, repeated, refused, settled, judged, audited, guarded, charged }
     }
 
     /// A call was admitted.
@@ -84,6 +87,12 @@ impl Metrics {
     /// Rules on trial would have decided otherwise, so many times.
     pub fn audited(&self, times: usize) {
         self.audited.inc_by(u64::try_from(times).unwrap_or(u64::MAX));
+    }
+
+    /// A guardrail did something. Its name is the operator's own word.
+    pub fn guarded(&self, rule: &str, at: Point, deed: Deed) {
+        let (rule, at, deed) = (rule.to_owned(), at.as_str().to_owned(), deed.as_str().to_owned());
+        self.guarded.get_or_create(&vec![("rule", rule), ("at", at), ("deed", deed)]).inc();
     }
 
     /// All counters as OpenMetrics text.

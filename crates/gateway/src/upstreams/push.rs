@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -135,6 +135,35 @@ impl PushClient {
         };
         let asked = tokio::time::timeout(GET_TIMEOUT, asked).await;
         asked.unwrap_or_else(|_| Err(format!("it takes longer than {} s", GET_TIMEOUT.as_secs()))).map_err(of)
+    }
+}
+
+impl PushClient {
+    /// Posts JSON there, and gives what is answered with status 200, if it is no larger than that. No redirect is followed.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer, for the operator.
+    pub async fn consult(
+        &self,
+        url: &str,
+        authorization: Option<&HeaderValue>,
+        body: Bytes,
+        limit_bytes: usize,
+    ) -> Result<Bytes, String> {
+        let checked = self.guard().check(url)?;
+        let mut request = Request::post(checked.uri).body(Full::new(body)).map_err(|error| error.to_string())?;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        authorization.into_iter().for_each(|value| drop(headers.insert(AUTHORIZATION, value.clone())));
+        let sent = if checked.is_plain { self.plain.request(request) } else { self.encrypted.request(request) };
+        let answer = sent.await.map_err(|error| chain(&error))?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("is answered with status {}", answer.status()));
+        }
+        let body = Limited::new(answer.into_body(), limit_bytes).collect().await;
+        body.map(Collected::to_bytes).map_err(|error| format!("can't be read: {error}"))
     }
 }
 

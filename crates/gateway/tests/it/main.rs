@@ -45,6 +45,7 @@ mod demo;
 mod deployments;
 mod elicitation;
 mod exchange;
+mod guardrails;
 mod halt;
 mod identity;
 mod identity_keys;

@@ -81,6 +81,7 @@ fn kind(code: Code) -> Option<Kind> {
         Code::UnsupportedVersion => Some(Kind::VersionNotSupported),
         Code::Unauthenticated
         | Code::Denied
+        | Code::Blocked
         | Code::Forbidden
         | Code::TooDeep
         | Code::SessionNotFound

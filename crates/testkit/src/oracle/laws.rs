@@ -3,6 +3,7 @@
 
 mod approval;
 mod carved;
+mod guarded;
 mod identity;
 mod keyed;
 mod push;
@@ -113,6 +114,7 @@ impl Laws {
         } else if let Event::CallRefused(event) = &entry.event {
             self.must(event.session.is_some(), || "a refusal outside any session names none".to_owned());
             self.call_refused(event);
+            self.guarded_off(event, entry.bodies.len());
         } else {
             self.problems.push("it belongs to a session and stands outside".to_owned());
         }
@@ -189,6 +191,7 @@ impl Laws {
             Event::CallRefused(event) => {
                 self.must(event.session.is_none(), || "a refusal in a session names another".to_owned());
                 self.call_refused(event);
+                self.guarded_off(event, entry.bodies.len());
             }
             Event::CallSettled(event) => self.call_settled(session, event, entry),
             Event::CallResolved(event) => self.call_resolved(session, event, entry),
@@ -237,6 +240,7 @@ impl Laws {
             self.must(is_here, || format!("call {call} has parent {parent}, which was not admitted in this session"));
         }
         self.call_is_first(session, event, entry.at);
+        self.guarded_out(event);
         self.call_is_approved(session, event, entry.at);
         self.has_body(entry, None);
         let hold = event.hold.nanos();
@@ -294,6 +298,7 @@ impl Laws {
     }
 
     fn call_settled(&mut self, session: &SessionId, event: &CallSettled, entry: &Entry<Event>) {
+        self.guarded_back(event);
         let call = event.call;
         let settled = Fate::Settled { at: self.position, session: session.clone(), outcome: event.outcome };
         let (hold, task) = match self.calls.insert(call, settled) {

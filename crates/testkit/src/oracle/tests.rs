@@ -16,7 +16,7 @@ use portcullis_domain::ledger::Account;
 use portcullis_domain::ledger::event::Granted;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::event::Activated;
-use portcullis_domain::policy::{Asks, Decision, Effect};
+use portcullis_domain::policy::{Asks, Decision, Deed, Effect, Guarded, Point};
 use portcullis_domain::registry::event::ToolsObserved;
 use portcullis_domain::session::event::{Closed, Opened, RecordDropped, StateDeleted, StatePut};
 use portcullis_domain::session::requests::Requester;
@@ -185,6 +185,7 @@ fn settle(number: u8, cost: u64) -> Settle {
         answer: None,
         judged: vec![],
         labels: vec![],
+        guarded: Vec::new(),
     }
 }
 
@@ -205,6 +206,8 @@ fn admitted(number: u8) -> CallAdmitted {
         is_turn: false,
         delivered: Vec::new(),
         audit: Vec::new(),
+        guarded: Vec::new(),
+        labels: Vec::new(),
         gateway: None,
         shown: None,
     }
@@ -219,6 +222,7 @@ fn settled(number: u8, charged: u64) -> CallSettled {
         overrun: Nanodollars::ZERO,
         judged: vec![],
         labels: vec![],
+        guarded: Vec::new(),
     }
 }
 
@@ -232,6 +236,7 @@ fn refused(number: u8, session: Option<&str>) -> Event {
         message: "no".to_owned(),
         reasons: vec![],
         audit: Vec::new(),
+        guarded: Vec::new(),
         policies: vec![],
     })
 }
@@ -284,6 +289,27 @@ fn a_call_that_is_settled_otherwise_than_once_is_found() {
         journal.plant(CLAIM, Event::CallSettled(settled(2, 0)));
     };
     check(refused, "was settled, and it was refused before (denied)");
+}
+
+#[test]
+fn guardrails_that_are_not_kept_to_are_found() {
+    let guarded = |at, deed| {
+        let found = [("card".to_owned(), 1)].into();
+        vec![Guarded { rule: "cards".parse().unwrap(), at, deed, found, fault: None }]
+    };
+    let out = |at, deed| Event::CallAdmitted(CallAdmitted { guarded: guarded(at, deed), ..admitted(2) });
+    check_planted(CLAIM, out(Point::ModelIn, Deed::Blocked), "was admitted, and a guardrail had blocked it");
+    check_planted(CLAIM, out(Point::ModelIn, Deed::Labelled), "has labels without a guardrail, or the other way");
+    check_planted(CLAIM, out(Point::ModelOut, Deed::Reported), "looked at model_out");
+    let back = CallSettled { guarded: guarded(Point::ToolOut, Deed::Labelled), ..settled(1, 1) };
+    check_planted(CLAIM, Event::CallSettled(back), "lacks the label of a guardrail");
+    let mut idle = guarded(Point::ModelOut, Deed::Changed);
+    idle.iter_mut().for_each(|guarded| guarded.found.clear());
+    let idle = CallSettled { guarded: idle, ..settled(1, 1) };
+    check_planted(CLAIM, Event::CallSettled(idle), "has changed at model_out for no reason");
+    let Event::CallRefused(refused) = refused(2, None) else { panic!("it is no refusal") };
+    let off = CallRefused { code: Code::Blocked, ..refused };
+    check_planted(CLAIM, Event::CallRefused(off), "was blocked by no guardrail, or is kept");
 }
 
 #[test]

@@ -110,7 +110,9 @@ impl<'a> Walk<'a> {
                     each(self.admitted(entry, position, session, event)?)?;
                 }
                 self.open.insert(event.call, (event.authority.clone(), event.door));
-                self.sessions.entry(session.clone()).or_default().calls += 1;
+                let done = self.sessions.entry(session.clone()).or_default();
+                done.calls += 1;
+                done.labels.extend(event.labels.iter().cloned());
             }
             (Event::CallRefused(event), session) => {
                 if let Some(session) = session.or(event.session.as_ref())
@@ -325,6 +327,7 @@ fn answer_behind(code: Code) -> Option<Effect> {
         Code::InvalidRequest
         | Code::InvalidArguments
         | Code::Unauthenticated
+        | Code::Blocked
         | Code::Forbidden
         | Code::SessionNotFound
         | Code::SessionClosed

@@ -26,6 +26,7 @@ use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
 use crate::entropy::new_call;
 use crate::life::agent::{Replied, Wish};
+use crate::life::guarding::Guarding;
 use crate::life::task::Task;
 
 /// Answers a request to `/a2a/<agent>…`.
@@ -91,7 +92,8 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
         face,
     };
     let answered = apart(key, |patience| async move {
-        let wish = Wish { payload, content, trace, patience, turn, push, answers };
+        let guarding = Guarding::default();
+        let wish = Wish { payload, content, trace, patience, turn, push, answers, guarding };
         let replied = asked.doors.gate.call_agent(&asking, &agent, wish).await;
         asked.answer(replied).await
     });

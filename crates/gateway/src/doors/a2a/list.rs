@@ -31,6 +31,7 @@ use crate::doors::a2a::relay::{Asked, Relay};
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::life::agent::{Replied, Wish};
+use crate::life::guarding::Guarding;
 
 /// The most contexts that one list is put together from.
 const CONTEXTS_LIMIT: usize = 256;
@@ -208,7 +209,16 @@ impl Listing {
         let (content, trace) = (Digest::of(payload.bytes()), self.trace.clone());
         let is_of_all = self.context.is_none();
         let replied = apart(None, |patience| async move {
-            let wish = Wish { payload, content, trace, patience, turn: None, push: None, answers: None };
+            let wish = Wish {
+                payload,
+                content,
+                trace,
+                patience,
+                turn: None,
+                push: None,
+                answers: None,
+                guarding: Guarding::default(),
+            };
             match asked.doors.gate.call_agent(&asking, &agent, wish).await {
                 Ok(Replied::Fresh(reply)) => Relay::new(asked, *reply).whole().await.map(Some),
                 Ok(Replied::Unspoken(_, failure)) => Err(*failure),

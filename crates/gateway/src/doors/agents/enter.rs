@@ -18,6 +18,7 @@ use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key, turn_wait};
 use crate::life::agent::{Replied, Wish};
+use crate::life::guarding::Guarding;
 use crate::repetition::Patience;
 use crate::reply::UpstreamFault;
 
@@ -43,7 +44,16 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
     let patience = Patience { key, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
     // In a task of its own, so that it is settled even when the caller leaves; leaving cancels it.
     let work = tokio::spawn(async move {
-        let wish = Wish { payload, content, trace: HeaderMap::new(), patience, turn, push: None, answers: None };
+        let wish = Wish {
+            payload,
+            content,
+            trace: HeaderMap::new(),
+            patience,
+            turn,
+            push: None,
+            answers: None,
+            guarding: Guarding::default(),
+        };
         match gate.call_agent(&asking, &agent, wish).await? {
             Replied::Fresh(reply) => {
                 let call = reply.call;

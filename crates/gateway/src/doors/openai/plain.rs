@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
+use portcullis_domain::call::Capability;
 use portcullis_domain::event::{Judged, Outcome};
 use portcullis_domain::ids::CallId;
 use portcullis_domain::journal::Body;
@@ -12,15 +13,18 @@ use portcullis_domain::policy::Effect;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::llm::chat::answer::Edit;
 use portcullis_interop::llm::chat::{ChatAnswer, ChatRequest, Round};
+use portcullis_interop::refuse;
 use tokio::sync::oneshot;
 
 use crate::asking::Asking;
 use crate::doors::answer::whole_json;
 use crate::doors::openai::reply::{Reply, of_call};
 use crate::doors::openai::settlement::{note, settle, system_message, with_answer};
+use crate::life::guarding::Notes;
 use crate::life::{Asked, Gate};
 use crate::repetition::Gone;
 use crate::reply::ModelAnswer;
+use crate::snapshot::Snapshot;
 
 /// Answers the request. The work goes on in a task of its own, so that it is settled even when the caller leaves; leaving cancels the upstream call.
 ///
@@ -53,12 +57,13 @@ async fn complete(
     request: &ChatRequest,
     mut gone: Gone,
 ) -> Result<Response<Bytes>, Refusal> {
+    let prompt = gate.prompt(asking, request.clone()).await;
     let mut rounds: Vec<Round> = Vec::new();
     let mut used: Option<Tokens> = None;
     let mut last: Option<Judgement> = None;
     loop {
         let parent = last.as_ref().map(|last| last.call);
-        let judged = match gate.ask_model(asking, parent, request, &rounds, &mut gone).await {
+        let judged = match gate.ask_model(asking, parent, &prompt, &rounds, &mut gone).await {
             Ok(asked) => judge(gate, asking, asked).await,
             Err(refusal) => Err(refusal),
         };
@@ -103,16 +108,50 @@ async fn judge(gate: &Gate, asking: &Asking, asked: Asked) -> Result<Result<Judg
             return Err(refusal);
         }
     };
-    let mut judged: Vec<(String, Judged)> = Vec::new();
-    for call in answer.tool_calls() {
-        judged.push((call.name.clone(), gate.judge(&asked.snapshot, asking, &call.name, &call.arguments).await));
-    }
+    let tokens = answer.usage();
+    let completed = settle(asked.call, Outcome::Completed, price, tokens);
+    let mut notes = Notes::default();
+    let heard = hear(gate, asking, (&asked.snapshot, &asked.capability), answer, &mut notes).await;
+    let (answer, judged) = match heard {
+        Ok(heard) => heard,
+        Err(refusal) => {
+            // It was given and is paid for; nobody hears it, and nothing of it is kept.
+            let mut settle = with_answer(completed, Body::new(refuse::openai(&refusal).body.into()), Vec::new());
+            notes.add_to(&mut settle);
+            gate.settle(settle).await?;
+            return Err(refusal);
+        }
+    };
     let is_denied = |(_, (_, judged)): &(usize, &(String, Judged))| judged.effect == Effect::Deny;
     let denied = judged.iter().enumerate().filter(is_denied).map(|(place, _)| place).collect();
     let records = judged.iter().map(|(_, judged)| judged.clone()).collect();
-    let completed = settle(asked.call, Outcome::Completed, price, answer.usage());
-    gate.settle(with_answer(completed, Body::new(body), records)).await?;
+    let mut settle = with_answer(completed, Body::new(answer.body().clone()), records);
+    notes.add_to(&mut settle);
+    gate.settle(settle).await?;
     Ok(Ok(Judgement { call: asked.call, answer, judged, denied, rounds_limit: asked.rounds_limit }))
+}
+
+/// The answer as guardrails let it through, with what policy says of every call in it.
+async fn hear(
+    gate: &Gate,
+    asking: &Asking,
+    (snapshot, model): (&Snapshot, &Capability),
+    answer: ChatAnswer,
+    notes: &mut Notes,
+) -> Result<(ChatAnswer, Vec<(String, Judged)>), Refusal> {
+    let body = gate.guard_answer((snapshot, asking), model, answer.body().clone(), notes).await?;
+    let answer = if body == *answer.body() { answer } else { ChatAnswer::read(body)? };
+    let mut judged: Vec<(String, Judged)> = Vec::new();
+    for call in answer.tool_calls() {
+        let wanted = (call.name.as_str(), call.arguments.as_str());
+        judged.push((call.name.clone(), gate.judge(snapshot, asking, wanted, notes).await));
+    }
+    let pairs = judged.iter().zip(answer.tool_calls()).enumerate();
+    let changed = pairs.filter(|(_, ((_, judged), call))| judged.arguments != call.arguments);
+    let changed: Vec<(usize, &str)> =
+        changed.map(|(place, ((_, judged), _))| (place, judged.arguments.as_str())).collect();
+    let answer = if changed.is_empty() { answer } else { answer.with_arguments(&changed)? };
+    Ok((answer, judged))
 }
 
 fn finish(last: &Judgement, used: Option<Tokens>, rounds: &[Round]) -> Result<Response<Bytes>, Refusal> {

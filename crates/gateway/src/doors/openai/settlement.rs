@@ -15,7 +15,7 @@ pub fn settle(call: CallId, outcome: Outcome, price: Option<Price>, tokens: Opti
         (Some(price), Some(tokens)) => Some(price.cost(tokens)),
         (Some(_), None) => None,
     };
-    Settle { call, outcome, tokens, cost, answer: None, judged: Vec::new(), labels: Vec::new() }
+    Settle { call, outcome, tokens, cost, answer: None, judged: Vec::new(), labels: Vec::new(), guarded: Vec::new() }
 }
 
 /// The same, with what was answered and judged.

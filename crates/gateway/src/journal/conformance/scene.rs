@@ -277,6 +277,7 @@ fn settle(call: u8, cost: u64) -> Settle {
         answer,
         judged: Vec::new(),
         labels: Vec::new(),
+        guarded: Vec::new(),
     }
 }
 

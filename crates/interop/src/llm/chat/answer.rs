@@ -135,6 +135,35 @@ impl ChatAnswer {
         self.rewritten(edit).map(Bytes::from).map_err(unreadable)
     }
 
+    /// The answer with other arguments in some of [`ChatAnswer::tool_calls`], by their places.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamFailed`](portcullis_domain::refusal::Code::UpstreamFailed) when a part that must be written anew has a member twice.
+    pub fn with_arguments(&self, changed: &[(usize, &str)]) -> Result<Self, Refusal> {
+        let written = self.rearguing(changed).map_err(unreadable)?;
+        Self::read(written.into())
+    }
+
+    fn rearguing(&self, changed: &[(usize, &str)]) -> Result<String, String> {
+        let text = std::str::from_utf8(&self.body).map_err(|problem| problem.to_string())?;
+        let mut answer = Object::read(text)?;
+        let mut choices = Vec::new();
+        for (home, raw) in json::items(answer.raw("choices").unwrap_or("[]"))?.into_iter().enumerate() {
+            let mut choice = Object::read(raw.get())?;
+            let mut message = Object::read(choice.raw("message").unwrap_or("{}"))?.into_owned();
+            for (place, arguments) in changed.iter().filter(|(place, _)| self.homes.get(*place) == Some(&home)) {
+                let Some(call) = self.calls.get(*place) else { continue };
+                argue(&mut message, call, arguments)?;
+            }
+            choice.set("message", message.to_string());
+            choices.push(choice.to_string());
+        }
+        let choices = format!("[{}]", choices.join(","));
+        answer.set("choices", choices);
+        Ok(answer.to_string())
+    }
+
     fn rewritten(&self, edit: &Edit<'_>) -> Result<String, String> {
         let text = std::str::from_utf8(&self.body).map_err(|problem| problem.to_string())?;
         let mut answer = Object::read(text)?;
@@ -162,6 +191,31 @@ impl ChatAnswer {
         }
         Ok(answer.to_string())
     }
+}
+
+/// Gives a call of the message other arguments.
+fn argue(message: &mut Object<'static>, call: &ToolCall, arguments: &str) -> Result<(), String> {
+    let written = |raw: &str| -> Result<String, String> {
+        let mut inner = Object::read(raw)?;
+        inner.set(call.kind.arguments_member(), quoted(arguments));
+        Ok(inner.to_string())
+    };
+    if call.kind == CallKind::Legacy {
+        let inner = written(message.raw("function_call").unwrap_or("{}"))?;
+        message.set("function_call", inner);
+        return Ok(());
+    }
+    let mut calls = Vec::new();
+    for (position, raw) in json::items(message.raw("tool_calls").unwrap_or("[]"))?.into_iter().enumerate() {
+        let mut object = Object::read(raw.get())?;
+        if position == call.position {
+            let inner = written(object.raw(call.kind.member()).unwrap_or("{}"))?;
+            object.set(call.kind.member(), inner);
+        }
+        calls.push(object.to_string());
+    }
+    message.set("tool_calls", format!("[{}]", calls.join(",")));
+    Ok(())
 }
 
 fn calls_of(message: &RawMessage<'_>, choice: u64) -> Result<Vec<ToolCall>, Refusal> {

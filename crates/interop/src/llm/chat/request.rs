@@ -188,6 +188,22 @@ impl ChatRequest {
         &self.body
     }
 
+    /// The same request with other messages, as a raw JSON list.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::InvalidRequest`] when they are no messages.
+    pub fn with_messages(&self, messages: &str) -> Result<Self, Refusal> {
+        Self::read(spliced(&self.body, &[(self.places.messages.clone(), messages.to_owned())]).into())
+    }
+
+    /// The messages as they were written, as a raw JSON list.
+    #[must_use]
+    pub fn raw_messages(&self) -> &str {
+        let raw = self.body.get(self.places.messages.clone()).and_then(|raw| std::str::from_utf8(raw).ok());
+        raw.unwrap_or("[]")
+    }
+
     /// The body that goes upstream: the model's name replaced, and usage asked for on streams. Where neither is to be done it
     /// is the same bytes.
     #[must_use]

@@ -111,6 +111,12 @@ impl HeldCall {
         }
     }
 
+    /// It has other arguments from here on, and so none of its pieces is what it was.
+    pub(super) fn rewrite(&mut self, arguments: String) {
+        self.arguments = arguments;
+        self.raw = None;
+    }
+
     /// What is to be judged.
     pub(super) fn tool_call(&self) -> ToolCall {
         ToolCall {

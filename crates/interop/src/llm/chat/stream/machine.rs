@@ -41,10 +41,12 @@ pub enum Step {
 }
 
 /// What was decided about a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The client gets it.
     Allow,
+    /// The client gets it with these arguments.
+    Rewrite(String),
     /// The client never learns of it.
     Deny,
 }
@@ -137,15 +139,22 @@ impl ChatStream {
 
     /// Says what was decided about the call that is being judged.
     pub fn decide(&mut self, verdict: Verdict) {
-        let Some(call) = self.judged.take() else { return };
+        let Some(mut call) = self.judged.take() else { return };
         let Some(choice) = self.choices.iter_mut().find(|choice| choice.index == call.choice) else { return };
+        let verdict = match verdict {
+            Verdict::Rewrite(arguments) => {
+                call.rewrite(arguments);
+                Verdict::Allow
+            }
+            verdict @ (Verdict::Allow | Verdict::Deny) => verdict,
+        };
         match verdict {
             Verdict::Deny => {
                 choice.lacks_calls = true;
                 choice.now.denied += 1;
                 self.now.denied += 1;
             }
-            Verdict::Allow => {
+            Verdict::Allow | Verdict::Rewrite(_) => {
                 let tool_call = call.tool_call();
                 if let Some(pieces) = call.raw_as(choice.released) {
                     choice.has_role |= call.carries_role;

@@ -15,10 +15,11 @@
 //! What the client puts together from the pieces is what was judged: a call whose pieces clients could read in more than one way
 //! is written anew as one piece.
 //!
-//! Start reading at [`machine`]; `chunk` reads and edits one piece, `held` is a call that is not complete yet, [`end`] is how it ends.
+//! Start reading at [`machine`]; `chunk` reads and edits one piece, `held` is a call that is not complete yet, [`end`] is how it ends; [`text`] is for those who look at text before the machine does.
 
 pub mod end;
 pub mod machine;
+pub mod text;
 
 mod chunk;
 mod held;
