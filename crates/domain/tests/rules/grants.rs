@@ -139,8 +139,16 @@ impl Story {
                 let open = &self.engine.world.open_calls;
                 if let Some(call) = open.keys().nth(usize::from(*nth) % open.len().max(1)).copied() {
                     let (cost, answer) = (Some(Nanodollars::ZERO), None);
-                    let settle =
-                        Settle { call, outcome: *outcome, tokens: None, cost, answer, judged: vec![], labels: vec![] };
+                    let settle = Settle {
+                        call,
+                        outcome: *outcome,
+                        tokens: None,
+                        cost,
+                        answer,
+                        judged: vec![],
+                        labels: vec![],
+                        guarded: vec![],
+                    };
                     self.engine.run(&settle).unwrap();
                 }
             }

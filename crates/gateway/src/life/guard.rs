@@ -66,8 +66,8 @@ impl Gate {
             (None, Some(agent)) => snapshot.know_agent(asking, setting, Place::Request, &agent),
             (model, _) => snapshot.know_chat(asking, setting, model.map(AsRef::as_ref), request),
         };
-        let known = self.known(asking, snapshot, know).await;
-        known.is_ok_and(|known| known.obstacle.is_none() && known.decision.effect != Effect::Deny)
+        let known = self.judged(asking, snapshot, know).await;
+        known.obstacle.is_none() && known.decision.effect != Effect::Deny
     }
 
     /// The arguments as they may go to the tool.
@@ -79,8 +79,8 @@ impl Gate {
         };
         let know =
             |snapshot: &Snapshot, setting: &Setting| snapshot.know_tool(asking, setting, Place::Request, tool, text);
-        let known = self.known(asking, &snapshot, know).await;
-        if !known.is_ok_and(|known| known.obstacle.is_none() && known.decision.effect != Effect::Deny) {
+        let known = self.judged(asking, &snapshot, know).await;
+        if known.obstacle.is_some() || known.decision.effect == Effect::Deny {
             return (raw, Guarding::default());
         }
         let content = Content::Json(if text.is_empty() { "{}".to_owned() } else { text.to_owned() });
