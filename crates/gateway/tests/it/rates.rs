@@ -79,6 +79,7 @@ async fn a_call_that_comes_too_soon_is_told_when_to_come_again() {
     assert!(!written.iter().any(of_ann), "a flood of calls does not fill the record: {written:?}");
     let metrics = gateway.admin().get("/metrics").await.unwrap();
     assert!(metrics.text().contains(r#"code="too_many""#), "{}", metrics.text());
+    gateway.finish().await;
 }
 
 #[tokio::test]
@@ -90,6 +91,7 @@ async fn a_limit_counts_for_whom_it_says() {
         let (ann, bob) = (caller(&gateway, "ann").await, caller(&gateway, "bob").await);
         let seen = [ask(&ann, "one").await.0, ask(&ann, "two").await.0, ask(&bob, "one").await.0];
         assert_eq!(seen, expected, "each {each}");
+        gateway.finish().await;
     };
     check("principal", [200, 429, 200]).await;
     check("actor", [200, 429, 200]).await;
@@ -128,4 +130,6 @@ async fn several_gateways_count_together_as_long_as_the_redis_is_there() {
     let asks_there = || async { ask(&there, "one").await == PASSED };
     wait_until("by both", LIMIT, asks_there).await.unwrap();
     assert_eq!(ask(&here, "one").await.0, 429);
+    first.finish().await;
+    second.finish().await;
 }
