@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use portcullis_cedar::{Engine, Facts, Mode, Principal, compile};
+use portcullis_cedar::{Engine, Facts, compile};
 use portcullis_domain::admission::Configure;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::identity::Scope;
 use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::{Deed, Guarded};
-use portcullis_interop::mcp::Era;
 use tokio::sync::Notify;
 
 use crate::assemble::protect::Protection;
@@ -23,10 +21,10 @@ use crate::doors::sealed::Sealer;
 use crate::guardrails::Guardrails;
 use crate::heard::Heard;
 use crate::hydration::Told;
-use crate::identity::certificates::{self, Certificates};
-use crate::identity::issuers::{self, DOCUMENT_LIMIT_BYTES, Fetch, Issuers};
+use crate::identity::certificates::Certificates;
+use crate::identity::issuers::{DOCUMENT_LIMIT_BYTES, Fetch, Issuers};
 use crate::identity::signing::SigningKeys;
-use crate::identity::{self, ADMINISTRATOR, issue};
+use crate::identity::{ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
 use crate::journal::files::{DataDirectory, VAULT_FILE};
 use crate::journal::{Journal, StoreFault};
@@ -35,10 +33,9 @@ use crate::life::credential::Credentials;
 use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
-use crate::policy::made_of::MadeOf;
 use crate::policy::table::Mode as PolicyMode;
+use crate::registry::Catalogue;
 use crate::registry::table::ToolServerTable;
-use crate::registry::{Catalogue, Tool, own, statement};
 use crate::repetition::Repetitions;
 use crate::snapshot::Snapshot;
 use crate::spoken::Spoken;
@@ -52,10 +49,12 @@ use crate::upstreams::push::PushClient;
 use crate::upstreams::replicas::Replicas;
 
 mod connect;
+mod parts;
 pub mod protect;
 mod store;
 
 pub use connect::{connector, http_client, unasked};
+pub use parts::{Parts, listed, of_rule};
 pub use store::Opened;
 
 /// The connections with the tables that they were made of.
@@ -383,197 +382,10 @@ impl Assembly {
     }
 }
 
-/// Everything that a snapshot is made of.
-pub struct Parts<'a> {
-    /// The configuration.
-    pub config: Config,
-    /// Its file.
-    pub path: &'a Path,
-    /// All tools that are known.
-    pub tools: Vec<Arc<Tool>>,
-    /// Servers whose tools are not known.
-    pub unreachable: Vec<ServerName>,
-    /// What knows the principals that issuers vouch for; none where nobody calls.
-    pub journal: Option<Journal>,
-}
-
-impl Parts<'_> {
-    /// Everybody whom policies can know.
-    fn principals(&self) -> Result<Vec<Principal>, String> {
-        let registry = &self.config.registry;
-        let agents = registry.agents.iter().map(|(name, agent)| agent.principal(name));
-        let servers = registry.servers.values().filter_map(|server| server.principal.clone()).map(Ok);
-        identity::facts::principals(&self.config.identity, &agents.chain(servers).collect::<Result<_, _>>()?)
-    }
-
-    /// Checks all of it and makes the snapshot.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong.
-    pub fn build(mut self) -> Result<Snapshot, Vec<Problem>> {
-        if self.config.registry.session_tools {
-            self.tools.extend(own::tools().iter().cloned());
-        }
-        let file = self.path.display().to_string();
-        let of_file = |message: String| Problem::of_file(&file, message);
-        let base = read::directory(self.path);
-        let mut problems: Vec<Problem> = self.open_to_others().into_iter().map(&of_file).collect();
-        problems.extend(self.config.identity.check().err().map(&of_file));
-        match Guard::new(&self.config.server.push_allowed) {
-            Ok(guard) => problems.extend(self.notified(&guard).err().map(&of_file)),
-            Err(problem) => problems.push(of_file(format!("server.push_allowed: {problem}"))),
-        }
-        let wrong = Guard::new(&self.config.identity.issuers_allowed).err();
-        problems.extend(wrong.map(|problem| of_file(format!("identity.issuers_allowed: {problem}"))));
-        problems.extend(issuers::check(&self.config.identity.issuers, base).into_iter().map(&of_file));
-        problems.extend(self.config.policy.approvals.problem().map(&of_file));
-        problems.extend(self.config.ledger.rates.problem().map(&of_file));
-        problems.extend(self.services().err().map(&of_file));
-        let guardrails = Guardrails::new(&self.config.guardrails).unwrap_or_else(|found| {
-            problems.extend(found.into_iter().map(&of_file));
-            Guardrails::default()
-        });
-        problems.extend(connect::strangers(&self.config).into_iter().map(&of_file));
-        problems.extend(protect::problem(&self.config).map(&of_file));
-        let principals = self.principals();
-        problems.extend(self.certificates(principals.as_ref().map_or(&[], Vec::as_slice)).into_iter().map(&of_file));
-        let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
-            server: tool.server.clone(),
-            name: tool.name.clone(),
-            arguments: tool.arguments.clone(),
-            read_only: tool.hints.read_only,
-            destructive: tool.hints.destructive,
-            idempotent: tool.hints.idempotent,
-        });
-        let facts = Facts {
-            issuers: principals
-                .as_ref()
-                .map_or_else(
-                    |_| Ok(Vec::new()),
-                    |principals| identity::facts::issuers(&self.config.identity, principals),
-                )
-                .unwrap_or_else(|problem| {
-                    problems.push(of_file(problem));
-                    Vec::new()
-                }),
-            principals: principals.unwrap_or_else(|problem| {
-                problems.push(of_file(problem));
-                Vec::new()
-            }),
-            tools: tools.collect(),
-            models: self.config.registry.models.keys().cloned().collect(),
-            agents: self.config.registry.agents.keys().map(ToString::to_string).collect(),
-            unreachable_servers: self.unreachable,
-            stated: statement::statements(&self.config.registry.servers).unwrap_or_else(|found| {
-                problems.extend(found.into_iter().map(&of_file));
-                BTreeMap::new()
-            }),
-            mode: match self.config.policy.mode {
-                PolicyMode::Enforce => Mode::Enforce,
-                PolicyMode::Audit => Mode::Audit,
-            },
-        };
-        // Rules may go on speaking of a tool that is withdrawn: else a server could make all rules fail.
-        let mut listed = Vec::new();
-        self.tools.retain(|tool| {
-            let did = guardrails.listed(&tool.capability, tool.entry(Era::Legacy, false));
-            let is_blocked = did.iter().any(|guarded| guarded.deed == Deed::Blocked);
-            listed.extend(did.into_iter().map(|guarded| (tool.capability.name.to_string(), guarded)));
-            !is_blocked
-        });
-        let catalogue = Catalogue::new(&self.config.registry, base, self.tools).unwrap_or_else(|found| {
-            problems.extend(found.into_iter().map(&of_file));
-            Catalogue::default()
-        });
-        let (mut policy_text, mut made_of) = (String::new(), Vec::new());
-        let policy = match load::sources(&self.config.policy, base, &file) {
-            Ok(sources) => {
-                policy_text = sources.iter().map(|source| format!("// {}\n{}\n", source.file, source.text)).collect();
-                let parts = MadeOf { sources, facts };
-                made_of = parts.to_bytes();
-                parts.compile().map_err(|found| problems.extend(found.iter().map(of_rule))).ok()
-            }
-            Err((name, problem)) => {
-                problems.push(Problem::of_file(&name, problem));
-                None
-            }
-        };
-        match policy {
-            Some(policy) if problems.is_empty() => Ok(Snapshot {
-                config: self.config,
-                catalogue,
-                policy,
-                guardrails,
-                listed,
-                policy_text,
-                made_of,
-                journal: self.journal,
-            }),
-            Some(_) | None => Err(problems),
-        }
-    }
-
-    /// What is wrong with those who vouch by certificates.
-    fn certificates(&self, principals: &[Principal]) -> Vec<String> {
-        let identity = &self.config.identity;
-        let issuers = identity.issuers.iter().map(|(name, table)| (name.clone(), table.prefix(name))).collect();
-        let is_there = |name: &PrincipalName| principals.iter().any(|principal| principal.name == *name);
-        certificates::check(&identity.certificates, &issuers, is_there)
-    }
-
-    /// Who is told of approvals must be somebody whom the gateway may call.
-    fn notified(&self, guard: &Guard) -> Result<(), String> {
-        let Some(url) = &self.config.policy.approvals.notify else { return Ok(()) };
-        guard.check(url).map(drop).map_err(|problem| format!("`policy.approvals.notify`: {problem}"))
-    }
-
-    /// Services that guardrails ask must be such as the gateway may call.
-    fn services(&self) -> Result<(), String> {
-        for rule in &self.config.guardrails {
-            let of_rule = |problem: String| format!("guardrails.{}: {problem}", rule.name);
-            let guard = Guard::new(&rule.allowed).map_err(of_rule)?;
-            let Some(url) = &rule.ask else { continue };
-            guard.check(url).map_err(|problem| of_rule(format!("`ask`: {problem}")))?;
-        }
-        Ok(())
-    }
-
-    /// A gateway that others can reach must know its own names, or a page could make a browser call it by another.
-    fn open_to_others(&self) -> Option<String> {
-        let server = &self.config.server;
-        let is_open = !server.listen.ip().is_loopback() && server.allowed_hosts.is_empty();
-        is_open.then(|| format!("`server.listen` is {}, so that others can reach it: set `server.allowed_hosts` to the names that they use", server.listen))
-    }
-}
-
 /// The files that the configuration names and that may change while the gateway runs.
 fn named(config: &Config) -> Vec<PathBuf> {
     let secrets = config.registry.secret_files();
     config.policy.files.iter().chain(protect::files(config)).chain(secrets).cloned().collect()
-}
-
-/// A problem of a rule in the form of all others.
-#[must_use]
-pub fn of_rule(problem: &portcullis_cedar::Problem) -> Problem {
-    let place = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    Problem {
-        file: problem.file.clone(),
-        line: place(problem.line),
-        column: place(problem.column),
-        message: problem.message.clone(),
-        suggestion: problem.suggestion.as_ref().map(|name| format!("did you mean `{name}`?")),
-        is_warning: !problem.is_error(),
-    }
-}
-
-/// What a guardrail did with what a server says of a tool, for people.
-#[must_use]
-pub fn listed(tool: &str, guarded: &Guarded) -> String {
-    let found: Vec<&str> = guarded.found.keys().map(String::as_str).collect();
-    let what = guarded.fault.clone().unwrap_or_else(|| format!("found {}", found.join(", ")));
-    let deed = if guarded.deed == Deed::Blocked { "and has withdrawn it" } else { "and only says so" };
-    format!("guardrail `{}` {what} in what is said of the tool `{tool}`, {deed}", guarded.rule)
 }
 
 /// Where services may be although they are not public.

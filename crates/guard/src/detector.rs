@@ -42,9 +42,6 @@ impl Detector {
             Spec::Personal(rule) => What::Looks(looks(personal::looks(rule))?, false),
             Spec::Pattern(rule) => What::Expression(Expression::new(rule).map_err(BadSpec)?),
             Spec::Size(rule) => What::Size(Limits::new(rule).map_err(BadSpec)?),
-            Spec::Schema(_) | Spec::Sql(_) | Spec::Poisoning(_) => {
-                return Err(BadSpec("there is no detector for it yet".to_owned()));
-            }
         };
         Ok(Self { what: Arc::new(what) })
     }

@@ -1,4 +1,4 @@
-//! What guardrails look for: secrets, personal data, patterns, the shape and size of JSON, kinds of SQL, and instructions that hide in the descriptions of tools.
+//! What guardrails look for: secrets, personal data, patterns, and the size of text and JSON.
 //!
 //! Pure: text and JSON come in, [`Finding`]s go out. Nothing here knows where the text is from or what is done about a finding, and no finding ever contains what was found.
 //!
@@ -23,6 +23,4 @@ pub use detector::{BadSpec, Detector};
 pub use finding::Finding;
 pub use mask::{mask, mask_json};
 pub use scanner::{Released, Scanner};
-pub use spec::{
-    Dialect, Pattern, Personal, PersonalKind, Poisoning, Schema, SecretKind, Secrets, Size, Spec, Sql, SqlClass,
-};
+pub use spec::{Pattern, Personal, PersonalKind, SecretKind, Secrets, Size, Spec};

@@ -264,10 +264,8 @@ impl Check {
         match (&table.detect, &table.ask) {
             (Some(spec), None) if table.token.is_none() && table.allowed.is_empty() => {
                 let view = match spec {
-                    Spec::Schema(_) | Spec::Size(_) => View::Whole,
-                    Spec::Secrets(_) | Spec::Personal(_) | Spec::Pattern(_) | Spec::Sql(_) | Spec::Poisoning(_) => {
-                        View::Texts
-                    }
+                    Spec::Size(_) => View::Whole,
+                    Spec::Secrets(_) | Spec::Personal(_) | Spec::Pattern(_) => View::Texts,
                 };
                 Ok(Self::Detect(Detector::new(spec).map_err(|problem| problem.to_string())?, view))
             }
