@@ -8,7 +8,10 @@ use serde_json::Value;
 use crate::expression::Expression;
 use crate::look::{CONTEXT, Cursors, Hit, Look, Looks, PATIENCE};
 use crate::places::{self, Text};
+use crate::poisoning::Suspicion;
+use crate::schema::Shape;
 use crate::size::Limits;
+use crate::sql::Statements;
 use crate::{Finding, Spec, personal, secrets};
 
 /// Why a rule can't be used: a sentence without a full stop.
@@ -28,6 +31,9 @@ enum What {
     Looks(Looks, bool),
     Expression(Expression),
     Size(Limits),
+    Sql(Statements),
+    Schema(Shape),
+    Poisoning(Suspicion),
 }
 
 impl Detector {
@@ -42,11 +48,14 @@ impl Detector {
             Spec::Personal(rule) => What::Looks(looks(personal::looks(rule))?, false),
             Spec::Pattern(rule) => What::Expression(Expression::new(rule).map_err(BadSpec)?),
             Spec::Size(rule) => What::Size(Limits::new(rule).map_err(BadSpec)?),
+            Spec::Sql(rule) => What::Sql(Statements::new(rule).map_err(BadSpec)?),
+            Spec::Schema(rule) => What::Schema(Shape::new(rule).map_err(BadSpec)?),
+            Spec::Poisoning(rule) => What::Poisoning(Suspicion::new(rule).map_err(BadSpec)?),
         };
         Ok(Self { what: Arc::new(what) })
     }
 
-    /// What is in a text: in order, none overlapping another, each range inside the text and between characters.
+    /// What is in a text, each range inside the text and between characters. Secrets, personal data and patterns are in order and none overlaps another; findings of size, SQL and schema are about the whole text.
     #[must_use]
     pub fn find(&self, text: &str) -> Vec<Finding> {
         match &*self.what {
@@ -56,6 +65,9 @@ impl Detector {
                 self.settle(hits, &mut 0)
             }
             What::Size(limits) => limits.find(text),
+            What::Sql(statements) => statements.find(text),
+            What::Schema(shape) => shape.find(text),
+            What::Poisoning(suspicion) => suspicion.find(text),
         }
     }
 
@@ -64,8 +76,10 @@ impl Detector {
     pub fn find_json(&self, value: &Value) -> Vec<Finding> {
         match &*self.what {
             What::Looks(_, is_generic) => self.find_in_texts(value, *is_generic),
-            What::Expression(_) => self.find_in_texts(value, false),
+            What::Expression(_) | What::Poisoning(_) => self.find_in_texts(value, false),
             What::Size(limits) => limits.find_json(value),
+            What::Sql(statements) => statements.find_json(value),
+            What::Schema(shape) => shape.find_json(value),
         }
     }
 
@@ -75,7 +89,7 @@ impl Detector {
         let reach = match &*self.what {
             What::Looks(looks, _) => looks.looks().iter().map(|look| look.window).max().unwrap_or(0),
             What::Expression(expression) => expression.window(),
-            What::Size(_) => return None,
+            What::Size(_) | What::Sql(_) | What::Schema(_) | What::Poisoning(_) => return None,
         };
         Some(reach + reach / PATIENCE + CONTEXT)
     }
@@ -88,7 +102,7 @@ impl Detector {
                 cursors.resize(1, 0);
                 cursors.first_mut().map_or(text.len(), |cursor| expression.scan(text, is_whole, cursor, hits))
             }
-            What::Size(_) => text.len(),
+            What::Size(_) | What::Sql(_) | What::Schema(_) | What::Poisoning(_) => text.len(),
         }
     }
 
@@ -111,7 +125,7 @@ impl Detector {
         match &*self.what {
             What::Looks(looks, _) => looks.looks().get(look).map_or(("", ""), |look| (look.kind, look.replacement)),
             What::Expression(expression) => (&expression.name, &expression.replacement),
-            What::Size(_) => ("", ""),
+            What::Size(_) | What::Sql(_) | What::Schema(_) | What::Poisoning(_) => ("", ""),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// What a rule looks for: one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -13,8 +14,14 @@ pub enum Spec {
     Personal(Personal),
     /// A regular expression.
     Pattern(Pattern),
+    /// JSON that does not fit a JSON Schema.
+    Schema(Schema),
     /// Text or JSON that is too large.
     Size(Size),
+    /// Kinds of SQL statements.
+    Sql(Sql),
+    /// Instructions to the model that hide where none belong, as in the description of a tool.
+    Poisoning(Poisoning),
 }
 
 /// Credentials.
@@ -111,6 +118,14 @@ pub struct Pattern {
     pub longest: Option<u16>,
 }
 
+/// A JSON Schema.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Schema {
+    /// The schema itself, Draft 4 to 2020-12. References to other documents are errors: nothing is ever fetched.
+    pub schema: Value,
+}
+
 /// Limits; those that are not named do not hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -125,4 +140,85 @@ pub struct Size {
     pub depth: Option<u64>,
     /// The most items of all arrays and members of all objects in JSON together.
     pub items: Option<u64>,
+}
+
+/// Kinds of SQL statements. Either `allow` or `forbid`; only `read` is allowed where neither is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sql {
+    /// Where the SQL is in the arguments, as JSON pointers like `/query`: a string, or an array of them; at least one. Every other string is left alone. When there is none at any of them, that is found.
+    pub arguments: Vec<String>,
+    /// The database's dialect.
+    pub dialect: Dialect,
+    /// The classes that are allowed; all others are found. A statement of several classes needs all of them.
+    pub allow: Vec<SqlClass>,
+    /// The classes that are found; `unparsable` and `missing` always are.
+    pub forbid: Vec<SqlClass>,
+}
+
+/// A dialect of SQL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// What most databases have in common.
+    #[default]
+    Generic,
+    /// PostgreSQL.
+    Postgresql,
+    /// MySQL and MariaDB.
+    Mysql,
+    /// SQLite.
+    Sqlite,
+    /// Microsoft SQL Server.
+    Mssql,
+}
+
+/// A class of SQL statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SqlClass {
+    /// Reads: `SELECT`, `SHOW`, `EXPLAIN` and the like, without any function or clause that is known to have effects.
+    Read,
+    /// `INSERT`, `REPLACE`, `MERGE` with it, `COPY … FROM STDIN`.
+    Insert,
+    /// `UPDATE`, of certain rows or all. `SELECT … FOR UPDATE` reads.
+    Update,
+    /// `DELETE`, of certain rows or all.
+    Delete,
+    /// `UPDATE` of all rows: without `WHERE`, or with one that reads no column.
+    UpdateWithoutWhere,
+    /// `DELETE` of all rows: without `WHERE`, or with one that reads no column.
+    DeleteWithoutWhere,
+    /// `DROP` of anything.
+    Drop,
+    /// `TRUNCATE`.
+    Truncate,
+    /// `ALTER`, `RENAME`, comments on objects.
+    Alter,
+    /// `CREATE` of anything, `SELECT … INTO` a table.
+    Create,
+    /// `GRANT`, `REVOKE` and what changes users and roles.
+    Grant,
+    /// `CALL`, `EXECUTE`, `DO`: code whose effects can't be seen.
+    Call,
+    /// Transactions: `BEGIN`, `COMMIT`, `ROLLBACK`, `SAVEPOINT`.
+    Transaction,
+    /// Settings: `SET`, `PRAGMA`, `USE`.
+    Setting,
+    /// Files, programs, other databases and servers: `COPY … TO`, `INTO OUTFILE`, `LOAD DATA`, `ATTACH`, and functions that reach them.
+    Outside,
+    /// Whatever else the parser knows.
+    Other,
+    /// What can't be parsed, or is nested too deep or too long to be.
+    Unparsable,
+    /// No SQL at any of the places that are named.
+    Missing,
+}
+
+/// Instructions that hide.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Poisoning {
+    /// Names of other tools and servers, which a description has no business to mention. Short and common words find too much.
+    pub others: Vec<String>,
 }

@@ -264,8 +264,8 @@ impl Check {
         match (&table.detect, &table.ask) {
             (Some(spec), None) if table.token.is_none() && table.allowed.is_empty() => {
                 let view = match spec {
-                    Spec::Size(_) => View::Whole,
-                    Spec::Secrets(_) | Spec::Personal(_) | Spec::Pattern(_) => View::Texts,
+                    Spec::Schema(_) | Spec::Size(_) | Spec::Sql(_) => View::Whole,
+                    Spec::Secrets(_) | Spec::Personal(_) | Spec::Pattern(_) | Spec::Poisoning(_) => View::Texts,
                 };
                 Ok(Self::Detect(Detector::new(spec).map_err(|problem| problem.to_string())?, view))
             }
@@ -281,6 +281,9 @@ impl Check {
     /// Whether it can do what the table says, where the table says.
     fn fits(&self, table: &GuardrailTable) -> Result<(), String> {
         let is_masked = table.action == Action::Mask;
+        if matches!(table.detect, Some(Spec::Sql(_))) && table.at.iter().any(|at| *at != At::ToolIn) {
+            return Err("`sql` looks at arguments of tools: `at` can only be `tool_in`".to_owned());
+        }
         match self {
             Self::Ask(_) if is_masked => {
                 return Err("a service says itself what is replaced: leave `action` out".to_owned());
@@ -388,6 +391,12 @@ mod tests {
         check(&[&format!("name: a, at: [tool_in], token: x, {word}")], "for a rule with `ask`");
         check(&["name: a, at: [tool_in], ask: 'https://x', action: mask"], "says itself what is replaced");
         check(&["name: a, at: [tool_in], action: mask, detect: { size: { bytes: 1 } }"], "can't be masked");
+        let sql = "detect: { sql: { arguments: [/q] } }";
+        check(&[&format!("name: a, at: [tool_in, model_in], {sql}")], "can only be `tool_in`");
+        check(&[&format!("name: a, at: [tool_in], action: mask, {sql}")], "can't be masked");
+        check(&["name: a, at: [tool_in], detect: { sql: {} }"], "`arguments`");
+        check(&["name: a, at: [tool_in], detect: { schema: { schema: { type: nonsense } } }"], "guardrails.a: the schema");
+        check(&["name: a, at: [tool_list], detect: { poisoning: { others: [a] } }"], "too short");
         check(&["name: a, at: [tool_list], ask: 'https://x'"], "no service is asked");
         check(&[&format!("name: a, at: [tool_list], action: mask, {word}")], "`block` or `report`");
         check(&[&format!("name: a, at: [tool_in], timeout_ms: 0, {word}")], "`timeout_ms` is from 1");
