@@ -26,4 +26,6 @@ pub use detector::{BadSpec, Detector};
 pub use finding::Finding;
 pub use mask::{mask, mask_json};
 pub use scanner::{Released, Scanner};
-pub use spec::{Dialect, Pattern, Personal, PersonalKind, Poisoning, Schema, SecretKind, Secrets, Size, Spec, Sql, SqlClass};
+pub use spec::{
+    Dialect, Pattern, Personal, PersonalKind, Poisoning, Schema, SecretKind, Secrets, Size, Spec, Sql, SqlClass,
+};

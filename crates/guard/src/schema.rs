@@ -95,9 +95,21 @@ mod tests {
         });
         check(schema.clone(), json!({"to": "abc", "n": 5}), &[]);
         check(schema.clone(), json!({"n": 5}), &[("", "it does not fit `/required` of the schema")]);
-        check(schema.clone(), json!({"to": "s3cret"}), &[("/to", "it does not fit `/properties/to/pattern` of the schema")]);
-        check(schema.clone(), json!({"to": "a", "n": 6}), &[("/n", "it does not fit `/properties/n/$ref/maximum` of the schema")]);
-        check(schema, json!({"to": "a", "s3cret": 6}), &[("", "it does not fit `/additionalProperties` of the schema")]);
+        check(
+            schema.clone(),
+            json!({"to": "s3cret"}),
+            &[("/to", "it does not fit `/properties/to/pattern` of the schema")],
+        );
+        check(
+            schema.clone(),
+            json!({"to": "a", "n": 6}),
+            &[("/n", "it does not fit `/$defs/n/maximum` of the schema")],
+        );
+        check(
+            schema,
+            json!({"to": "a", "s3cret": 6}),
+            &[("", "it does not fit `/additionalProperties` of the schema")],
+        );
     }
 
     #[test]

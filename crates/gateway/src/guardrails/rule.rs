@@ -395,7 +395,10 @@ mod tests {
         check(&[&format!("name: a, at: [tool_in, model_in], {sql}")], "can only be `tool_in`");
         check(&[&format!("name: a, at: [tool_in], action: mask, {sql}")], "can't be masked");
         check(&["name: a, at: [tool_in], detect: { sql: {} }"], "`arguments`");
-        check(&["name: a, at: [tool_in], detect: { schema: { schema: { type: nonsense } } }"], "guardrails.a: the schema");
+        check(
+            &["name: a, at: [tool_in], detect: { schema: { schema: { type: nonsense } } }"],
+            "guardrails.a: the schema",
+        );
         check(&["name: a, at: [tool_list], detect: { poisoning: { others: [a] } }"], "too short");
         check(&["name: a, at: [tool_list], ask: 'https://x'"], "no service is asked");
         check(&[&format!("name: a, at: [tool_list], action: mask, {word}")], "`block` or `report`");

@@ -11,8 +11,12 @@ pub(super) fn words(class: SqlClass) -> (&'static str, &'static str) {
         SqlClass::Insert => ("sql_insert", "it inserts rows"),
         SqlClass::Update => ("sql_update", "it updates rows"),
         SqlClass::Delete => ("sql_delete", "it deletes rows"),
-        SqlClass::UpdateWithoutWhere => ("sql_update_without_where", "it updates all rows: no `WHERE` chooses among them"),
-        SqlClass::DeleteWithoutWhere => ("sql_delete_without_where", "it deletes all rows: no `WHERE` chooses among them"),
+        SqlClass::UpdateWithoutWhere => {
+            ("sql_update_without_where", "it updates all rows: no `WHERE` chooses among them")
+        }
+        SqlClass::DeleteWithoutWhere => {
+            ("sql_delete_without_where", "it deletes all rows: no `WHERE` chooses among them")
+        }
         SqlClass::Drop => ("sql_drop", "it drops something"),
         SqlClass::Truncate => ("sql_truncate", "it empties a table"),
         SqlClass::Alter => ("sql_alter", "it changes how something is defined"),
@@ -165,7 +169,11 @@ fn transacts(statement: &Statement) -> bool {
 fn sets(statement: &Statement) -> bool {
     matches!(
         statement,
-        Statement::Set(_) | Statement::Reset(_) | Statement::Pragma { .. } | Statement::Use(_) | Statement::Discard { .. }
+        Statement::Set(_)
+            | Statement::Reset(_)
+            | Statement::Pragma { .. }
+            | Statement::Use(_)
+            | Statement::Discard { .. }
     )
 }
 

@@ -123,9 +123,13 @@ fn chooses_none(condition: Option<&Expr>) -> bool {
 fn of_function(name: &ObjectName) -> Option<SqlClass> {
     let name = name.0.last()?.as_ident()?.value.to_ascii_lowercase();
     let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
-    if OUTSIDE.contains(&name.as_str()) || begins(&["dblink", "pg_read_", "pg_ls_", "pg_file_", "lo_im", "lo_ex", "http_"]) {
+    if OUTSIDE.contains(&name.as_str())
+        || begins(&["dblink", "pg_read_", "pg_ls_", "pg_file_", "lo_im", "lo_ex", "http_"])
+    {
         Some(SqlClass::Outside)
-    } else if CALLS.contains(&name.as_str()) || begins(&["pg_advisory_", "pg_try_advisory_", "pg_logical_", "xp_", "sp_"]) {
+    } else if CALLS.contains(&name.as_str())
+        || begins(&["pg_advisory_", "pg_try_advisory_", "pg_logical_", "xp_", "sp_"])
+    {
         Some(SqlClass::Call)
     } else {
         None
@@ -133,14 +137,54 @@ fn of_function(name: &ObjectName) -> Option<SqlClass> {
 }
 
 const OUTSIDE: &[&str] = &[
-    "load_file", "load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "sys_exec", "sys_eval", "pg_stat_file",
-    "pg_execute_server_program", "xp_cmdshell", "xp_dirtree", "openrowset", "openquery", "opendatasource", "file_read",
+    "load_file",
+    "load_extension",
+    "readfile",
+    "writefile",
+    "edit",
+    "fts3_tokenizer",
+    "sys_exec",
+    "sys_eval",
+    "pg_stat_file",
+    "pg_execute_server_program",
+    "xp_cmdshell",
+    "xp_dirtree",
+    "openrowset",
+    "openquery",
+    "opendatasource",
+    "file_read",
 ];
 
 /// Some of them run SQL that is a string to the parser.
 const CALLS: &[&str] = &[
-    "query_to_xml", "query_to_xml_and_xmlschema", "query_to_xmlschema", "cursor_to_xml", "set_config", "setval", "nextval",
-    "pg_terminate_backend", "pg_cancel_backend", "pg_reload_conf", "pg_rotate_logfile", "pg_switch_wal", "pg_create_restore_point",
-    "pg_notify", "pg_sleep", "pg_promote", "lo_unlink", "lo_put", "lo_from_bytea", "lo_create", "lowrite", "ts_stat", "sleep", "benchmark",
-    "get_lock", "release_lock", "release_all_locks", "last_insert_id", "crosstab", "pg_import_system_collations",
+    "query_to_xml",
+    "query_to_xml_and_xmlschema",
+    "query_to_xmlschema",
+    "cursor_to_xml",
+    "set_config",
+    "setval",
+    "nextval",
+    "pg_terminate_backend",
+    "pg_cancel_backend",
+    "pg_reload_conf",
+    "pg_rotate_logfile",
+    "pg_switch_wal",
+    "pg_create_restore_point",
+    "pg_notify",
+    "pg_sleep",
+    "pg_promote",
+    "lo_unlink",
+    "lo_put",
+    "lo_from_bytea",
+    "lo_create",
+    "lowrite",
+    "ts_stat",
+    "sleep",
+    "benchmark",
+    "get_lock",
+    "release_lock",
+    "release_all_locks",
+    "last_insert_id",
+    "crosstab",
+    "pg_import_system_collations",
 ];

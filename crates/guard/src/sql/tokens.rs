@@ -104,7 +104,9 @@ fn of_server(word: &str) -> Option<SqlClass> {
         "UPDATE" => Some(SqlClass::Update),
         "DELETE" => Some(SqlClass::Delete),
         "BACKUP" | "RESTORE" | "BULK" => Some(SqlClass::Outside),
-        "SHUTDOWN" | "RECONFIGURE" | "DBCC" | "KILL" | "CHECKPOINT" | "WRITETEXT" | "UPDATETEXT" => Some(SqlClass::Other),
+        "SHUTDOWN" | "RECONFIGURE" | "DBCC" | "KILL" | "CHECKPOINT" | "WRITETEXT" | "UPDATETEXT" => {
+            Some(SqlClass::Other)
+        }
         _ => None,
     }
 }
