@@ -63,6 +63,9 @@ pub enum Event {
     /// Nothing comes of an approval any more: its time has come.
     #[serde(rename = "approval.expired")]
     ApprovalExpired(policy::event::ApprovalExpired),
+    /// Nothing comes of an approval any more: whoever asked for it has taken it back.
+    #[serde(rename = "approval.withdrawn")]
+    ApprovalWithdrawn(policy::event::ApprovalWithdrawn),
     /// The grant of a session was given, narrowed or widened.
     #[serde(rename = "session.grant_set")]
     GrantSet(policy::event::GrantSet),

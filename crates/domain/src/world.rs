@@ -127,6 +127,7 @@ impl World {
             | Event::ApprovalEscalated(_)
             | Event::ApprovalUsed(_)
             | Event::ApprovalExpired(_)
+            | Event::ApprovalWithdrawn(_)
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
@@ -173,6 +174,7 @@ impl World {
             Event::ApprovalEscalated(event) => self.approvals.escalated(event.call, &event.role),
             Event::ApprovalUsed(event) => self.approvals.used(event.call, event.by),
             Event::ApprovalExpired(event) => self.approvals.expired(event.call),
+            Event::ApprovalWithdrawn(event) => self.approvals.withdrawn(event.call),
             Event::PushOpened(event) => self.pushes.opened(session, event, entry.seq, entry.at),
             Event::PushBound(event) => self.pushes.bound(session, event),
             Event::PushClosed(event) => self.pushes.closed(session, &event.push),

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::doors::admin::wait::event_form;
 use crate::doorway::{Doorway, halted};
 use crate::life::Gate;
-use crate::life::agent::{Replied, Reply, Wish, settle};
+use crate::life::agent::{Parks, Replied, Reply, Wish, settle};
 use crate::life::guarding::Guarding;
 use crate::repetition::Patience;
 use crate::stop::stopped;
@@ -246,6 +246,7 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
         push: None,
         answers: None,
         guarding: Guarding::default(),
+        parks: Parks::default(),
     };
     let replied = gate.call_agent(&asking, &agent, wish).await?;
     drop((stays, listens));

@@ -41,6 +41,7 @@ pub mod see_principal;
 pub mod set_grant;
 pub mod settle;
 pub mod take_news;
+pub mod withdraw_approval;
 
 pub use admit::{Admit, Admitted, Passed};
 pub use age_approval::{EscalateApproval, ExpireApproval};
@@ -77,3 +78,4 @@ pub use see_principal::SeePrincipal;
 pub use set_grant::SetGrant;
 pub use settle::{Receipt, Settle};
 pub use take_news::{TakeNews, Taken};
+pub use withdraw_approval::WithdrawApproval;

@@ -25,6 +25,7 @@ mod spoken;
 mod tls_way;
 
 mod a2a;
+mod a2a_ask;
 mod a2a_grpc;
 mod a2a_grpc_replicas;
 mod a2a_list;

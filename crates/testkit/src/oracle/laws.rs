@@ -177,6 +177,7 @@ impl Laws {
             Event::ApprovalEscalated(event) => self.approval_escalated(event),
             Event::ApprovalUsed(event) => self.approval_used(session, event, entry),
             Event::ApprovalExpired(event) => self.approval_expired(event, entry),
+            Event::ApprovalWithdrawn(event) => self.approval_withdrawn(session, event),
             Event::PushOpened(event) => self.push_opened(session, event, entry),
             Event::PushBound(event) => self.push_bound(session, event),
             Event::PushClosed(event) => self.has_push(session, &event.push),
