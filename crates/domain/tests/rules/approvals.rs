@@ -393,7 +393,8 @@ fn who_asked_takes_it_back_once_and_nobody_else_does() {
         if is_given {
             answer(&mut engine, 1, 1, &[0], true).unwrap();
         }
-        let withdraw = |call, owner| WithdrawApproval { call: id(call), session: session(owner, 0), authority: authority(owner) };
+        let withdraw =
+            |call, owner| WithdrawApproval { call: id(call), session: session(owner, 0), authority: authority(owner) };
         assert_eq!(engine.run(&withdraw(1, 1)).unwrap_err().code, Code::NotFound);
         assert_eq!(engine.run(&withdraw(2, 0)).unwrap_err().code, Code::NotFound);
         engine.run(&withdraw(1, 0)).unwrap();

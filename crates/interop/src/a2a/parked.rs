@@ -2,6 +2,8 @@
 //!
 //! Such a task has one status and no artifacts. Once the agent has the message, what it has made of it is said under the same id.
 
+use portcullis_domain::json;
+
 use crate::a2a::call::{A2aCall, member, text_of};
 use crate::a2a::method::Method;
 use crate::a2a::reply::{Payload, Reply};
@@ -9,7 +11,6 @@ use crate::a2a::state::{Role, TaskState};
 use crate::a2a::version::Version;
 use crate::decision::Decision;
 use crate::frame::object::{Object, quoted};
-use portcullis_domain::json;
 
 /// How such a task stands.
 #[derive(Debug, Clone)]

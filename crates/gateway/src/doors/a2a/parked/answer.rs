@@ -135,10 +135,7 @@ impl Parked {
             Method::CancelTask => self.withdraw().await,
             Method::SendMessage | Method::SendStreamingMessage if !is_over => self.hear(stand).await,
             Method::SubscribeToTask if !is_over => self.watched(stand).await,
-            Method::CreatePushConfig
-            | Method::GetPushConfig
-            | Method::ListPushConfigs
-            | Method::DeletePushConfig => {
+            Method::CreatePushConfig | Method::GetPushConfig | Method::ListPushConfigs | Method::DeletePushConfig => {
                 let message = "no news are pushed of a message that waits for a person: subscribe to it";
                 Err(Failure::new(Kind::PushNotSupported, message))
             }

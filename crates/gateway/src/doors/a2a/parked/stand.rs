@@ -18,16 +18,16 @@ const NEAR: u64 = 64;
 
 /// How a parked message stands.
 #[derive(Debug, Clone)]
-pub struct Stand {
+pub(super) struct Stand {
     /// The approval.
-    pub approval: Approval,
+    pub(super) approval: Approval,
     /// Where the message is.
-    pub place: Place,
+    pub(super) place: Place,
 }
 
 /// Where a parked message is.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub(super) enum Place {
     /// A person must still say yes.
     Waits,
     /// They have, and the agent is to get it.
@@ -59,7 +59,7 @@ impl Stand {
     /// # Errors
     ///
     /// When the store can't be read.
-    pub async fn read(
+    pub(super) async fn read(
         gate: &Gate,
         names: Names<'_>,
         session: &SessionId,
@@ -84,8 +84,7 @@ impl Stand {
     }
 
     /// The state of the task that it is.
-    #[must_use]
-    pub fn state(&self) -> TaskState {
+    pub(super) fn state(&self) -> TaskState {
         match &self.place {
             Place::Waits => TaskState::InputRequired,
             Place::Approved => TaskState::Submitted,
@@ -97,14 +96,12 @@ impl Stand {
     }
 
     /// Whether the agent has it, or is to get it, and nobody knows more yet.
-    #[must_use]
-    pub fn is_on_its_way(&self) -> bool {
+    pub(super) fn is_on_its_way(&self) -> bool {
         matches!(self.place, Place::Approved | Place::UnderWay)
     }
 
     /// Since when it stands so, as far as it was said by a person.
-    #[must_use]
-    pub fn since(&self) -> Timestamp {
+    pub(super) fn since(&self) -> Timestamp {
         self.approval.said.iter().map(|said| said.at).max().unwrap_or(self.approval.requested_at)
     }
 }
@@ -157,7 +154,8 @@ async fn outcome(
 
 fn answered(names: Names<'_>, outcome: Option<(Outcome, Option<Bytes>)>) -> Place {
     let Some((Outcome::Completed, body)) = outcome else {
-        let message = "It is not known what came of it: the agent may have got the message. Find out before you send it again.";
+        let message =
+            "It is not known what came of it: the agent may have got the message. Find out before you send it again.";
         return Place::Over(TaskState::Failed, message.to_owned());
     };
     let replies = body.and_then(|body| kept::read_replies(&body).ok()).unwrap_or_default();
