@@ -133,8 +133,9 @@ pub async fn look_after(gate: &Gate, limit: usize) -> bool {
         let waits = world.waits.to_tell().map(|(session, ..)| session);
         let pushes = world.pushes.to_tell().map(|(session, ..)| session);
         let runs = world.approvals.to_tell().map(|(_, approval)| &approval.session);
+        let halted = world.agent_tasks.halted().map(|task| &task.session);
         let asked = world.approvals.open().filter(|_| tells_of_approvals).map(|(_, approval)| &approval.session);
-        waits.chain(pushes).chain(runs).chain(asked).cloned().collect()
+        waits.chain(pushes).chain(runs).chain(halted).chain(asked).cloned().collect()
     });
     gate.leases.keep(async { wanted.await.unwrap_or_default() }, limit).await.unwrap_or_else(|fault| {
         tracing::debug!(%fault, "it can't be asked whose the sessions are");

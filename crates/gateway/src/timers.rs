@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::approvals;
 use crate::assemble::Assembly;
+use crate::cancels;
 use crate::config::Problem;
 use crate::deliveries;
 use crate::doors::arrived::Doors;
@@ -46,6 +47,7 @@ pub async fn run(
     let mut looks = 0_u32;
     tokio::spawn(deliveries::run(assembly.gate.clone(), assembly.clock.clone(), leaving.clone()));
     tokio::spawn(approvals::run(doors, leaving.clone()));
+    tokio::spawn(cancels::run(assembly.gate.clone(), assembly.clock.clone(), leaving.clone()));
     tokio::spawn(news::run(assembly.gate.clone(), assembly.clock.clone(), leaving));
     tokio::spawn(probe_replicas(assembly.gate.clone(), stop.clone()));
     tokio::spawn(refresh_cards(assembly.gate.clone(), stop.clone()));

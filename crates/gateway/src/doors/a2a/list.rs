@@ -205,7 +205,16 @@ impl Listing {
         let agent = self.doors.gate.snapshot.load().agent_for(asking.chain(), &self.agent.name, Door::A2a);
         let agent = agent.map_err(|refused| refusal::failure(&refused))?;
         let (doors, face) = (self.doors.clone(), self.face.clone());
-        let asked = Asked { doors, agent: self.agent.clone(), call, claims, concern: Concern::None, authority, is_alone: false, face };
+        let asked = Asked {
+            doors,
+            agent: self.agent.clone(),
+            call,
+            claims,
+            concern: Concern::None,
+            authority,
+            is_alone: false,
+            face,
+        };
         let (content, trace) = (Digest::of(payload.bytes()), self.trace.clone());
         let is_of_all = self.context.is_none();
         let replied = apart(None, |patience| async move {

@@ -61,6 +61,8 @@ pub struct Relay {
     concern: Concern,
     authority: Authority,
     face: Face,
+    /// The task that the agent has spoken of, by its own id, and whether it goes on, as far as is known.
+    heard: Option<(String, bool)>,
     /// Whether the agent has taken the place for news that is asked for.
     is_bound: bool,
     reader: AnswerReader,
@@ -107,6 +109,7 @@ impl Relay {
             concern,
             authority,
             face,
+            heard: None,
             is_bound: false,
             reader,
             is_read: false,
@@ -253,6 +256,11 @@ impl Relay {
             let task = Task { session: &self.claims.session, agent: &self.agent, id: &id };
             self.doors.gate.heard_of(task, &self.authority, state, self.doors.clock.now()).await;
         }
+        if let Some(id) = said.task_id() {
+            let goes_on = |state: TaskState| !state.is_terminal();
+            let before = self.heard.take().is_none_or(|(_, goes_on)| goes_on);
+            self.heard = Some((id, said.state().map_or(before, goes_on)));
+        }
         let is_card = self.call.method == Method::GetExtendedCard;
         let said = if is_card { self.shown_card(said) } else { self.named(said) };
         match said {
@@ -372,6 +380,10 @@ impl Relay {
         };
         if let Some((name, unless_bound)) = over {
             self.doors.gate.close_push(&self.claims.session, name, unless_bound).await;
+        }
+        if let Some((id, true)) = self.heard.as_ref().filter(|_| self.call.method.is_sending()) {
+            let task = Task { session: &self.claims.session, agent: &self.agent, id };
+            self.doors.gate.task_is_left(task, &self.authority).await;
         }
         let settled = self.doors.gate.settle(settle(self.reply.call, outcome, answer)).await;
         settled.map(drop).map_err(|refused| {

@@ -113,7 +113,9 @@ impl Laws {
             let was_open = !std::mem::replace(&mut known.is_over, true);
             is_here && was_open && known.is_unused(|call| has_failed(calls, call))
         });
-        self.must(was_open && !is_void, || format!("approval {} was taken back, and was over or another's", event.call));
+        self.must(was_open && !is_void, || {
+            format!("approval {} was taken back, and was over or another's", event.call)
+        });
     }
 
     pub(super) fn approval_used(&mut self, session: &SessionId, event: &ApprovalUsed, entry: &Entry<Event>) {
