@@ -11,7 +11,7 @@ use portcullis_domain::json;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::egress::{AnswerReader, Inbound};
 use portcullis_interop::a2a::{
-    A2aCall, Dialect, Failure, Kind, Method, Named, Reply as Said, TaskState, answer as written, kept, refusal,
+    A2aCall, Dialect, Failure, Kind, Method, Named, Payload, Reply as Said, TaskState, answer as written, kept, refusal,
 };
 use tokio::sync::mpsc;
 
@@ -256,10 +256,13 @@ impl Relay {
             let task = Task { session: &self.claims.session, agent: &self.agent, id: &id };
             self.doors.gate.heard_of(task, &self.authority, state, self.doors.clock.now()).await;
         }
-        if let Some(id) = said.task_id() {
-            let goes_on = |state: TaskState| !state.is_terminal();
-            let before = self.heard.take().is_none_or(|(_, goes_on)| goes_on);
-            self.heard = Some((id, said.state().map_or(before, goes_on)));
+        match (said.task_id(), said.state()) {
+            (Some(id), Some(state)) => self.heard = Some((id, !state.is_terminal())),
+            (Some(id), None) if said.payload() == Some(Payload::ArtifactUpdate) && self.heard.is_none() => {
+                self.heard = Some((id, true));
+            }
+            // A message says nothing of how its task stands.
+            (Some(_), None) | (None, _) => {}
         }
         let is_card = self.call.method == Method::GetExtendedCard;
         let said = if is_card { self.shown_card(said) } else { self.named(said) };
