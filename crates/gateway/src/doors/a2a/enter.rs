@@ -69,7 +69,7 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
     }
     let parked = match Meant::of(doors, &arrived, &agent.capability, &call).await {
         Ok(Meant::OfAgent(parked)) => parked,
-        Ok(Meant::Answered(answer)) => return Ok(answer),
+        Ok(Meant::Answered(answer)) => return Ok(*answer),
         Err(failure) => return Ok(failed(&call, &failure)),
     };
     let prepared = match Prepared::of(doors, &arrived, &agent.capability, &call, parked).await {

@@ -17,7 +17,6 @@ use portcullis_interop::decision::Decision;
 use portcullis_interop::refuse::approval_path;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::stand::{Place, Stand};
 use crate::doors::a2a::claims::Claims;
@@ -41,7 +40,7 @@ pub enum Meant {
     /// One of the agent's: in that session, with that id, where it is what has come of a parked message; otherwise nothing is known of it here.
     OfAgent(Option<(SessionName, String)>),
     /// A parked message that the agent has not got: answered here.
-    Answered(Answer),
+    Answered(Box<Answer>),
 }
 
 impl Meant {
@@ -78,7 +77,7 @@ impl Meant {
             return Ok(Self::OfAgent(Some((session, behind))));
         }
         let answer = parked.answer(stand).await?;
-        Ok(Self::Answered(answer::with_header(answer, SESSION, session.as_str())))
+        Ok(Self::Answered(Box::new(answer::with_header(answer, SESSION, session.as_str()))))
     }
 }
 
@@ -209,17 +208,18 @@ impl Parked {
 
     /// How it stands once the agent has answered, or as far as it is when nobody waits any longer.
     async fn outcome(&self) -> Result<Stand, Failure> {
-        let until = Instant::now() + PATIENCE;
         let mut stop = self.doors.stop.clone();
+        let late = tokio::time::sleep(PATIENCE);
+        tokio::pin!(late);
         loop {
             let stand = self.stand().await?;
-            let is_enough = Instant::now() >= until || *stop.borrow() || !written_as::wants_the_end(&self.call);
-            if !stand.is_on_its_way() || is_enough {
+            if !stand.is_on_its_way() || !written_as::wants_the_end(&self.call) {
                 return Ok(stand);
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
-                () = stopped(&mut stop) => {}
+                () = &mut late => return Ok(stand),
+                () = stopped(&mut stop) => return Ok(stand),
             }
         }
     }
