@@ -1,21 +1,61 @@
-//! The table `credential` of an upstream: what it is shown, where that is not one fixed token.
+//! What an upstream is shown with calls: nothing, always the same, or what its table `credential` says.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use http::HeaderValue;
 use portcullis_domain::call::Shown;
 use portcullis_domain::ids::IssuerName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::credential::Secret;
+use crate::credential::{Secret, bearer};
 
-/// What a server is shown, got from an authorization server. Tokens are kept in memory until shortly before they end.
+/// What an upstream is shown, whatever it is: an MCP server, an agent, a model.
+#[derive(Debug, Clone, Default)]
+pub enum UpstreamCredential {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The same with every call; marked as sensitive, so that nothing prints it.
+    Fixed(HeaderValue),
+    /// What an authorization server gives.
+    Given(Arc<CredentialTable>),
+}
+
+impl UpstreamCredential {
+    /// What a table says of it; paths are relative to `base`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when it says two things, or something that can't be sent.
+    pub fn of_table(fixed: Option<&Secret>, given: Option<&CredentialTable>, base: &Path) -> Result<Self, String> {
+        match (fixed, given) {
+            (Some(_), Some(_)) => Err("has a fixed token or key, and a `credential` too".to_owned()),
+            (Some(secret), None) => bearer(&secret.0).map(Self::Fixed),
+            (None, Some(table)) => table.check(base).map(|()| Self::Given(Arc::new(table.clone()))),
+            (None, None) => Ok(Self::Nothing),
+        }
+    }
+
+    /// The kind of what is shown with a call.
+    #[must_use]
+    pub fn shown(&self) -> Option<Shown> {
+        match self {
+            Self::Nothing => None,
+            Self::Fixed(_) => Some(Shown::Token),
+            Self::Given(table) => table.shown(),
+        }
+    }
+}
+
+/// What an upstream is shown, got from an authorization server. Tokens are kept in memory until shortly before they end.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CredentialTable {
-    /// A token for the gateway itself (RFC 6749, section 4.4). Beside `exchange` it is used only to ask for the list of tools, never for a call.
+    /// A token for the gateway itself (RFC 6749, section 4.4). Beside `exchange` it is used only for what is asked for nobody, the list of tools or an agent's card, never for a call.
     pub client_credentials: Option<GrantTable>,
-    /// A token for whoever calls (RFC 8693), so that the server sees the user and the agent that acts for them. Where none can be had the call is refused: the gateway's own credential never takes its place.
+    /// A token for whoever calls (RFC 8693), so that the upstream sees the user and the agent that acts for them. Where none can be had the call is refused: the gateway's own credential never takes its place.
     pub exchange: Option<ExchangeTable>,
 }
 
