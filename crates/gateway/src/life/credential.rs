@@ -165,7 +165,7 @@ impl Gate {
                 scope: table.scope.clone(),
             };
             let issued =
-                ask(&self.issuers_way, &at.token_endpoint, &client, &Grant::ClientCredentials, &target).await?;
+                ask(&self.issuers_way, &at, &client, &Grant::ClientCredentials, &target).await?;
             Ok(Kept { authorization: bearer(&issued.token)?, ends_at: end(now, issued.life_s, None) })
         };
         let kept = self.credentials.tokens.find(key, None, || self.clock.now(), make).await?;
@@ -238,18 +238,22 @@ impl Gate {
             audience: other.or_else(|| table.audience.clone()),
             scope: table.scope.clone(),
         };
-        let mut issued = ask(&self.issuers_way, &at.token_endpoint, &client, &grant, &target).await?;
+        let mut issued = ask(&self.issuers_way, &at, &client, &grant, &target).await?;
         if let Some(id_jag) = &table.id_jag {
             let (at, client) = self.client(&id_jag.client, now).await?;
             let grant = Grant::JwtBearer { assertion: &issued.token };
-            issued = ask(&self.issuers_way, &at.token_endpoint, &client, &grant, &Target::default()).await?;
+            issued = ask(&self.issuers_way, &at, &client, &grant, &Target::default()).await?;
         }
         Ok(Kept { authorization: bearer(&issued.token)?, ends_at: end(now, issued.life_s, Some(authority)) })
     }
 
     /// An authorization server, and who the gateway is there.
     async fn client(&self, table: &ClientTable, now: Timestamp) -> Result<(Arc<Server>, Client), String> {
-        let place = Place { issuer: table.issuer.clone(), token_endpoint: table.token_endpoint.clone() };
+        let place = Place {
+            issuer: table.issuer.clone(),
+            token_endpoint: table.token_endpoint.clone(),
+            ca_file: table.ca_file.as_ref().map(|file| self.credentials.base.join(file)),
+        };
         let server = self.credentials.servers.find(&self.issuers_way, &place, now).await?;
         let (read, base) = (table.clone(), self.credentials.base.clone());
         let secret = tokio::task::spawn_blocking(move || read.read_secret(&base)).await;

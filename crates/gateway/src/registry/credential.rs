@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::credential::{Secret, bearer};
+use crate::trust;
 
 /// What an upstream is shown, whatever it is: an MCP server, an agent, a model.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +68,8 @@ pub struct ClientTable {
     pub issuer: Option<String>,
     /// Its token endpoint, if its metadata are not to be asked.
     pub token_endpoint: Option<String>,
+    /// A PEM file with certificates of authorities that it may have its own from, besides those of the web, read each time that it is asked.
+    pub ca_file: Option<PathBuf>,
     /// What the gateway is called there (`client_id`).
     pub id: String,
     /// The gateway's secret there, as in `${CRM_CLIENT_SECRET}`.
@@ -216,6 +219,7 @@ impl ClientTable {
         if self.id.is_empty() {
             return Err("needs an `id`".to_owned());
         }
+        trust::check(self.ca_file.as_deref(), base)?;
         let needs_secret = matches!(self.auth, ClientAuth::Basic | ClientAuth::Post);
         match (needs_secret, self.secret.is_some(), self.secret_file.is_some()) {
             (_, true, true) => Err("has both `secret` and `secret_file`".to_owned()),
@@ -263,6 +267,8 @@ mod tests {
         check(&with(r#""issuer":"https://a","id":"g","secret_file":"none""#), "can't be read");
         check(&with(r#""issuer":"https://a","id":"g","secret_file":"secret""#), "");
         check(&with(r#""issuer":"https://a","id":"g","auth":"private_key_jwt""#), "");
+        check(&with(r#""issuer":"https://a","id":"g","auth":"none","ca_file":"none.pem""#), "`ca_file`");
+        check(&with(r#""issuer":"https://a","id":"g","auth":"none","ca_file":"secret""#), "has no certificate");
         let jag = r#""issuer":"https://a","id":"g","auth":"none"}, "id_jag":{"client":{"token_endpoint":"https://b/t","id":"g","auth":"none"}"#;
         check(&with(jag), "needs an `issuer`");
     }

@@ -47,6 +47,7 @@ mod deployments;
 mod elicitation;
 mod exchange;
 mod exchange_kinds;
+mod exchange_tls;
 mod grants;
 mod guardrails;
 mod halt;
