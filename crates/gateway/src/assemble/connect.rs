@@ -146,9 +146,8 @@ pub(super) fn strangers(config: &Config) -> Vec<String> {
         issuers.map(move |issuer| (at.clone(), issuer))
     });
     let unknown = named.filter(|(_, issuer)| !config.identity.issuers.contains_key(*issuer));
-    let say = |(at, issuer)| {
-        format!("{at}.credential.exchange.subject_issuers: `{issuer}` is none of `identity.issuers`")
-    };
+    let say =
+        |(at, issuer)| format!("{at}.credential.exchange.subject_issuers: `{issuer}` is none of `identity.issuers`");
     unknown.map(say).collect()
 }
 

@@ -169,4 +169,3 @@ impl Gate {
         self.cards.look(&self.egress.http, replica, terms).await
     }
 }
-}

@@ -164,20 +164,14 @@ impl Gate {
                 audience: table.audience.clone(),
                 scope: table.scope.clone(),
             };
-            let issued =
-                ask(&self.issuers_way, &at, &client, &Grant::ClientCredentials, &target).await?;
+            let issued = ask(&self.issuers_way, &at, &client, &Grant::ClientCredentials, &target).await?;
             Ok(Kept { authorization: bearer(&issued.token)?, ends_at: end(now, issued.life_s, None) })
         };
         let kept = self.credentials.tokens.find(key, None, || self.clock.now(), make).await?;
         Ok(Token { key, authorization: kept.authorization })
     }
 
-    async fn exchanged(
-        &self,
-        asking: &Asking,
-        upstream: &str,
-        table: &ExchangeTable,
-    ) -> Result<Token, String> {
+    async fn exchanged(&self, asking: &Asking, upstream: &str, table: &ExchangeTable) -> Result<Token, String> {
         let snapshot = self.snapshot.load_full();
         let own = self.own_token(&snapshot, asking, table);
         if own.is_none() && table.subject == SubjectKind::Own {
@@ -187,7 +181,8 @@ impl Gate {
         }
         let (owner, authority) = (&asking.session.owner, &asking.authority);
         let shown = own.as_ref().map(|token| Digest::of(token.text().as_bytes()).to_string());
-        let asked = (upstream, format!("{table:?}"), owner, authority.credential.to_string(), &authority.through, shown);
+        let asked =
+            (upstream, format!("{table:?}"), owner, authority.credential.to_string(), &authority.through, shown);
         let asked = serde_json::to_vec(&asked).map_err(|error| error.to_string())?;
         let key = Digest::of_parts(&[b"exchange\n", &asked]);
         let on_behalf = Some((owner.clone(), authority.clone()));

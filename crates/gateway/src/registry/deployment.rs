@@ -111,14 +111,24 @@ mod tests {
         check(r#"{"base_url": "http://a", "deployments": [{"base_url": "http://b"}]}"#, Err("must have no `base_url`"));
         check(r#"{"deployments": [{"base_url": "http://user:pass@a"}]}"#, Err("is no URL"));
         check(r#"{}"#, Err("needs a `base_url`"));
-        let given = |at: &str| format!(r#""credential": {{"exchange": {{"client": {{"issuer": "{at}", "id": "g", "auth": "none"}}}}}}"#);
-        let two = |one: &str, other: &str| format!(r#"{{"deployments": [{{"base_url": "http://a", {one}}}, {{"base_url": "http://b", {other}}}]}}"#);
+        let given = |at: &str| {
+            format!(r#""credential": {{"exchange": {{"client": {{"issuer": "{at}", "id": "g", "auth": "none"}}}}}}"#)
+        };
+        let two = |one: &str, other: &str| {
+            format!(r#"{{"deployments": [{{"base_url": "http://a", {one}}}, {{"base_url": "http://b", {other}}}]}}"#)
+        };
         check(&two(&given("https://a"), &given("https://a")), Ok(&["http://a", "http://b"]));
         check(&two(&given("https://a"), &given("https://b")), Err("different kinds"));
         check(&two(&given("https://a"), r#""api_key": "k""#), Err("different kinds"));
         check(&two(&given("https://a"), r#""draining": false"#), Err("different kinds"));
-        check(&format!(r#"{{"base_url": "http://a", "api_key": "k", {}}}"#, given("https://a")), Err("a `credential` too"));
-        let all = format!(r#"{{"deployments": [{{"base_url": "http://a"}}, {{"base_url": "http://b"}}], {}}}"#, given("https://a"));
+        check(
+            &format!(r#"{{"base_url": "http://a", "api_key": "k", {}}}"#, given("https://a")),
+            Err("a `credential` too"),
+        );
+        let all = format!(
+            r#"{{"deployments": [{{"base_url": "http://a"}}, {{"base_url": "http://b"}}], {}}}"#,
+            given("https://a")
+        );
         check(&all, Ok(&["http://a", "http://b"]));
     }
 

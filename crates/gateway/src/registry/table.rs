@@ -289,9 +289,10 @@ impl RegistryTable {
             let places = model.deployments.iter().filter_map(|place| place.credential.as_ref());
             places.chain(&model.credential).map(of(format!("registry.models.{name}")))
         });
-        let servers = self.servers.iter().flat_map(move |(name, server)| {
-            server.credential.iter().map(of(format!("registry.servers.{name}")))
-        });
+        let servers = self
+            .servers
+            .iter()
+            .flat_map(move |(name, server)| server.credential.iter().map(of(format!("registry.servers.{name}"))));
         let agents = self
             .agents
             .iter()

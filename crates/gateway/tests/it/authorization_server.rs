@@ -198,7 +198,7 @@ fn answer(request: &Received, shared: &Shared, url: &str) -> Vec<Vec<u8>> {
         }
         EXCHANGE => {
             state.asked.push(form.clone());
-            exchanged(&form, &mut state, url)
+            exchanged(&form, &mut state, &issuer)
         }
         other => panic!("{other}"),
     }

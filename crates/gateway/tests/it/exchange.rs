@@ -19,7 +19,7 @@ const RULES: &str = "permit (principal, action, resource);";
 const CRM_SECRET: &str = "other-s3cr3t-of-the-gateway";
 
 /// An MCP server of 2025-11-25 that lets in who has a token, and notes whom that stands for.
-fn crm(request: &Received, shared: &Shared) -> Vec<Vec<u8>> {
+pub(crate) fn crm(request: &Received, shared: &Shared) -> Vec<Vec<u8>> {
     let mut state = lock(shared);
     let Some(whom) = whom(request, &state) else { return vec![whole(401, "www-authenticate: Bearer\r\n", "")] };
     let message = request.json();

@@ -69,7 +69,8 @@ fn backend(request: &Received, shared: &Shared) -> Vec<Vec<u8>> {
 }
 
 fn card() -> Value {
-    let interface = json!({"url": "http://192.0.2.1/talks/rpc", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"});
+    let interface =
+        json!({"url": "http://192.0.2.1/talks/rpc", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"});
     json!({
         "name": "talks", "description": "Talks.", "version": "1", "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"],
         "skills": [{"id": "s", "name": "n", "description": "d", "tags": ["t"]}], "capabilities": {"streaming": true},
@@ -220,7 +221,8 @@ async fn an_agent_by_grpc_sees_the_user_too() {
         assert_eq!(called.status.code, 0, "{called:?}");
     }
     let calls = site.grpc.calls();
-    let tokens: Vec<&str> = calls.iter().filter_map(|(headers, ..)| headers.get("authorization")?.to_str().ok()).collect();
+    let tokens: Vec<&str> =
+        calls.iter().filter_map(|(headers, ..)| headers.get("authorization")?.to_str().ok()).collect();
     assert_eq!((calls.len(), tokens.len(), site.lock().asked.len()), (2, 2, 1));
     let stands_for = |token: &&str| site.lock().tokens.get(token.trim_start_matches("Bearer ")).cloned();
     assert!(tokens.iter().all(|token| stands_for(token).as_deref() == Some("bob")), "{calls:?}");
@@ -245,7 +247,10 @@ async fn without_a_token_no_upstream_hears_of_the_call() {
             match kind {
                 "talks" => assert!(text.contains("\"error\":{\"code\":"), "{text}"),
                 "plain" => assert_eq!(answer.status, 502, "{text}"),
-                _ => assert!(answer.status == 502 && answer.json()["error"]["code"] == "credential_unavailable", "{text}"),
+                _ => assert!(
+                    answer.status == 502 && answer.json()["error"]["code"] == "credential_unavailable",
+                    "{text}"
+                ),
             }
         }
     }
@@ -276,7 +281,11 @@ async fn a_token_that_an_upstream_does_not_take_is_asked_for_anew_once() {
         let (asked, seen) = (site.lock().asked.len(), site.lock().seen.len());
         let text = call(&bob, kind, true).await.text();
         assert!(text.contains("does not accept"), "{kind}: {text}");
-        assert_eq!((site.lock().asked.len(), site.lock().seen.len()), (asked + 1, seen), "{kind}: once more and not again");
+        assert_eq!(
+            (site.lock().asked.len(), site.lock().seen.len()),
+            (asked + 1, seen),
+            "{kind}: once more and not again"
+        );
         site.lock().is_shut = false;
     }
     site.finish().await;
@@ -307,7 +316,10 @@ async fn what_is_asked_for_nobody_is_asked_without_anybodys_token() {
     wait_until("the agent is asked how it is", LIMIT, is_asked).await.unwrap();
     let greeted = site.lock().greeted.clone();
     assert!(greeted.iter().any(|greeted| greeted == "talks .well-known/agent-card.json gateway"), "{greeted:?}");
-    assert!(greeted.iter().all(|greeted| greeted.ends_with(" gateway") || greeted == "plain healthz nobody"), "{greeted:?}");
+    assert!(
+        greeted.iter().all(|greeted| greeted.ends_with(" gateway") || greeted == "plain healthz nobody"),
+        "{greeted:?}"
+    );
     // What a session remembers is told on behalf of whom it belongs to.
     let seen = site.lock().seen.clone();
     assert_eq!(seen.iter().filter(|seen| *seen == "plain bob at https://plain.example.org").count(), 2, "{seen:?}");
