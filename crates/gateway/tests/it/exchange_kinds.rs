@@ -129,6 +129,12 @@ impl Site {
         self.server.lock()
     }
 
+    /// How many tokens were asked for, and how many calls have come to upstreams.
+    fn counted(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.asked.len(), state.seen.len())
+    }
+
     /// Whoever holds the task token that the agent was handed last.
     async fn planner_of(&self, client: &Client) -> Client {
         let answer = client.post("/agents/planner/do", &json!({})).await.unwrap();
@@ -214,7 +220,8 @@ async fn every_kind_of_upstream_sees_the_user_and_who_acts_for_them() {
 async fn an_agent_by_grpc_sees_the_user_too() {
     let site = Site::start().await;
     let key = site.gateway.key("bob").await;
-    let client = crate::grpc_peer::GrpcClient::new(&format!("{}/a2a/grpc", site.gateway.url()), &key, Version::V1_0);
+    let client =
+        crate::grpc_peer::GrpcClient::new(&site.gateway.url(), &key, Version::V1_0).with("portcullis-agent", "grpc");
     let message = json!({"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "direct hello"}]}});
     for method in [Method::SendMessage, Method::SendStreamingMessage] {
         let called = client.call(method, &message).await;
@@ -278,14 +285,10 @@ async fn a_token_that_an_upstream_does_not_take_is_asked_for_anew_once() {
             assert_eq!(site.lock().asked.len(), asked + 1, "{kind}");
         }
         site.lock().is_shut = true;
-        let (asked, seen) = (site.lock().asked.len(), site.lock().seen.len());
+        let (asked, seen) = site.counted();
         let text = call(&bob, kind, true).await.text();
         assert!(text.contains("does not accept"), "{kind}: {text}");
-        assert_eq!(
-            (site.lock().asked.len(), site.lock().seen.len()),
-            (asked + 1, seen),
-            "{kind}: once more and not again"
-        );
+        assert_eq!(site.counted(), (asked + 1, seen), "{kind}: once more and not again");
         site.lock().is_shut = false;
     }
     site.finish().await;
