@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue};
 use portcullis_domain::admission::{Admitted, Cancellation};
 use portcullis_domain::call::Capability;
 use portcullis_domain::ids::SessionId;
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::hydration;
 use crate::life::Gate;
+use crate::life::credential::Upstream;
 use crate::registry::Agent;
 use crate::registry::table::AgentProtocol;
 use crate::reply::UpstreamFault;
@@ -39,19 +40,16 @@ impl Gate {
         agent: &Agent,
         placement: &Placement,
         trace: &HeaderMap,
-        task: &HeaderValue,
+        endpoint: AgentEndpoint<'_>,
     ) -> Result<AgentAnswer, UpstreamFault> {
-        let endpoint = AgentEndpoint {
-            authorization: agent.authorization.as_ref(),
-            task: Some(task),
-            timeout: agent.timeout,
-            grpc_port: agent.grpc_port,
+        let shown = match self.cards.known(&placement.replica, agent.card_keys.as_deref()) {
+            Some(card) => card,
+            None => self.look_at_card(agent, &placement.replica).await?,
         };
-        let shown = self.cards.of(&self.egress.http, &placement.replica, card_terms(agent)).await?;
         let is_message = kept::read_call(admitted.payload()).is_ok_and(|call| call.method.is_sending());
         let is_wanted = is_message && shown.card.declares(SESSION_EXTENSION);
         let unreachable = |refusal: Refusal| UpstreamFault::Unreachable(refusal.to_string());
-        let (name, token) = (&agent.capability.name, task.to_str().ok());
+        let (name, token) = (&agent.capability.name, endpoint.task.and_then(|task| task.to_str().ok()));
         let session = match (is_wanted, self.told.is_told(admitted.session(), &agent.capability, placement)) {
             (false, _) => None,
             (true, true) => Some(hydration::identity(admitted.session(), name, placement, token).map_err(unreachable)?),
@@ -78,15 +76,21 @@ impl Gate {
         let AgentTask { agent, .. } = cancellation.task();
         let found = self.snapshot.load().catalogue.agent(&agent.name).cloned();
         let agent = found.ok_or_else(|| format!("there is no agent `{}` any more", agent.name))?;
+        let failed = |fault: UpstreamFault| fault.to_string();
+        let name = agent.capability.to_string();
+        // Nobody asks but the gateway: whose task it was has no say any more.
+        let own = self.present_own(Upstream { name: &name, credential: &agent.credential }).await.map_err(failed)?;
         let endpoint = AgentEndpoint {
-            authorization: agent.authorization.as_ref(),
+            authorization: own.as_ref(),
             task: None,
             timeout: agent.timeout,
             grpc_port: agent.grpc_port,
         };
-        let failed = |fault: UpstreamFault| fault.to_string();
         let replica = &cancellation.placement().replica;
-        let shown = self.cards.of(&self.egress.http, replica, card_terms(&agent)).await.map_err(failed)?;
+        let shown = match self.cards.known(replica, agent.card_keys.as_deref()) {
+            Some(card) => card,
+            None => self.look_at_card(&agent, replica).await.map_err(failed)?,
+        };
         let answer = self.egress.cancel_a2a(cancellation, endpoint, &shown.interface).await.map_err(failed)?;
         match only(answer).await? {
             Inbound::Reply(reply) => {
@@ -114,7 +118,7 @@ impl Gate {
         }
         let mut refusal = Refusal::new(Code::UpstreamFailed, format!("`{}` shows no card now", agent.capability.name));
         for replica in &candidates {
-            match self.cards.look(&self.egress.http, replica, card_terms(agent)).await {
+            match self.look_at_card(agent, replica).await {
                 Ok(card) => return Ok(card),
                 Err(fault) => refusal = refusal.because(fault.to_string()),
             }
@@ -185,19 +189,28 @@ impl Gate {
     }
 
     /// Looks at the cards that were not looked at for a while.
-    pub async fn refresh_cards(&self) {
+    pub async fn refresh_cards(self: &Arc<Self>) {
         let snapshot = self.snapshot.load_full();
         let mut looks = JoinSet::new();
         for (_, agent) in snapshot.catalogue.agents().filter(|(_, agent)| agent.protocol == AgentProtocol::A2a) {
             let due: Vec<Replica> =
                 agent.replicas.iter().filter(|replica| self.cards.is_due(replica)).cloned().collect();
             for replica in due {
-                let (agent, cards, http) = (agent.clone(), self.cards.clone(), self.egress.http.clone());
+                let (gate, agent) = (self.clone(), agent.clone());
                 // What is wrong is in the log already.
-                looks.spawn(async move { drop(cards.look(&http, &replica, card_terms(&agent)).await) });
+                looks.spawn(async move { drop(gate.look_at_card(&agent, &replica).await) });
             }
         }
         while looks.join_next().await.is_some() {}
+    }
+
+    /// Looks at a replica's card. It is everybody's, so that no token of anybody's is shown for it, but at most the gateway's own.
+    async fn look_at_card(&self, agent: &Agent, replica: &Replica) -> Result<Arc<ShownCard>, UpstreamFault> {
+        let name = agent.capability.to_string();
+        let own = self.present_own(Upstream { name: &name, credential: &agent.credential }).await;
+        let own = own.inspect_err(|fault| self.cards.not_asked(replica, fault))?;
+        let terms = CardTerms { authorization: own.as_ref(), keys: agent.card_keys.as_deref() };
+        self.cards.look(&self.egress.http, replica, terms).await
     }
 }
 
@@ -213,8 +226,4 @@ async fn only(mut answer: AgentAnswer) -> Result<Inbound, String> {
     reader.feed_trailers(answer.body.trailers().unwrap_or(&answer.headers));
     reader.feed_end().map_err(|refusal| refusal.to_string())?;
     reader.next_inbound().ok_or_else(|| "it did not answer".to_owned())
-}
-
-fn card_terms(agent: &Agent) -> CardTerms<'_> {
-    CardTerms { authorization: agent.authorization.as_ref(), keys: agent.card_keys.as_deref() }
 }

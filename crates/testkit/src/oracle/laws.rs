@@ -9,6 +9,7 @@ mod granted;
 mod guarded;
 mod identity;
 mod keyed;
+mod left;
 mod push;
 mod reckoned;
 mod scratchpad;
@@ -55,7 +56,7 @@ pub(super) struct Laws {
     tasks: carved::Tasks,
     grants: granted::Granted,
     approvals: HashMap<CallId, reckoned::Reckoned>,
-    agent_tasks: agent_task::Left,
+    agent_tasks: left::Left,
     last_at: Timestamp,
     position: u64,
     /// What is wrong with the entry at hand.

@@ -1,38 +1,11 @@
 //! The laws of tasks that outlast their calls: only what was left is over once, and only what nobody may act for any more is cancelled.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use portcullis_domain::authority::{Authority, Credential};
+use portcullis_domain::authority::Credential;
 use portcullis_domain::call::Capability;
-use portcullis_domain::identity::event::KeyRevoked;
-use portcullis_domain::ids::{PrincipalName, SessionId};
+use portcullis_domain::ids::SessionId;
 use portcullis_domain::session::event::{TaskCancelling, TaskLeft};
 
 use super::Laws;
-
-type Name = (SessionId, Capability, String);
-
-/// What calls have left behind, reckoned by itself.
-#[derive(Debug, Default)]
-pub(super) struct Left {
-    open: BTreeMap<Name, Authority>,
-    halted: BTreeSet<Name>,
-}
-
-impl Left {
-    fn halt(&mut self, is_halted: impl Fn(&SessionId, &Authority) -> bool) {
-        let halted = self.open.iter().filter(|((session, ..), authority)| is_halted(session, authority));
-        self.halted.extend(halted.map(|(name, _)| name.clone()));
-    }
-
-    pub(super) fn disabled(&mut self, principal: &PrincipalName) {
-        self.halt(|session, authority| authority.chain(&session.owner).principals().any(|acting| acting == principal));
-    }
-
-    pub(super) fn revoked(&mut self, event: &KeyRevoked) {
-        self.halt(|_, authority| authority.credential == Credential::Key(event.key.clone()));
-    }
-}
 
 impl Laws {
     pub(super) fn task_left(&mut self, session: &SessionId, event: &TaskLeft) {
