@@ -52,6 +52,7 @@ mod model;
 mod outcome;
 mod owed;
 mod own;
+pub mod parts;
 pub mod request;
 pub mod sieve;
 pub mod task;

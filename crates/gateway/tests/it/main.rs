@@ -29,6 +29,7 @@ mod a2a;
 mod a2a_ask;
 mod a2a_grpc;
 mod a2a_grpc_replicas;
+mod a2a_guard;
 mod a2a_halt;
 mod a2a_list;
 mod a2a_matrix;
