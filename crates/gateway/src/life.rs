@@ -19,7 +19,7 @@ use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Repetition, Turn};
-use portcullis_interop::llm::chat::{ChatRequest, Round};
+use portcullis_interop::llm::chat::Round;
 use tokio::sync::Notify;
 
 use rustls::ServerConfig;
@@ -48,6 +48,8 @@ pub mod guarding;
 mod hand_over;
 pub mod held;
 mod judge;
+mod model;
+mod outcome;
 mod owed;
 mod own;
 pub mod request;
@@ -70,7 +72,6 @@ use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
 use crate::upstreams::cards::Cards;
-use crate::upstreams::model::ModelEndpoint;
 use crate::upstreams::push::PushClient;
 use crate::upstreams::replicas::Replicas;
 
@@ -180,6 +181,8 @@ struct Terms {
     content: Option<Digest>,
     /// The approval that it uses, where the gateway makes a call that was parked.
     uses: Option<CallId>,
+    /// Whether its caller waits for it as for a task, where a person must say yes first.
+    is_task: bool,
     /// What guardrails made of it.
     guarding: Guarding,
 }
@@ -233,7 +236,7 @@ impl Gate {
             };
             let model = choice.chosen(&admitted, model);
             let answer = tokio::select! {
-                answer = self.egress.call_model(&admitted, endpoint(&model, request)) => answer,
+                answer = self.forward_model(asking, &admitted, &model, request) => answer,
                 _ = &mut *gone => return Err(self.left(&admitted).await),
             };
             let goes_on = choice.goes_on(&self.replicas, &admitted, &answer);
@@ -321,7 +324,7 @@ impl Gate {
             let audited = known.decision.audit.len();
             let rests_on_moment = known.decision.moment != Moment::default();
             let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
-            let anew = snapshot.config.policy.approvals.asks(known.capability.kind);
+            let anew = snapshot.config.policy.approvals.asks(known.capability.kind, terms.is_task);
             let shown = snapshot.shown(&known.capability);
             let command = Admit {
                 call,
@@ -407,15 +410,6 @@ impl Gate {
             Ok(_) => Refusal::new(Code::UpstreamFailed, "the caller has left"),
             Err(refusal) => refusal,
         }
-    }
-}
-
-fn endpoint<'a>(model: &'a Model, request: &ChatRequest) -> ModelEndpoint<'a> {
-    ModelEndpoint {
-        uri: &model.chat_uri,
-        authorization: model.authorization.as_ref(),
-        timeout: model.timeout,
-        is_stream: request.is_stream(),
     }
 }
 
