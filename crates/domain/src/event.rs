@@ -48,6 +48,12 @@ pub enum Event {
     /// Other policies are in force.
     #[serde(rename = "policy.activated")]
     PolicyActivated(policy::event::Activated),
+    /// Rules of before count instead of those that stand in the files.
+    #[serde(rename = "policy.rolled_back")]
+    PolicyRolledBack(policy::event::RolledBack),
+    /// What the files say counts again.
+    #[serde(rename = "policy.rolled_forward")]
+    PolicyRolledForward(policy::event::RolledForward),
     /// A call is parked until a person has said yes.
     #[serde(rename = "approval.requested")]
     ApprovalRequested(policy::event::ApprovalRequested),

@@ -106,6 +106,8 @@ impl World {
                 self.policy.activated(event);
                 self.approvals.policies_changed(event.version);
             }
+            Event::PolicyRolledBack(event) => self.policy.rolled_back(event),
+            Event::PolicyRolledForward(_) => self.policy.rolled_forward(),
             Event::ToolsObserved(event) => self.registry.tools_observed(event, entry.seq),
             Event::Granted(event) => self.ledger.granted(event),
             Event::RequestAnswered(event) => self.request_answered(event, entry),
@@ -198,6 +200,8 @@ impl World {
             | Event::PrincipalEnabled(_)
             | Event::SigningRotated(_)
             | Event::PolicyActivated(_)
+            | Event::PolicyRolledBack(_)
+            | Event::PolicyRolledForward(_)
             | Event::ToolsObserved(_) => {}
         }
         self.session.touched(session, entry.at);

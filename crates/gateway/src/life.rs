@@ -20,7 +20,7 @@ use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Repetition, Turn};
 use portcullis_interop::llm::chat::{ChatRequest, Round};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use rustls::ServerConfig;
 
@@ -63,6 +63,7 @@ pub use crate::life::owed::Owed;
 pub use crate::life::tool::Called;
 pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Repetitions};
+use crate::rollback::Order;
 use crate::reply::{ModelAnswer, UpstreamFault};
 use crate::snapshot::{Known, Setting, Snapshot};
 use crate::spoken::Spoken;
@@ -137,6 +138,8 @@ pub struct Gate {
     pub metrics: Metrics,
     /// What is still to be written down.
     pub owed: Owed,
+    /// Where other rules are ordered by hand.
+    pub orders: mpsc::Sender<Order>,
 }
 
 /// A model's answer that is not settled yet.

@@ -16,6 +16,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::read::{self, Loaded};
 use crate::config::{Config, Problem, schema};
 use crate::policy::load;
+use crate::policy::rulebook::Choice;
 use crate::policy::table::Mode;
 use crate::registry::Tool;
 use crate::registry::tool::read_list;
@@ -102,7 +103,7 @@ pub(super) async fn assembled(loaded: Loaded, is_offline: bool) -> (Option<Snaps
     let on_trial = is_on_trial.then(|| warning(load::ON_TRIAL.to_owned()));
     let in_clear = protect::warning(&loaded.config).map(warning);
     let unread = unread(&loaded.config, &base);
-    let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable, journal: None };
+    let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable, journal: None, choice: Choice::Written(None) };
     let snapshot = match parts.build() {
         Ok(snapshot) => {
             problems.extend(snapshot.policy.warnings().iter().map(crate::assemble::of_rule));

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::arguments::Check;
+use crate::cli::arguments::{Check, Remote};
 
-/// Commands on policies. All but `explain`, `backtest`, `history` and `show` ask the tool servers for their tools, as a start would.
+/// Commands on policies. `check`, `test` and `try` ask the tool servers for their tools, as a start would; `versions`, `rollback` and `rollforward` speak to the running gateway; the others read the store.
 #[derive(Debug, Subcommand)]
 pub enum Policy {
     /// Check configuration and policies, as `portcullis check` does: types, misspelt names, and rules that do nothing
@@ -30,6 +30,32 @@ pub enum Policy {
     Backtest(Backtest),
     /// List the versions of the policies that were in force, the newest last
     History,
+    /// List the versions that were in force as the running gateway knows them: when, by whom, why
+    Versions {
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Put the rules of an earlier version back in force, on all gateways at once; what the files say does not count until they change, or until `rollforward`
+    Rollback {
+        /// The version, or its first digits [default: that of the rules before]
+        version: Option<String>,
+        /// Why, for the record
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Put in force again what the files say, after a rollback
+    Rollforward {
+        /// Why, for the record
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Print the policies of a version as text
     Show {
         /// The version, or its first digits

@@ -9,6 +9,7 @@ mod explain;
 mod ground;
 mod history;
 mod record;
+mod roll;
 mod run;
 mod tests_file;
 mod try_one;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use portcullis_domain::refusal::{Code, Refusal};
 
-use crate::doors::admin::{approval, grant, health, identity, ledger, resolve, session, state, wait};
+use crate::doors::admin::{approval, grant, health, identity, ledger, policy, resolve, session, state, wait};
 use crate::doors::answer::Answer;
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::path::decoded;
@@ -70,6 +70,9 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::POST, ["api", "v1", "identity", "disabled"]) => identity::disable(gate, &arrived).await,
         (&Method::DELETE, ["api", "v1", "identity", "disabled", name]) => identity::enable(gate, &arrived, name).await,
         (&Method::GET, ["api", "v1", "ledger", "accounts"]) => ledger::accounts(gate, &arrived.caller).await,
+        (&Method::GET, ["api", "v1", "policy", "versions"]) => policy::versions(gate, &arrived).await,
+        (&Method::POST, ["api", "v1", "policy", "rollback"]) => policy::back(gate, &arrived).await,
+        (&Method::POST, ["api", "v1", "policy", "rollforward"]) => policy::forward(gate, &arrived).await,
         (method, _) => Err(Refusal::new(Code::NotFound, format!("{method} {} is not served here", arrived.path))),
     }
 }
