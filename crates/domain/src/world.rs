@@ -12,7 +12,7 @@ use crate::event::{
     CallAdmitted, CallRefused, CallResolved, CallSettled, Delegated, Event, Outcome, RequestAnswered, RequestTaken,
     TaskGrant,
 };
-use crate::identity::{Disabled, Keys};
+use crate::identity::{Disabled, Keys, Uses};
 use crate::ids::{CallId, GatewayId, SessionId};
 use crate::journal::{Entry, StreamId};
 use crate::ledger::{Book, Payer};
@@ -51,6 +51,9 @@ pub struct World {
     /// Who may not act.
     #[serde(default)]
     pub disabled: Disabled,
+    /// When keys were used.
+    #[serde(default, skip_serializing_if = "Uses::is_empty")]
+    pub uses: Uses,
     /// The sessions.
     pub session: Sessions,
     /// What tool servers declared.
@@ -98,6 +101,8 @@ impl World {
             Event::KeyCreated(event) => self.identity.created(event, entry.at),
             Event::KeyLimited(event) => self.identity.limited(event),
             Event::KeyRevoked(event) => self.identity.revoked(event, entry.at),
+            Event::KeyWithdrawn(event) => self.identity.withdrawn(event, entry.at),
+            Event::KeyRestored(event) => self.identity.restored(event),
             Event::PrincipalSeen(event) => self.identity.seen(event, entry.at),
             Event::PrincipalDisabled(event) => self.disabled.disabled(&event.principal, entry.at),
             Event::PrincipalEnabled(event) => self.disabled.enabled(&event.principal),
@@ -195,6 +200,8 @@ impl World {
             Event::KeyCreated(_)
             | Event::KeyLimited(_)
             | Event::KeyRevoked(_)
+            | Event::KeyWithdrawn(_)
+            | Event::KeyRestored(_)
             | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)
             | Event::PrincipalEnabled(_)
@@ -242,6 +249,7 @@ impl World {
 
     fn admitted(&mut self, session: &SessionId, event: &CallAdmitted, at: Timestamp) {
         self.session.counted(session, 1, 0);
+        self.uses.used(&event.authority.credential, at);
         self.session.labelled(session, &event.labels);
         self.ledger.held(event.call, Payer { session, task: event.authority.task.as_ref() }, event.hold);
         if let Some(once) = self.session.once(session) {

@@ -9,6 +9,7 @@ use portcullis_cedar::{Engine, Facts, compile};
 use portcullis_domain::admission::{Activation, Configure};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::identity::Scope;
+use portcullis_domain::identity::event::KeyCreated;
 use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
@@ -25,6 +26,7 @@ use crate::hydration::Told;
 use crate::identity::certificates::Certificates;
 use crate::identity::issuers::{DOCUMENT_LIMIT_BYTES, Fetch, Issuers};
 use crate::identity::signing::SigningKeys;
+use crate::identity::uses::Uses;
 use crate::identity::{ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
 use crate::journal::files::{DataDirectory, VAULT_FILE};
@@ -52,6 +54,7 @@ use crate::upstreams::push::PushClient;
 use crate::upstreams::replicas::Replicas;
 
 mod connect;
+mod declare;
 mod parts;
 pub mod protect;
 mod rollback;
@@ -117,6 +120,8 @@ pub struct Assembly {
     wanted: Vec<PathBuf>,
     /// What was journaled of the configuration last.
     configured: Option<Configured>,
+    /// The keys that it declared last.
+    declared: Option<Vec<KeyCreated>>,
     /// The version of the policies that another gateway has put in force, once it was seen.
     overtaken_by: Option<Digest>,
     /// The tools that what is in force was made of.
@@ -153,6 +158,7 @@ impl Assembly {
             issuers: Issuers::new(clock.clone(), fetch(&issuers_way)),
             issuers_way,
             certificates: Certificates::default(),
+            uses: Uses::default(),
             tls: ArcSwapOption::empty(),
             snapshot: ArcSwap::from_pointee(empty().map_err(StartFault::Config)?),
             egress: Egress::new(http),
@@ -190,6 +196,7 @@ impl Assembly {
             has_unreached: false,
             wanted: Vec::new(),
             configured: None,
+            declared: None,
             overtaken_by: None,
             known: Tools::default(),
             orders,
@@ -292,7 +299,9 @@ impl Assembly {
         if let Err(expired) = protect::check_time(&config, &base, self.clock.now()) {
             tracing::warn!("{expired}");
         }
+        let declared = declare::read(&config, &base, &self.gate.journal.keys()).map_err(of_file)?;
         self.take_in(config).await?;
+        self.declare(declared).await.map_err(|problem| of_file(vec![problem]))?;
         self.gate.certificates.configure(protection.authorities);
         self.gate.tls.store(protection.tls);
         Ok(())
@@ -451,7 +460,8 @@ impl Assembly {
 /// The files that the configuration names and that may change while the gateway runs.
 fn named(config: &Config) -> Vec<PathBuf> {
     let secrets = config.registry.secret_files();
-    config.policy.files.iter().chain(protect::files(config)).chain(secrets).cloned().collect()
+    let keys = config.identity.keys.values().filter_map(|table| table.file.as_ref());
+    config.policy.files.iter().chain(protect::files(config)).chain(secrets).chain(keys).cloned().collect()
 }
 
 /// Where services may be although they are not public.

@@ -45,6 +45,8 @@ impl Doorway {
             Event::KeyCreated(_)
                 | Event::KeyLimited(_)
                 | Event::KeyRevoked(_)
+                | Event::KeyWithdrawn(_)
+                | Event::KeyRestored(_)
                 | Event::PrincipalSeen(_)
                 | Event::SigningRotated(_)
                 | Event::PrincipalDisabled(_)

@@ -33,6 +33,7 @@ use crate::hydration::Told;
 use crate::identity::certificates::Certificates;
 use crate::identity::issuers::Issuers;
 use crate::identity::signing::SigningKeys;
+use crate::identity::uses::Uses;
 use crate::journal::leases::Leases;
 use crate::journal::{Journal, StoreFault};
 use crate::ledger::rates::Rates;
@@ -118,6 +119,8 @@ pub struct Gate {
     pub tls: ArcSwapOption<ServerConfig>,
     /// The way to where issuers say that their keys are.
     pub issuers_way: Arc<PushClient>,
+    /// When keys were used last.
+    pub uses: Uses,
     /// What the gateway signs with for outsiders.
     pub signing: SigningKeys,
     /// What upstreams are shown.

@@ -82,12 +82,7 @@ impl Command for Turn {
 /// # Errors
 ///
 /// Why it can't be done; [`Code::StoreUnavailable`] when the gateway is about to stop.
-pub async fn order(
-    orders: &mpsc::Sender<Order>,
-    wish: Wish,
-    by: Actor,
-    reason: String,
-) -> Result<Ready, Refusal> {
+pub async fn order(orders: &mpsc::Sender<Order>, wish: Wish, by: Actor, reason: String) -> Result<Ready, Refusal> {
     let leaving = || Refusal::new(Code::StoreUnavailable, "the gateway is stopping; ask another one, or again later");
     let (reply, ready) = oneshot::channel();
     orders.send(Order { wish, by, reason, reply }).await.map_err(|_| leaving())?;

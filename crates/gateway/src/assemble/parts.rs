@@ -113,7 +113,7 @@ impl Parts<'_> {
                 (Vec::new(), Vec::new())
             }
         };
-        wrong.extend(self.certificates(&principals));
+        wrong.extend(self.credentials(&principals));
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),
             name: tool.name.clone(),
@@ -182,12 +182,16 @@ impl Parts<'_> {
         Ok((sources, Rulebook { rules, written, declared }))
     }
 
-    /// What is wrong with those who vouch by certificates.
-    fn certificates(&self, principals: &[Principal]) -> Vec<String> {
+    /// What is wrong with those who vouch by certificates, and with keys that stand there.
+    fn credentials(&self, principals: &[Principal]) -> Vec<String> {
         let identity = &self.config.identity;
         let issuers = identity.issuers.iter().map(|(name, table)| (name.clone(), table.prefix(name))).collect();
         let is_there = |name: &PrincipalName| principals.iter().any(|principal| principal.name == *name);
-        certificates::check(&identity.certificates, &issuers, is_there)
+        let mut problems = certificates::check(&identity.certificates, &issuers, is_there);
+        for (name, table) in identity.keys.iter().filter(|(_, table)| !is_there(&table.principal)) {
+            problems.push(format!("identity.keys.{name}: there is no principal or agent `{}`", table.principal));
+        }
+        problems
     }
 
     /// Who is told of approvals must be somebody whom the gateway may call.

@@ -78,7 +78,8 @@ impl Assembly {
                 let chosen = self.chosen(&versions, digits.as_deref(), active.put_back.as_ref(), &current.rulebook);
                 let (put, sources) = chosen.await?;
                 let choice = Choice::These { sources, before: current.rulebook };
-                let snapshot = self.build(&current, choice, &format!("the rules of version `{}`", put.event.version))?;
+                let snapshot =
+                    self.build(&current, choice, &format!("the rules of version `{}`", put.event.version))?;
                 let event = RolledBack {
                     entry: put.seq,
                     version: put.event.version,
@@ -92,7 +93,10 @@ impl Assembly {
             }
             Wish::Forward => {
                 if active.put_back.is_none() {
-                    return Err(Refusal::new(Code::Conflict, "nothing was rolled back: what the files say is in force"));
+                    return Err(Refusal::new(
+                        Code::Conflict,
+                        "nothing was rolled back: what the files say is in force",
+                    ));
                 }
                 let snapshot = self.build(&current, Choice::Written(None), "what the files say")?;
                 let (written, policies) = (snapshot.rulebook.written, activation(&snapshot));

@@ -15,6 +15,7 @@ use crate::cli::print;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::read::{self, Loaded};
 use crate::config::{Config, Problem, schema};
+use crate::identity::declared;
 use crate::policy::load;
 use crate::policy::rulebook::Choice;
 use crate::policy::table::Mode;
@@ -126,7 +127,11 @@ pub(super) async fn assembled(loaded: Loaded, is_offline: bool) -> (Option<Snaps
 /// What is wrong with the files of certificates and keys.
 fn unread(config: &Config, base: &Path) -> Vec<String> {
     match Protection::read(config, base) {
-        Ok(_) => protect::check_time(config, base, SystemClock.now()).err().into_iter().collect(),
+        Ok(_) => {
+            let expired = protect::check_time(config, base, SystemClock.now()).err();
+            let keys = declared::read(&config.identity.keys, base).err().unwrap_or_default();
+            keys.into_iter().chain(expired).collect()
+        }
         Err(problems) => problems,
     }
 }

@@ -95,6 +95,10 @@ impl Laws {
             self.key_limited(event);
         } else if let Event::KeyRevoked(event) = &entry.event {
             self.key_revoked(event);
+        } else if let Event::KeyWithdrawn(event) = &entry.event {
+            self.key_withdrawn(event);
+        } else if let Event::KeyRestored(event) = &entry.event {
+            self.key_restored(event);
         } else if let Event::PrincipalSeen(event) = &entry.event {
             self.principal_seen(event, &entry.actor);
         } else if let Event::PrincipalDisabled(event) = &entry.event {
@@ -211,6 +215,8 @@ impl Laws {
             Event::KeyCreated(_)
             | Event::KeyLimited(_)
             | Event::KeyRevoked(_)
+            | Event::KeyWithdrawn(_)
+            | Event::KeyRestored(_)
             | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)
             | Event::PrincipalEnabled(_)

@@ -72,8 +72,20 @@ pub struct Try {
     /// The arguments as JSON
     pub arguments: Option<String>,
     /// Who asks
-    #[arg(long = "as", value_name = "PRINCIPAL")]
-    pub principal: String,
+    #[arg(long = "as", value_name = "PRINCIPAL", required_unless_present = "issuer", conflicts_with = "issuer")]
+    pub principal: Option<String>,
+    /// Who vouches for whoever asks: one of `identity.issuers`, with `--claims`, or of `identity.certificates`, with `--certificate`
+    #[arg(long, value_name = "NAME")]
+    pub issuer: Option<String>,
+    /// What their token says, as JSON
+    #[arg(long, value_name = "JSON", requires = "issuer", conflicts_with = "certificate")]
+    pub claims: Option<String>,
+    /// The SPIFFE id or the DNS name in their certificate
+    #[arg(long, value_name = "ID", requires = "issuer")]
+    pub certificate: Option<String>,
+    /// What the task, or the key, is for, as in `model/* tool/claims__*` [default: everything]
+    #[arg(long)]
+    pub scope: Option<String>,
     /// An agent that asks for them; again for one that asks through it
     #[arg(long, value_name = "PRINCIPAL")]
     pub through: Vec<String>,

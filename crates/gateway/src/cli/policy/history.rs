@@ -51,7 +51,13 @@ pub(super) fn list(common: &Common) -> Result<(), Exit> {
     let row = |version: &Put| {
         let digest = version.event.version.to_string();
         let short = digest.get(..12).unwrap_or(&digest).to_owned();
-        vec![short, version.at.to_string(), version.by.to_string(), version.event.policies.to_string(), mode(version).to_owned()]
+        vec![
+            short,
+            version.at.to_string(),
+            version.by.to_string(),
+            version.event.policies.to_string(),
+            mode(version).to_owned(),
+        ]
     };
     print::table(&["VERSION", "IN FORCE SINCE", "BY", "RULES", "MODE"], versions.all().iter().map(row));
     Ok(())

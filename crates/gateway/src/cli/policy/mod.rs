@@ -13,5 +13,6 @@ mod roll;
 mod run;
 mod tests_file;
 mod try_one;
+mod vouched;
 
 pub(super) use run::run;

@@ -59,7 +59,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::GET, ["api", "v1", "approvals", id]) => approval::show(doors, &arrived, id).await,
         (&Method::POST, ["api", "v1", "approvals", id, "approve"]) => approval::answer(gate, &arrived, id, true).await,
         (&Method::POST, ["api", "v1", "approvals", id, "deny"]) => approval::answer(gate, &arrived, id, false).await,
-        (&Method::GET, ["api", "v1", "identity", "keys"]) => identity::list(gate, &arrived.caller),
+        (&Method::GET, ["api", "v1", "identity", "keys"]) => identity::list(gate, &arrived.caller).await,
         (&Method::POST, ["api", "v1", "identity", "keys"]) => identity::create(gate, &arrived).await,
         (&Method::POST, ["api", "v1", "identity", "keys", id, "rotate"]) => identity::rotate(doors, &arrived, id).await,
         (&Method::DELETE, ["api", "v1", "identity", "keys", id]) => identity::revoke(gate, &arrived, id).await,
