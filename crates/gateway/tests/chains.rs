@@ -32,7 +32,8 @@ use portcullis::registry::tool::Tool;
 use portcullis::snapshot::{Known as KnownCall, Setting, Snapshot};
 use portcullis_cedar::{Facts, Principal, Source, compile};
 use portcullis_domain::admission::{
-    Activation, Admit, Admitted, CloseSession, Command, Configure, CreateKey, Delegate, Passed, RevokeKey, RotateSigning,
+    Activation, Admit, Admitted, CloseSession, Command, Configure, CreateKey, Delegate, Passed, RevokeKey,
+    RotateSigning,
 };
 use portcullis_domain::call::{Door, Place};
 use portcullis_domain::identity::event::KeyCreated;

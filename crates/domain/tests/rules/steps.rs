@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use portcullis_domain::admission::{
-    Activation, Admit, Admitted, CloseSession, Configure, CreateKey, Delegate, Delegation, DeleteState, EndWait, NoteDelivery,
-    ObserveTools, OpenSession, OpenWait, Passed, Put, PutState, Receipt, ResolveCall, RevokeKey, Settle,
+    Activation, Admit, Admitted, CloseSession, Configure, CreateKey, Delegate, Delegation, DeleteState, EndWait,
+    NoteDelivery, ObserveTools, OpenSession, OpenWait, Passed, Put, PutState, Receipt, ResolveCall, RevokeKey, Settle,
 };
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};

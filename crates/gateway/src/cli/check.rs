@@ -104,7 +104,14 @@ pub(super) async fn assembled(loaded: Loaded, is_offline: bool) -> (Option<Snaps
     let on_trial = is_on_trial.then(|| warning(load::ON_TRIAL.to_owned()));
     let in_clear = protect::warning(&loaded.config).map(warning);
     let unread = unread(&loaded.config, &base);
-    let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable, journal: None, choice: Choice::Written(None) };
+    let parts = Parts {
+        config: loaded.config,
+        path: &loaded.path,
+        tools,
+        unreachable,
+        journal: None,
+        choice: Choice::Written(None),
+    };
     let snapshot = match parts.build() {
         Ok(snapshot) => {
             problems.extend(snapshot.policy.warnings().iter().map(crate::assemble::of_rule));

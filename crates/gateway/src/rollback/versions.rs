@@ -3,7 +3,6 @@
 use portcullis_domain::event::Event;
 use portcullis_domain::ids::Actor;
 use portcullis_domain::journal::{Entry, StreamId};
-use portcullis_domain::policy::Version;
 use portcullis_domain::policy::event::{Activated, RolledBack};
 use portcullis_domain::time::Timestamp;
 

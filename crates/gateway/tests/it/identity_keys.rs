@@ -134,8 +134,18 @@ async fn a_key_of_the_configuration_counts_as_long_as_it_stands_there() {
     assert!(one("file-ci")["last_used_at"].as_str().unwrap().ends_with(":00.000Z"), "{listed}");
     assert_eq!(one("file-ci")["expires_at"], "2099-01-01T00:00:00.000Z");
 
+    // A call is remembered by its entry, whatever becomes of the gateway.
+    let client = scene.gateway.stranger().with_key(&second);
+    let mut tools = tools_client(&client, "/mcp", Some("s"));
+    assert!(!tools.call_tool("tools__record", r#"{"id":"x","value":1}"#, None).await.unwrap().is_error);
     scene.gateway.kill();
     scene.gateway.restart().await;
+    let listed = scene.gateway.admin().get("/api/v1/identity/keys").await.unwrap().json();
+    let used = |id: &str| {
+        let key = listed["keys"].as_array().unwrap().iter().find(|key| key["id"] == id).unwrap();
+        key["last_used_at"].is_string()
+    };
+    assert_eq!((used("file-mounted"), used("file-ci")), (true, false), "{listed}");
     assert_eq!((status(&scene, &key, "/v1/models").await, entries(&scene).len()), (200, 1), "it is noted once");
 
     // What is another one's, or another one, must have another name.

@@ -406,9 +406,9 @@ fn an_admission_that_no_rule_would_make_is_found() {
 #[test]
 fn policies_that_nobody_may_have_put_in_force_are_found() {
     let (other, unknown) = (Digest::of(b"other"), Digest::of(b"unknown"));
-    let activated = |rules| {
-        let version = Digest::of_parts(&[&rules]);
-        Event::PolicyActivated(Activated { version, policies: 1, is_audit: false, rules: Some(Digest(rules)) })
+    let activated = |rules: Digest| {
+        let version = Digest::of(&rules.0);
+        Event::PolicyActivated(Activated { version, policies: 1, is_audit: false, rules: Some(rules) })
     };
     let back = || RolledBack {
         entry: 1,
@@ -435,12 +435,12 @@ fn policies_that_nobody_may_have_put_in_force_are_found() {
     };
     let despite = |journal: &mut Journal| {
         by_somebody(journal);
-        journal.plant("control", activated(unknown.0));
+        journal.plant("control", activated(unknown));
     };
     check(despite, "has other rules than those that were put back");
     let by_itself = |journal: &mut Journal| {
         by_somebody(journal);
-        journal.plant("control", activated(other.0));
+        journal.plant("control", activated(other));
         journal.plant("control", forward(unknown));
     };
     check(by_itself, "the gateway has done so by itself");

@@ -39,7 +39,8 @@ pub enum Policy {
     /// Put the rules of an earlier version back in force, on all gateways at once; what the files say does not count until they change, or until `rollforward`
     Rollback {
         /// The version, or its first digits [default: that of the rules before]
-        version: Option<String>,
+        #[arg(value_name = "VERSION")]
+        digits: Option<String>,
         /// Why, for the record
         #[arg(long, default_value = "")]
         reason: String,

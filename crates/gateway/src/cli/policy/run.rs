@@ -15,7 +15,7 @@ pub(in crate::cli) async fn run(common: &Common, command: Policy) -> Result<(), 
         Policy::Backtest(flags) => tokio::task::block_in_place(|| backtest::run(common, &flags)),
         Policy::History => tokio::task::block_in_place(|| history::list(common)),
         Policy::Versions { remote } => roll::versions(common, &remote).await,
-        Policy::Rollback { version, reason, remote } => roll::back(common, &remote, version.as_deref(), &reason).await,
+        Policy::Rollback { digits, reason, remote } => roll::back(common, &remote, digits.as_deref(), &reason).await,
         Policy::Rollforward { reason, remote } => roll::forward(common, &remote, &reason).await,
         Policy::Show { digits } => tokio::task::block_in_place(|| history::show(common, &digits)),
     }
