@@ -50,6 +50,7 @@ use crate::upstreams::Egress;
 use crate::upstreams::cards::Cards;
 use crate::upstreams::egress::{ToolServer, ToolServers};
 use crate::upstreams::guard::Guard;
+use crate::upstreams::issuer::Way;
 use crate::upstreams::push::PushClient;
 use crate::upstreams::replicas::Replicas;
 
@@ -517,9 +518,9 @@ async fn first_key(journal: &Journal, files: &DataDirectory) -> Result<Option<Pa
 /// The way by which keys of issuers are fetched.
 fn fetch(way: &Arc<PushClient>) -> Fetch {
     let way = way.clone();
-    Arc::new(move |url| {
+    Arc::new(move |url, ca_file| {
         let way = way.clone();
-        Box::pin(async move { way.get(&url, DOCUMENT_LIMIT_BYTES).await })
+        Box::pin(async move { Way::new(&way, ca_file.as_deref()).get(&url, DOCUMENT_LIMIT_BYTES).await })
     })
 }
 

@@ -19,7 +19,7 @@ use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Repetition, Turn};
-use portcullis_interop::llm::chat::{ChatRequest, Round};
+use portcullis_interop::llm::chat::Round;
 use tokio::sync::{Notify, mpsc};
 
 use rustls::ServerConfig;
@@ -49,6 +49,7 @@ pub mod guarding;
 mod hand_over;
 pub mod held;
 mod judge;
+mod model;
 mod owed;
 mod own;
 pub mod request;
@@ -72,7 +73,6 @@ use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
 use crate::upstreams::cards::Cards;
-use crate::upstreams::model::ModelEndpoint;
 use crate::upstreams::push::PushClient;
 use crate::upstreams::replicas::Replicas;
 
@@ -239,7 +239,7 @@ impl Gate {
             };
             let model = choice.chosen(&admitted, model);
             let answer = tokio::select! {
-                answer = self.egress.call_model(&admitted, endpoint(&model, request)) => answer,
+                answer = self.forward_model(asking, &admitted, &model, request) => answer,
                 _ = &mut *gone => return Err(self.left(&admitted).await),
             };
             let goes_on = choice.goes_on(&self.replicas, &admitted, &answer);
@@ -413,15 +413,6 @@ impl Gate {
             Ok(_) => Refusal::new(Code::UpstreamFailed, "the caller has left"),
             Err(refusal) => refusal,
         }
-    }
-}
-
-fn endpoint<'a>(model: &'a Model, request: &ChatRequest) -> ModelEndpoint<'a> {
-    ModelEndpoint {
-        uri: &model.chat_uri,
-        authorization: model.authorization.as_ref(),
-        timeout: model.timeout,
-        is_stream: request.is_stream(),
     }
 }
 

@@ -51,7 +51,7 @@ fn never() -> OwnCredential {
 pub(super) fn given(gate: &Arc<Gate>, name: &ServerName, table: &ToolServerTable) -> OwnCredential {
     let grant = table.credential.as_ref().and_then(|credential| credential.client_credentials.clone());
     // The gate holds the connections.
-    let (gate, name) = (Arc::downgrade(gate), name.clone());
+    let (gate, name) = (Arc::downgrade(gate), format!("server/{name}"));
     Arc::new(move || {
         let (gate, name, grant) = (gate.clone(), name.clone(), grant.clone());
         Box::pin(async move {
@@ -141,15 +141,13 @@ pub fn connector(
 
 /// The issuers that are named for users' own tokens and that nobody knows.
 pub(super) fn strangers(config: &Config) -> Vec<String> {
-    let exchanges = config.registry.servers.iter().filter_map(|(name, table)| {
-        table.credential.as_ref().and_then(|credential| credential.exchange.as_ref()).map(|exchange| (name, exchange))
+    let named = config.registry.credentials().flat_map(|(at, credential)| {
+        let issuers = credential.exchange.iter().flat_map(|exchange| &exchange.subject_issuers);
+        issuers.map(move |issuer| (at.clone(), issuer))
     });
-    let named =
-        exchanges.flat_map(|(name, exchange)| exchange.subject_issuers.iter().map(move |issuer| (name, issuer)));
     let unknown = named.filter(|(_, issuer)| !config.identity.issuers.contains_key(*issuer));
-    let say = |(name, issuer)| {
-        format!("registry.servers.{name}.credential.exchange.subject_issuers: `{issuer}` is none of `identity.issuers`")
-    };
+    let say =
+        |(at, issuer)| format!("{at}.credential.exchange.subject_issuers: `{issuer}` is none of `identity.issuers`");
     unknown.map(say).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use portcullis_domain::admission::Admitted;
 use portcullis_domain::call::Capability;
 use portcullis_domain::ids::SessionId;
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::hydration;
 use crate::life::Gate;
+use crate::life::credential::Upstream;
 use crate::registry::Agent;
 use crate::registry::table::AgentProtocol;
 use crate::reply::UpstreamFault;
@@ -24,6 +25,7 @@ use crate::upstreams::cards::{CardTerms, ShownCard, believed};
 
 /// The extension by which an agent is told of the session that a message belongs to.
 pub const SESSION_EXTENSION: &str = "https://portcullis.dev/extensions/session/v1";
+
 impl Gate {
     /// Sends a call by Agent2Agent to its replica. One that wants to know of its sessions is told with each message which one it is, and with the first what it remembers.
     pub(super) async fn forward_a2a(
@@ -32,19 +34,16 @@ impl Gate {
         agent: &Agent,
         placement: &Placement,
         trace: &HeaderMap,
-        task: &HeaderValue,
+        endpoint: AgentEndpoint<'_>,
     ) -> Result<AgentAnswer, UpstreamFault> {
-        let endpoint = AgentEndpoint {
-            authorization: agent.authorization.as_ref(),
-            task: Some(task),
-            timeout: agent.timeout,
-            grpc_port: agent.grpc_port,
+        let shown = match self.cards.known(&placement.replica, agent.card_keys.as_deref()) {
+            Some(card) => card,
+            None => self.look_at_card(agent, &placement.replica).await?,
         };
-        let shown = self.cards.of(&self.egress.http, &placement.replica, card_terms(agent)).await?;
         let is_message = kept::read_call(admitted.payload()).is_ok_and(|call| call.method.is_sending());
         let is_wanted = is_message && shown.card.declares(SESSION_EXTENSION);
         let unreachable = |refusal: Refusal| UpstreamFault::Unreachable(refusal.to_string());
-        let (name, token) = (&agent.capability.name, task.to_str().ok());
+        let (name, token) = (&agent.capability.name, endpoint.task.and_then(|task| task.to_str().ok()));
         let session = match (is_wanted, self.told.is_told(admitted.session(), &agent.capability, placement)) {
             (false, _) => None,
             (true, true) => Some(hydration::identity(admitted.session(), name, placement, token).map_err(unreachable)?),
@@ -75,7 +74,7 @@ impl Gate {
         }
         let mut refusal = Refusal::new(Code::UpstreamFailed, format!("`{}` shows no card now", agent.capability.name));
         for replica in &candidates {
-            match self.cards.look(&self.egress.http, replica, card_terms(agent)).await {
+            match self.look_at_card(agent, replica).await {
                 Ok(card) => return Ok(card),
                 Err(fault) => refusal = refusal.because(fault.to_string()),
             }
@@ -146,22 +145,27 @@ impl Gate {
     }
 
     /// Looks at the cards that were not looked at for a while.
-    pub async fn refresh_cards(&self) {
+    pub async fn refresh_cards(self: &Arc<Self>) {
         let snapshot = self.snapshot.load_full();
         let mut looks = JoinSet::new();
         for (_, agent) in snapshot.catalogue.agents().filter(|(_, agent)| agent.protocol == AgentProtocol::A2a) {
             let due: Vec<Replica> =
                 agent.replicas.iter().filter(|replica| self.cards.is_due(replica)).cloned().collect();
             for replica in due {
-                let (agent, cards, http) = (agent.clone(), self.cards.clone(), self.egress.http.clone());
+                let (gate, agent) = (self.clone(), agent.clone());
                 // What is wrong is in the log already.
-                looks.spawn(async move { drop(cards.look(&http, &replica, card_terms(&agent)).await) });
+                looks.spawn(async move { drop(gate.look_at_card(&agent, &replica).await) });
             }
         }
         while looks.join_next().await.is_some() {}
     }
-}
 
-fn card_terms(agent: &Agent) -> CardTerms<'_> {
-    CardTerms { authorization: agent.authorization.as_ref(), keys: agent.card_keys.as_deref() }
+    /// Looks at a replica's card. It is everybody's, so that no token of anybody's is shown for it, but at most the gateway's own.
+    async fn look_at_card(&self, agent: &Agent, replica: &Replica) -> Result<Arc<ShownCard>, UpstreamFault> {
+        let name = agent.capability.to_string();
+        let own = self.present_own(Upstream { name: &name, credential: &agent.credential }).await;
+        let own = own.inspect_err(|fault| self.cards.not_asked(replica, fault))?;
+        let terms = CardTerms { authorization: own.as_ref(), keys: agent.card_keys.as_deref() };
+        self.cards.look(&self.egress.http, replica, terms).await
+    }
 }

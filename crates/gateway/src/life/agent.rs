@@ -13,6 +13,7 @@ use portcullis_domain::ids::{CallId, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::registry::Placement;
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::push::PushName;
 use portcullis_domain::session::{Earlier, Mark, Repetition, Turn};
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::asking::Asking;
 use crate::hydration;
+use crate::life::credential::Upstream;
 use crate::life::guarding::Guarding;
 use crate::life::held::Held;
 use crate::life::{ELSEWHERE_PAUSE, Gate, Terms, of_fault};
@@ -120,7 +122,7 @@ impl Gate {
             }
             let under_way = mark.map(|mark| self.repetitions.begin(admitted.call(), &asking.session, mark, &patience));
             asking.effect.begin();
-            match self.forward(&admitted, agent, &trace, &mut patience).await? {
+            match self.forward(asking, &admitted, agent, &trace, &mut patience).await? {
                 Ok((answer, permit)) => {
                     if let Some(prefix) = &answers {
                         // A wait that stays open is ended by what the agent says.
@@ -212,6 +214,7 @@ impl Gate {
     /// Sends the call to its replica, which first learns what the session remembers if it has not served it before. The outer error says that the caller has left.
     async fn forward(
         &self,
+        asking: &Asking,
         admitted: &Admitted,
         agent: &Agent,
         trace: &HeaderMap,
@@ -219,34 +222,54 @@ impl Gate {
     ) -> Result<Result<(AgentAnswer, OwnedSemaphorePermit), UpstreamFault>, Refusal> {
         let sent = async {
             let task = self.task_for(admitted, &agent.principal)?;
-            let endpoint = AgentEndpoint {
-                authorization: agent.authorization.as_ref(),
-                task: Some(&task),
-                timeout: agent.timeout,
-                grpc_port: agent.grpc_port,
-            };
             let unplaced = || UpstreamFault::Unreachable("the session has no replica".to_owned());
             let placement = admitted.placement().ok_or_else(unplaced)?;
             let permit = self.replicas.enter(&placement.replica, agent.calls_limit);
             let permit = permit.map_err(|refusal| UpstreamFault::Busy(refusal.message))?;
-            if agent.protocol == AgentProtocol::A2a {
-                return Ok((self.forward_a2a(admitted, agent, placement, trace, &task).await?, permit));
+            let name = agent.capability.to_string();
+            let mut presented = self.present(asking, Upstream { name: &name, credential: &agent.credential }).await?;
+            loop {
+                let endpoint = AgentEndpoint {
+                    authorization: presented.authorization(),
+                    task: Some(&task),
+                    timeout: agent.timeout,
+                    grpc_port: agent.grpc_port,
+                };
+                let answer = self.send(admitted, agent, placement, trace, endpoint).await;
+                let answer = answer.and_then(|answer| answer.let_in(presented.is_given()));
+                if !presented.is_renewed(&answer).await? {
+                    return Ok((answer?, permit));
+                }
             }
-            if let Some(path) = agent.hydrate.as_deref().filter(|_| !admitted.knows_session()) {
-                let name = &agent.capability.name;
-                let memory = hydration::memory(&self.journal, admitted.session(), name, placement, None).await;
-                let memory = memory.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
-                // What it is told is no task yet.
-                self.egress.hydrate(admitted, AgentEndpoint { task: None, ..endpoint }, path, memory).await?;
-            }
-            let before = self.history(admitted, agent).await;
-            let before = before.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
-            Ok((self.egress.call_agent(admitted, endpoint, &before).await?, permit))
         };
         tokio::select! {
             answer = sent => Ok(answer),
             _ = &mut patience.gone => Err(self.left(admitted).await),
         }
+    }
+
+    /// Sends the call in what the agent speaks.
+    async fn send(
+        &self,
+        admitted: &Admitted,
+        agent: &Agent,
+        placement: &Placement,
+        trace: &HeaderMap,
+        endpoint: AgentEndpoint<'_>,
+    ) -> Result<AgentAnswer, UpstreamFault> {
+        if agent.protocol == AgentProtocol::A2a {
+            return self.forward_a2a(admitted, agent, placement, trace, endpoint).await;
+        }
+        if let Some(path) = agent.hydrate.as_deref().filter(|_| !admitted.knows_session()) {
+            let name = &agent.capability.name;
+            let memory = hydration::memory(&self.journal, admitted.session(), name, placement, None).await;
+            let memory = memory.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
+            // What it is told is no task yet.
+            self.egress.hydrate(admitted, AgentEndpoint { task: None, ..endpoint }, path, memory).await?;
+        }
+        let before = self.history(admitted, agent).await;
+        let before = before.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
+        self.egress.call_agent(admitted, endpoint, &before).await
     }
 
     /// What a fault says of the replica.

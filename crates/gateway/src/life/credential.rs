@@ -1,13 +1,12 @@
-//! What an MCP server is shown with a call, where that is not always the same: a token for whoever asks, or one for the gateway, as an authorization server gives it.
+//! What an upstream is shown with a call, whatever it is: nothing, always the same, or what an authorization server gives: a token for whoever asks, or one for the gateway.
 //!
-//! It is asked for after the call was admitted and before anything of it leaves. Where there is none the call ends there: nothing else is shown in its place.
+//! That one is asked for after the call was admitted and before anything of it leaves. Where there is none the call ends there: nothing else is shown in its place.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use portcullis_domain::digest::Digest;
-use portcullis_domain::ids::ServerName;
 use portcullis_domain::time::Timestamp;
 
 use crate::asking::Asking;
@@ -16,7 +15,9 @@ use crate::doorway::Doorway;
 use crate::entropy::new_call;
 use crate::identity::assertion::Assertions;
 use crate::life::Gate;
-use crate::registry::credential::{ClientAuth, ClientTable, ExchangeTable, GrantTable, SubjectKind, SubjectType};
+use crate::registry::credential::{
+    ClientAuth, ClientTable, CredentialTable, ExchangeTable, GrantTable, SubjectKind, SubjectType, UpstreamCredential,
+};
 use crate::reply::UpstreamFault;
 use crate::snapshot::Snapshot;
 use crate::upstreams::oauth::ask::{Target, ask};
@@ -32,12 +33,58 @@ pub struct Credentials {
     servers: Servers,
 }
 
-/// What a server is shown.
-pub(super) struct Presented {
+/// Who is called, as far as it matters for what they are shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Upstream<'a> {
+    /// Their name, as in `agent/adjuster`.
+    pub(super) name: &'a str,
+    /// What they are shown.
+    pub(super) credential: &'a UpstreamCredential,
+}
+
+/// A token that was given.
+struct Token {
     /// What it was asked for with.
     key: Digest,
     /// What is sent as `Authorization`.
-    pub(super) authorization: HeaderValue,
+    authorization: HeaderValue,
+}
+
+/// What an upstream is shown with one call.
+pub(super) struct Presented<'a> {
+    gate: &'a Gate,
+    asking: &'a Asking,
+    upstream: Upstream<'a>,
+    /// None where none is given.
+    token: Option<Token>,
+    /// Whether another one was not taken before.
+    is_again: bool,
+}
+
+impl Presented<'_> {
+    /// What is sent as `Authorization`.
+    pub(super) fn authorization(&self) -> Option<&HeaderValue> {
+        match (self.upstream.credential, &self.token) {
+            (UpstreamCredential::Nothing, _) | (UpstreamCredential::Given(_), None) => None,
+            (UpstreamCredential::Fixed(value), _) => Some(value),
+            (UpstreamCredential::Given(_), Some(token)) => Some(&token.authorization),
+        }
+    }
+
+    /// Whether it was given for this call, so that it is for the gateway to hear that it is not taken, and for nobody behind it.
+    pub(super) fn is_given(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Whether the call is to be made once more, with another token: this one was not taken, as it may have been taken back before its time. Whoever was not let in has done nothing.
+    pub(super) async fn is_renewed<T>(&mut self, answer: &Result<T, UpstreamFault>) -> Result<bool, UpstreamFault> {
+        let is_refused = matches!(answer, Err(UpstreamFault::Credential(StatusCode::UNAUTHORIZED)));
+        let Some(refused) = self.token.as_ref().filter(|_| is_refused && !self.is_again) else { return Ok(false) };
+        self.is_again = true;
+        self.gate.credentials.tokens.forget(&refused.key, &refused.authorization).await;
+        self.token = self.gate.token(self.asking, self.upstream).await?;
+        Ok(true)
+    }
 }
 
 impl Credentials {
@@ -61,42 +108,54 @@ impl Credentials {
             self.own.lend(&asking.session, &asking.authority.credential, token);
         }
     }
-
-    /// It was not taken.
-    pub(super) async fn forget(&self, refused: &Presented) {
-        self.tokens.forget(&refused.key, &refused.authorization).await;
-    }
 }
 
 impl Gate {
-    /// What a server is shown with a call; none where it is always shown the same.
-    pub(super) async fn presented(
-        &self,
-        asking: &Asking,
-        server: &ServerName,
-    ) -> Result<Option<Presented>, UpstreamFault> {
-        let snapshot = self.snapshot.load_full();
-        let table = snapshot.config.registry.servers.get(server).and_then(|table| table.credential.as_ref());
-        let found = match table.map(|table| (&table.exchange, &table.client_credentials)) {
-            Some((Some(exchange), _)) => self.exchanged(&snapshot, asking, server, exchange).await,
-            Some((None, Some(grant))) => self.granted(server, grant).await,
-            Some((None, None)) | None => return Ok(None),
-        };
-        found.map(Some).map_err(|problem| lacking(server, problem))
+    /// What an upstream is shown with a call that was admitted.
+    pub(super) async fn present<'a>(
+        &'a self,
+        asking: &'a Asking,
+        upstream: Upstream<'a>,
+    ) -> Result<Presented<'a>, UpstreamFault> {
+        let token = self.token(asking, upstream).await?;
+        Ok(Presented { gate: self, asking, upstream, token, is_again: false })
     }
 
-    /// What the gateway itself is given for a server.
+    /// What an upstream is shown where nobody asks but the gateway itself.
+    pub(super) async fn present_own(&self, upstream: Upstream<'_>) -> Result<Option<HeaderValue>, UpstreamFault> {
+        match upstream.credential {
+            UpstreamCredential::Nothing => Ok(None),
+            UpstreamCredential::Fixed(value) => Ok(Some(value.clone())),
+            UpstreamCredential::Given(table) => match &table.client_credentials {
+                Some(grant) => self.own_credential(upstream.name, grant).await.map(Some),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// What the gateway itself is given for an upstream of that name, as in `server/crm`.
     ///
     /// # Errors
     ///
     /// Why it is given nothing.
-    pub async fn own_credential(&self, server: &ServerName, grant: &GrantTable) -> Result<HeaderValue, UpstreamFault> {
-        let granted = self.granted(server, grant).await;
-        granted.map(|presented| presented.authorization).map_err(|problem| lacking(server, problem))
+    pub async fn own_credential(&self, upstream: &str, grant: &GrantTable) -> Result<HeaderValue, UpstreamFault> {
+        let granted = self.granted(upstream, grant).await;
+        granted.map(|token| token.authorization).map_err(|problem| lacking(upstream, problem))
     }
 
-    async fn granted(&self, server: &ServerName, table: &GrantTable) -> Result<Presented, String> {
-        let key = Digest::of(format!("client\n{server}\n{table:?}").as_bytes());
+    /// What an authorization server gives for a call; none where none is asked.
+    async fn token(&self, asking: &Asking, upstream: Upstream<'_>) -> Result<Option<Token>, UpstreamFault> {
+        let UpstreamCredential::Given(table) = upstream.credential else { return Ok(None) };
+        let given = match &**table {
+            CredentialTable { exchange: Some(exchange), .. } => self.exchanged(asking, upstream.name, exchange).await,
+            CredentialTable { client_credentials: Some(grant), .. } => self.granted(upstream.name, grant).await,
+            CredentialTable { exchange: None, client_credentials: None } => Err("it has an empty table".to_owned()),
+        };
+        given.map(Some).map_err(|problem| lacking(upstream.name, problem))
+    }
+
+    async fn granted(&self, upstream: &str, table: &GrantTable) -> Result<Token, String> {
+        let key = Digest::of(format!("client\n{upstream}\n{table:?}").as_bytes());
         let make = async {
             let now = self.clock.now();
             let (at, client) = self.client(&table.client, now).await?;
@@ -105,22 +164,16 @@ impl Gate {
                 audience: table.audience.clone(),
                 scope: table.scope.clone(),
             };
-            let issued =
-                ask(&self.issuers_way, &at.token_endpoint, &client, &Grant::ClientCredentials, &target).await?;
+            let issued = ask(&self.issuers_way, &at, &client, &Grant::ClientCredentials, &target).await?;
             Ok(Kept { authorization: bearer(&issued.token)?, ends_at: end(now, issued.life_s, None) })
         };
         let kept = self.credentials.tokens.find(key, None, || self.clock.now(), make).await?;
-        Ok(Presented { key, authorization: kept.authorization })
+        Ok(Token { key, authorization: kept.authorization })
     }
 
-    async fn exchanged(
-        &self,
-        snapshot: &Snapshot,
-        asking: &Asking,
-        server: &ServerName,
-        table: &ExchangeTable,
-    ) -> Result<Presented, String> {
-        let own = self.own_token(snapshot, asking, table);
+    async fn exchanged(&self, asking: &Asking, upstream: &str, table: &ExchangeTable) -> Result<Token, String> {
+        let snapshot = self.snapshot.load_full();
+        let own = self.own_token(&snapshot, asking, table);
         if own.is_none() && table.subject == SubjectKind::Own {
             return Err(
                 "the user's own token is not at hand: they did not come with one, or do not wait any more".to_owned()
@@ -128,13 +181,14 @@ impl Gate {
         }
         let (owner, authority) = (&asking.session.owner, &asking.authority);
         let shown = own.as_ref().map(|token| Digest::of(token.text().as_bytes()).to_string());
-        let asked = (server, format!("{table:?}"), owner, authority.credential.to_string(), &authority.through, shown);
+        let asked =
+            (upstream, format!("{table:?}"), owner, authority.credential.to_string(), &authority.through, shown);
         let asked = serde_json::to_vec(&asked).map_err(|error| error.to_string())?;
         let key = Digest::of_parts(&[b"exchange\n", &asked]);
         let on_behalf = Some((owner.clone(), authority.clone()));
-        let make = self.exchange(snapshot, asking, table, own.as_deref());
+        let make = self.exchange(&snapshot, asking, table, own.as_deref());
         let kept = self.credentials.tokens.find(key, on_behalf, || self.clock.now(), make).await?;
-        Ok(Presented { key, authorization: kept.authorization })
+        Ok(Token { key, authorization: kept.authorization })
     }
 
     /// The token that the user came with, if it is at hand and its issuer is one that may be shown it there.
@@ -179,18 +233,22 @@ impl Gate {
             audience: other.or_else(|| table.audience.clone()),
             scope: table.scope.clone(),
         };
-        let mut issued = ask(&self.issuers_way, &at.token_endpoint, &client, &grant, &target).await?;
+        let mut issued = ask(&self.issuers_way, &at, &client, &grant, &target).await?;
         if let Some(id_jag) = &table.id_jag {
             let (at, client) = self.client(&id_jag.client, now).await?;
             let grant = Grant::JwtBearer { assertion: &issued.token };
-            issued = ask(&self.issuers_way, &at.token_endpoint, &client, &grant, &Target::default()).await?;
+            issued = ask(&self.issuers_way, &at, &client, &grant, &Target::default()).await?;
         }
         Ok(Kept { authorization: bearer(&issued.token)?, ends_at: end(now, issued.life_s, Some(authority)) })
     }
 
     /// An authorization server, and who the gateway is there.
     async fn client(&self, table: &ClientTable, now: Timestamp) -> Result<(Arc<Server>, Client), String> {
-        let place = Place { issuer: table.issuer.clone(), token_endpoint: table.token_endpoint.clone() };
+        let place = Place {
+            issuer: table.issuer.clone(),
+            token_endpoint: table.token_endpoint.clone(),
+            ca_file: table.ca_file.as_ref().map(|file| self.credentials.base.join(file)),
+        };
         let server = self.credentials.servers.find(&self.issuers_way, &place, now).await?;
         let (read, base) = (table.clone(), self.credentials.base.clone());
         let secret = tokio::task::spawn_blocking(move || read.read_secret(&base)).await;
@@ -218,7 +276,7 @@ fn subject_kind(ty: SubjectType) -> &'static str {
     }
 }
 
-fn lacking(server: &ServerName, problem: String) -> UpstreamFault {
-    tracing::warn!(%server, problem, "no credential can be had");
+fn lacking(upstream: &str, problem: String) -> UpstreamFault {
+    tracing::warn!(upstream, problem, "no credential can be had");
     UpstreamFault::NoCredential(problem)
 }

@@ -1,21 +1,62 @@
-//! The table `credential` of an upstream: what it is shown, where that is not one fixed token.
+//! What an upstream is shown with calls: nothing, always the same, or what its table `credential` says.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use http::HeaderValue;
 use portcullis_domain::call::Shown;
 use portcullis_domain::ids::IssuerName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::credential::Secret;
+use crate::credential::{Secret, bearer};
+use crate::trust;
 
-/// What a server is shown, got from an authorization server. Tokens are kept in memory until shortly before they end.
+/// What an upstream is shown, whatever it is: an MCP server, an agent, a model.
+#[derive(Debug, Clone, Default)]
+pub enum UpstreamCredential {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The same with every call; marked as sensitive, so that nothing prints it.
+    Fixed(HeaderValue),
+    /// What an authorization server gives.
+    Given(Arc<CredentialTable>),
+}
+
+impl UpstreamCredential {
+    /// What a table says of it; paths are relative to `base`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when it says two things, or something that can't be sent.
+    pub fn of_table(fixed: Option<&Secret>, given: Option<&CredentialTable>, base: &Path) -> Result<Self, String> {
+        match (fixed, given) {
+            (Some(_), Some(_)) => Err("has a fixed token or key, and a `credential` too".to_owned()),
+            (Some(secret), None) => bearer(&secret.0).map(Self::Fixed),
+            (None, Some(table)) => table.check(base).map(|()| Self::Given(Arc::new(table.clone()))),
+            (None, None) => Ok(Self::Nothing),
+        }
+    }
+
+    /// The kind of what is shown with a call.
+    #[must_use]
+    pub fn shown(&self) -> Option<Shown> {
+        match self {
+            Self::Nothing => None,
+            Self::Fixed(_) => Some(Shown::Token),
+            Self::Given(table) => table.shown(),
+        }
+    }
+}
+
+/// What an upstream is shown, got from an authorization server. Tokens are kept in memory until shortly before they end.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CredentialTable {
-    /// A token for the gateway itself (RFC 6749, section 4.4). Beside `exchange` it is used only to ask for the list of tools, never for a call.
+    /// A token for the gateway itself (RFC 6749, section 4.4). Beside `exchange` it is used only for what is asked for nobody, the list of tools or an agent's card, never for a call.
     pub client_credentials: Option<GrantTable>,
-    /// A token for whoever calls (RFC 8693), so that the server sees the user and the agent that acts for them. Where none can be had the call is refused: the gateway's own credential never takes its place.
+    /// A token for whoever calls (RFC 8693), so that the upstream sees the user and the agent that acts for them. Where none can be had the call is refused: the gateway's own credential never takes its place.
     pub exchange: Option<ExchangeTable>,
 }
 
@@ -27,6 +68,8 @@ pub struct ClientTable {
     pub issuer: Option<String>,
     /// Its token endpoint, if its metadata are not to be asked.
     pub token_endpoint: Option<String>,
+    /// A PEM file with certificates of authorities that it may have its own from, besides those of the web, read each time that it is asked.
+    pub ca_file: Option<PathBuf>,
     /// What the gateway is called there (`client_id`).
     pub id: String,
     /// The gateway's secret there, as in `${CRM_CLIENT_SECRET}`.
@@ -176,6 +219,7 @@ impl ClientTable {
         if self.id.is_empty() {
             return Err("needs an `id`".to_owned());
         }
+        trust::check(self.ca_file.as_deref(), base)?;
         let needs_secret = matches!(self.auth, ClientAuth::Basic | ClientAuth::Post);
         match (needs_secret, self.secret.is_some(), self.secret_file.is_some()) {
             (_, true, true) => Err("has both `secret` and `secret_file`".to_owned()),
@@ -223,6 +267,8 @@ mod tests {
         check(&with(r#""issuer":"https://a","id":"g","secret_file":"none""#), "can't be read");
         check(&with(r#""issuer":"https://a","id":"g","secret_file":"secret""#), "");
         check(&with(r#""issuer":"https://a","id":"g","auth":"private_key_jwt""#), "");
+        check(&with(r#""issuer":"https://a","id":"g","auth":"none","ca_file":"none.pem""#), "`ca_file`");
+        check(&with(r#""issuer":"https://a","id":"g","auth":"none","ca_file":"secret""#), "has no certificate");
         let jag = r#""issuer":"https://a","id":"g","auth":"none"}, "id_jag":{"client":{"token_endpoint":"https://b/t","id":"g","auth":"none"}"#;
         check(&with(jag), "needs an `issuer`");
     }
