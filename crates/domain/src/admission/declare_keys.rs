@@ -88,11 +88,12 @@ mod tests {
             let command = DeclareKeys { keys: keys.iter().map(|key| (*key).clone()).collect() };
             let Verdict { answer, drafts } = command.decide(world, Timestamp(at));
             for draft in &drafts {
-                match &draft.event {
-                    Event::KeyCreated(event) => world.identity.created(event, Timestamp(at)),
-                    Event::KeyWithdrawn(event) => world.identity.withdrawn(event, Timestamp(at)),
-                    Event::KeyRestored(event) => world.identity.restored(event),
-                    other => panic!("{other:?}"),
+                if let Event::KeyCreated(event) = &draft.event {
+                    world.identity.created(event, Timestamp(at));
+                } else if let Event::KeyWithdrawn(event) = &draft.event {
+                    world.identity.withdrawn(event, Timestamp(at));
+                } else if let Event::KeyRestored(event) = &draft.event {
+                    world.identity.restored(event);
                 }
             }
             let is_live =

@@ -2,6 +2,7 @@
 
 use portcullis_domain::event::Event;
 use portcullis_domain::ids::Actor;
+use portcullis_domain::journal::Entry;
 use portcullis_testkit::effects;
 use portcullis_testkit::http::{Answer, Client};
 use portcullis_testkit::process::wait_until;
@@ -51,10 +52,14 @@ async fn write(gateway: &Gateway, rules: &str) {
 
 /// What the journal says of going back and forth: by whom, and why.
 fn turns(gateway: &Gateway) -> Vec<(&'static str, String, String)> {
-    let turn = |entry: portcullis_domain::journal::Entry<Event>| match entry.event {
-        Event::PolicyRolledBack(event) => Some(("back", entry.actor.to_string(), event.reason)),
-        Event::PolicyRolledForward(event) => Some(("forward", entry.actor.to_string(), event.reason)),
-        _ => None,
+    let turn = |entry: Entry<Event>| {
+        if let Event::PolicyRolledBack(event) = entry.event {
+            Some(("back", entry.actor.to_string(), event.reason))
+        } else if let Event::PolicyRolledForward(event) = entry.event {
+            Some(("forward", entry.actor.to_string(), event.reason))
+        } else {
+            None
+        }
     };
     gateway.entries().into_iter().filter_map(turn).collect()
 }
