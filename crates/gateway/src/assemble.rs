@@ -24,6 +24,7 @@ use crate::guardrails::Guardrails;
 use crate::heard::Heard;
 use crate::hydration::Told;
 use crate::identity::certificates::Certificates;
+use crate::identity::declared;
 use crate::identity::issuers::{DOCUMENT_LIMIT_BYTES, Fetch, Issuers};
 use crate::identity::signing::SigningKeys;
 use crate::identity::uses::Uses;
@@ -300,7 +301,7 @@ impl Assembly {
         if let Err(expired) = protect::check_time(&config, &base, self.clock.now()) {
             tracing::warn!("{expired}");
         }
-        let declared = declare::read(&config, &base, &self.gate.journal.keys()).map_err(of_file)?;
+        let declared = declared::wanted(&config.identity.keys, &base, &self.gate.journal.keys()).map_err(of_file)?;
         self.take_in(config).await?;
         self.declare(declared).await.map_err(|problem| of_file(vec![problem]))?;
         self.gate.certificates.configure(protection.authorities);

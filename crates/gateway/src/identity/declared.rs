@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use portcullis_domain::admission::DeclareKeys;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::identity::event::KeyCreated;
 use portcullis_domain::identity::key::{self, DECLARED_PREFIX};
-use portcullis_domain::identity::{Entrance, Presented, Scope};
+use portcullis_domain::identity::{Entrance, Keys, Presented, Scope};
 use portcullis_domain::ids::{KeyId, PrincipalName};
 use portcullis_domain::scope::{PATTERNS_LIMIT, Pattern};
 use portcullis_domain::time::Timestamp;
@@ -70,6 +71,21 @@ pub fn read(tables: &BTreeMap<String, KeyTable>, base: &Path) -> Result<Vec<KeyC
         }
     }
     if problems.is_empty() { Ok(keys) } else { Err(problems) }
+}
+
+/// The keys of the configuration, if none of them was something else before.
+///
+/// # Errors
+///
+/// Everything that is wrong with them.
+pub fn wanted(tables: &BTreeMap<String, KeyTable>, base: &Path, keys: &Keys) -> Result<DeclareKeys, Vec<String>> {
+    let wanted = DeclareKeys { keys: read(tables, base)? };
+    let say = |key| {
+        let name = name(key);
+        format!("identity.keys.{name} was another key, or for something else, before: give what is new another name")
+    };
+    let others: Vec<String> = wanted.others(keys).map(say).collect();
+    if others.is_empty() { Ok(wanted) } else { Err(others) }
 }
 
 /// The name that such a key has in the configuration.
