@@ -70,6 +70,7 @@ mod provenance;
 mod push;
 mod rates;
 mod responses;
+mod rollback;
 mod rolling;
 mod sdk;
 mod sessions;
