@@ -210,7 +210,7 @@ impl World {
             Event::RecordPut(event) => self.records.was_put(session, &event.id, event.is_lasting, entry.seq),
             Event::RecordExtended(event) => self.records.was_extended(session, &event.id, &event.items, entry.seq),
             Event::RecordDropped(event) => self.records.was_dropped(session, &event.id, event.item.as_ref()),
-            Event::RequestTaken(event) => self.request_taken(event, entry.at),
+            Event::RequestTaken(event) => self.request_taken(event, entry),
             Event::RequestAnswered(event) => self.request_answered(event, entry),
             Event::Delegated(event) => self.delegated(session, event),
             Event::CallAdmitted(event) => self.admitted(session, event, entry.at),
@@ -271,9 +271,10 @@ impl World {
         self.pushes.came(session, event, seq);
     }
 
-    fn request_taken(&mut self, event: &RequestTaken, at: Timestamp) {
+    fn request_taken(&mut self, event: &RequestTaken, entry: &Entry<Event>) {
         let RequestTaken { request, requester, mark, gateway } = event.clone();
-        self.requests.taken(request, OpenRequest { requester, mark, gateway }, at);
+        let actor = entry.actor.clone();
+        self.requests.taken(request, OpenRequest { requester, mark, actor, gateway }, entry.at);
     }
 
     fn request_answered(&mut self, event: &RequestAnswered, entry: &Entry<Event>) {
