@@ -63,6 +63,9 @@ pub enum Event {
     /// Nothing comes of an approval any more: its time has come.
     #[serde(rename = "approval.expired")]
     ApprovalExpired(policy::event::ApprovalExpired),
+    /// Nothing comes of an approval any more: whoever asked for it has taken it back.
+    #[serde(rename = "approval.withdrawn")]
+    ApprovalWithdrawn(policy::event::ApprovalWithdrawn),
     /// The grant of a session was given, narrowed or widened.
     #[serde(rename = "session.grant_set")]
     GrantSet(policy::event::GrantSet),
@@ -120,6 +123,18 @@ pub enum Event {
     /// News were accepted by the client that they are for.
     #[serde(rename = "session.news_delivered")]
     NewsDelivered(session::event::NewsDelivered),
+    /// A task of an agent has outlasted its call.
+    #[serde(rename = "session.task_left")]
+    TaskLeft(session::event::TaskLeft),
+    /// A task that has outlasted its call is over.
+    #[serde(rename = "session.task_over")]
+    TaskOver(session::event::TaskOver),
+    /// A task that nobody may act for any more is to be cancelled by its agent.
+    #[serde(rename = "session.task_cancelling")]
+    TaskCancelling(session::event::TaskCancelling),
+    /// The agent was told to cancel a task, or can't be.
+    #[serde(rename = "session.task_cancelled")]
+    TaskCancelled(session::event::TaskCancelled),
     /// The head of a record was written.
     #[serde(rename = "session.record_put")]
     RecordPut(session::event::RecordPut),

@@ -8,6 +8,7 @@ pub mod approvals;
 pub mod asking;
 pub mod assemble;
 pub mod backoff;
+pub mod cancels;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -49,6 +49,7 @@ mod hand_over;
 pub mod held;
 mod judge;
 mod model;
+mod outcome;
 mod owed;
 mod own;
 pub mod request;
@@ -180,6 +181,8 @@ struct Terms {
     content: Option<Digest>,
     /// The approval that it uses, where the gateway makes a call that was parked.
     uses: Option<CallId>,
+    /// Whether its caller waits for it as for a task, where a person must say yes first.
+    is_task: bool,
     /// What guardrails made of it.
     guarding: Guarding,
 }
@@ -321,7 +324,7 @@ impl Gate {
             let audited = known.decision.audit.len();
             let rests_on_moment = known.decision.moment != Moment::default();
             let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
-            let anew = snapshot.config.policy.approvals.asks(known.capability.kind);
+            let anew = snapshot.config.policy.approvals.asks(known.capability.kind, terms.is_task);
             let shown = snapshot.shown(&known.capability);
             let command = Admit {
                 call,

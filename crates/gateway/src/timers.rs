@@ -11,8 +11,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::approvals;
 use crate::assemble::Assembly;
+use crate::cancels;
 use crate::config::Problem;
 use crate::deliveries;
+use crate::doors::arrived::Doors;
 use crate::life::Gate;
 use crate::news;
 use crate::stop::stopped;
@@ -33,6 +35,7 @@ const RETRY_EVERY: u32 = 6;
 /// Keeps the assembly up to date until `stop` says so; then hands it back. Once `leaving` says so, nothing is begun any more that could as well be begun by another gateway.
 pub async fn run(
     mut assembly: Assembly,
+    doors: Arc<Doors>,
     mut hangup: Signal,
     leaving: watch::Receiver<bool>,
     mut stop: watch::Receiver<bool>,
@@ -43,12 +46,8 @@ pub async fn run(
     let mut watcher = watch_files(&places, changed.clone());
     let mut looks = 0_u32;
     tokio::spawn(deliveries::run(assembly.gate.clone(), assembly.clock.clone(), leaving.clone()));
-    tokio::spawn(approvals::run(
-        assembly.gate.clone(),
-        assembly.sealer.clone(),
-        assembly.clock.clone(),
-        leaving.clone(),
-    ));
+    tokio::spawn(approvals::run(doors, leaving.clone()));
+    tokio::spawn(cancels::run(assembly.gate.clone(), assembly.clock.clone(), leaving.clone()));
     tokio::spawn(news::run(assembly.gate.clone(), assembly.clock.clone(), leaving));
     tokio::spawn(probe_replicas(assembly.gate.clone(), stop.clone()));
     tokio::spawn(refresh_cards(assembly.gate.clone(), stop.clone()));

@@ -164,6 +164,7 @@ const GATEWAY: Border = Border {
                 "hydration",
                 "deliveries",
                 "approvals",
+                "cancels",
                 "news",
                 "timers",
                 "assemble",

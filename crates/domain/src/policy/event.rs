@@ -105,6 +105,13 @@ pub struct ApprovalExpired {
     pub call: CallId,
 }
 
+/// Whoever asked for it does not want the call any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalWithdrawn {
+    /// The call that was parked.
+    pub call: CallId,
+}
+
 /// What becomes of the grant of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use portcullis_domain::admission::Admitted;
+use http::header::CONTENT_TYPE;
+use portcullis_domain::admission::{Admitted, Cancellation};
 use portcullis_domain::call::Capability;
 use portcullis_domain::ids::SessionId;
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::{Placement, Replica};
-use portcullis_interop::a2a::{Card, kept};
+use portcullis_domain::session::agent_tasks::AgentTask;
+use portcullis_domain::session::event::CancelEnd;
+use portcullis_interop::a2a::egress::{AnswerReader, Inbound};
+use portcullis_interop::a2a::{Card, Kind, Method, TaskState, kept};
 use tokio::task::JoinSet;
 
 use crate::hydration;
@@ -25,6 +29,8 @@ use crate::upstreams::cards::{CardTerms, ShownCard, believed};
 
 /// The extension by which an agent is told of the session that a message belongs to.
 pub const SESSION_EXTENSION: &str = "https://portcullis.dev/extensions/session/v1";
+/// The largest task that is read when it is cancelled, in bytes.
+const TASK_LIMIT_BYTES: usize = 32 << 20;
 
 impl Gate {
     /// Sends a call by Agent2Agent to its replica. One that wants to know of its sessions is told with each message which one it is, and with the first what it remembers.
@@ -59,6 +65,44 @@ impl Gate {
             self.told.told(admitted.session(), &agent.capability, placement);
         }
         Ok(answer)
+    }
+
+    /// Tells an agent to cancel a task that nobody may act for any more, at the replica that its session has; what came of it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not known whether it is over: it is to be tried again.
+    pub async fn cancel_a2a(&self, cancellation: &Cancellation) -> Result<CancelEnd, String> {
+        let AgentTask { agent, .. } = cancellation.task();
+        let found = self.snapshot.load().catalogue.agent(&agent.name).cloned();
+        let agent = found.ok_or_else(|| format!("there is no agent `{}` any more", agent.name))?;
+        let failed = |fault: UpstreamFault| fault.to_string();
+        let name = agent.capability.to_string();
+        // Nobody asks but the gateway: whose task it was has no say any more.
+        let own = self.present_own(Upstream { name: &name, credential: &agent.credential }).await.map_err(failed)?;
+        let endpoint = AgentEndpoint {
+            authorization: own.as_ref(),
+            task: None,
+            timeout: agent.timeout,
+            grpc_port: agent.grpc_port,
+        };
+        let replica = &cancellation.placement().replica;
+        let shown = match self.cards.known(replica, agent.card_keys.as_deref()) {
+            Some(card) => card,
+            None => self.look_at_card(&agent, replica).await.map_err(failed)?,
+        };
+        let answer = self.egress.cancel_a2a(cancellation, endpoint, &shown.interface).await.map_err(failed)?;
+        match only(answer).await? {
+            Inbound::Reply(reply) => {
+                let is_over = reply.state().is_some_and(|state| state.is_terminal() && state != TaskState::Canceled);
+                Ok(if is_over { CancelEnd::Over } else { CancelEnd::Taken })
+            }
+            Inbound::Failure(failure) => match failure.kind() {
+                Some(Kind::TaskNotFound | Kind::TaskNotCancelable) => Ok(CancelEnd::Over),
+                Some(Kind::UnsupportedOperation | Kind::MethodNotFound) => Ok(CancelEnd::Refused),
+                Some(_) | None => Err(failure.message().to_owned()),
+            },
+        }
     }
 
     /// What an agent says of itself: the card of the first of its replicas that has one.
@@ -168,4 +212,18 @@ impl Gate {
         let terms = CardTerms { authorization: own.as_ref(), keys: agent.card_keys.as_deref() };
         self.cards.look(&self.egress.http, replica, terms).await
     }
+}
+
+/// The whole of an answer that is no stream.
+async fn only(mut answer: AgentAnswer) -> Result<Inbound, String> {
+    let content_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let dialect = answer.dialect.ok_or("it is not said what it speaks")?;
+    let status = answer.status.as_u16();
+    let mut reader = AnswerReader::new(dialect, Method::CancelTask, status, content_type, TASK_LIMIT_BYTES);
+    while let Some(piece) = answer.body.next().await.map_err(|fault| fault.to_string())? {
+        reader.feed(&piece).map_err(|refusal| refusal.to_string())?;
+    }
+    reader.feed_trailers(answer.body.trailers().unwrap_or(&answer.headers));
+    reader.feed_end().map_err(|refusal| refusal.to_string())?;
+    reader.next_inbound().ok_or_else(|| "it did not answer".to_owned())
 }

@@ -31,7 +31,7 @@ use crate::registry::Agent;
 use crate::registry::table::{AgentProtocol, ToolServerTable};
 use crate::repetition::Patience;
 use crate::reply::UpstreamFault;
-use crate::snapshot::{Setting, Snapshot};
+use crate::snapshot::{Known, Setting, Snapshot};
 use crate::turns::under_way;
 use crate::upstreams::agent::{AgentAnswer, AgentEndpoint};
 
@@ -55,8 +55,24 @@ pub struct Wish {
     pub push: Option<OpenPush>,
     /// What guardrails made of it.
     pub guarding: Guarding,
+    /// What becomes of it where a person must say yes first.
+    pub parks: Parks,
     /// What the names of the waits begin with that are over once the agent has the call.
     pub answers: Option<String>,
+}
+
+/// What becomes of a call that a person must say yes to.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Parks {
+    /// Whoever makes it makes it again.
+    #[default]
+    ForCaller,
+    /// It is a task, which the gateway goes on with itself.
+    AsTask,
+    /// Nobody is asked: it is about a task that there is, and makes no other.
+    Unasked,
+    /// It was parked before: it is made by this approval of this content, or not at all.
+    Before(CallId, Digest),
 }
 
 /// What comes of it.
@@ -101,7 +117,7 @@ impl Gate {
 
     /// The same, but that a place for news stays open.
     async fn try_agent(&self, asking: &Asking, agent: &Arc<Agent>, wish: Wish) -> Result<Replied, Refusal> {
-        let Wish { payload, content, trace, mut patience, turn, mut push, answers, guarding } = wish;
+        let Wish { payload, content, trace, mut patience, turn, mut push, answers, guarding, parks } = wish;
         let mark = patience.key.as_deref().map(|key| mark(agent, content, key));
         let place = match turn {
             Some(wait) => Some(self.turns.enter(&asking.session, &agent.capability, wait).await?),
@@ -112,7 +128,7 @@ impl Gate {
             attempts -= 1;
             let content = of_capability(agent, content);
             let as_made = (&payload, content, &guarding);
-            let admitted = match self.enter_agent(asking, agent, as_made, mark, turn, &mut patience).await? {
+            let admitted = match self.enter_agent(asking, agent, as_made, mark, (turn, parks), &mut patience).await? {
                 Passed::New(admitted) => admitted,
                 Passed::Again(Earlier::Done(done)) => return self.replay(asking, done).await,
                 Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),
@@ -172,10 +188,20 @@ impl Gate {
         agent: &Arc<Agent>,
         (payload, content, guarding): (&Body, Digest, &Guarding),
         mark: Option<Mark>,
-        turn: Option<Duration>,
+        (turn, parks): (Option<Duration>, Parks),
         patience: &mut Patience,
     ) -> Result<Passed, Refusal> {
-        let know = |snapshot: &Snapshot, setting: &Setting| snapshot.know_agent(asking, setting, Place::Request, agent);
+        let know = |snapshot: &Snapshot, setting: &Setting| {
+            let known = snapshot.know_agent(asking, setting, Place::Request, agent);
+            match parks {
+                Parks::Unasked => Known { decision: known.decision.unasked(), ..known },
+                Parks::ForCaller | Parks::AsTask | Parks::Before(..) => known,
+            }
+        };
+        let (content, uses) = match parks {
+            Parks::ForCaller | Parks::AsTask | Parks::Unasked => (content, None),
+            Parks::Before(approval, content) => (content, Some(approval)),
+        };
         let mut looks =
             turn.map_or(0, |wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)).saturating_mul(TURN_LOOKS_PER_S);
         loop {
@@ -188,7 +214,8 @@ impl Gate {
                     Some(_) => Turn::Now,
                 },
                 content: Some(content),
-                uses: None,
+                uses,
+                is_task: matches!(parks, Parks::AsTask),
                 guarding: guarding.clone(),
             };
             let waited = match self.admit(asking, None, payload, terms, know).await {

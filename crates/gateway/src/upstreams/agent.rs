@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use portcullis_domain::admission::Admitted;
+use portcullis_domain::ids::SessionId;
 use portcullis_domain::refusal::Refusal;
 use portcullis_domain::registry::Placement;
 use portcullis_interop::a2a::Dialect;
@@ -155,11 +156,17 @@ fn address(placement: &Placement, target: &str) -> Result<Uri, UpstreamFault> {
 
 /// Whose call it is, and by which placement. Callers can't say these things themselves: such headers of theirs are left out at the door.
 pub(super) fn tell(headers: &mut HeaderMap, admitted: &Admitted, placement: &Placement) {
-    let session = admitted.session();
+    tell_session(headers, admitted.session(), placement);
+    if let Ok(call) = HeaderValue::from_str(&admitted.call().to_string()) {
+        headers.insert(CALL, call);
+    }
+}
+
+/// The same where it is no call of anybody's.
+pub(super) fn tell_session(headers: &mut HeaderMap, session: &SessionId, placement: &Placement) {
     for (name, value) in [
         (SESSION, session.name.to_string()),
         (PRINCIPAL, session.owner.to_string()),
-        (CALL, admitted.call().to_string()),
         (FENCE, placement.fence.to_string()),
     ] {
         if let Ok(value) = HeaderValue::from_str(&value) {

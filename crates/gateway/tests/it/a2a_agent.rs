@@ -40,6 +40,8 @@ pub(crate) struct State {
     /// Locked to read and to change, never across a wait.
     tasks: Mutex<BTreeMap<String, Value>>,
     pub(crate) has_card: Mutex<bool>,
+    /// How many requests to cancel a task are still to fail. Locked to read and to change, never across a wait.
+    pub(crate) cancels_failing: Mutex<usize>,
     /// What becomes of its card before it is shown. Locked to read and to change, never across a wait.
     pub(crate) sealed: Mutex<Option<Sealed>>,
 }
@@ -49,8 +51,13 @@ type Sealed = Box<dyn Fn(&str) -> String + Send>;
 impl Agent {
     pub(crate) async fn start(speaks: Speaks) -> Self {
         let (listener, url) = listen().await.unwrap();
-        let state =
-            Arc::new(State { speaks, tasks: Mutex::default(), has_card: Mutex::new(true), sealed: Mutex::default() });
+        let state = Arc::new(State {
+            speaks,
+            tasks: Mutex::default(),
+            has_card: Mutex::new(true),
+            cancels_failing: Mutex::default(),
+            sealed: Mutex::default(),
+        });
         let (shared, name) = (state.clone(), url.clone());
         let upstream = RawUpstream::start_at(listener, url, move |request| shared.answer(&name, request));
         Self { upstream, state }
@@ -139,6 +146,11 @@ impl State {
                 self.task(named).map_or_else(missing, |task| vec![whole(200, "", &result(task))])
             }
             "CancelTask" | "tasks/cancel" => {
+                let mut failing = self.cancels_failing.lock().unwrap_or_else(PoisonError::into_inner);
+                if *failing > 0 {
+                    *failing -= 1;
+                    return error(-32603, "not now");
+                }
                 match self.task(named) {
                     None => return missing(),
                     Some(task) if self.is_last(&task) => return error(-32002, "Task cannot be canceled"),

@@ -26,8 +26,10 @@ mod spoken;
 mod tls_way;
 
 mod a2a;
+mod a2a_ask;
 mod a2a_grpc;
 mod a2a_grpc_replicas;
+mod a2a_halt;
 mod a2a_list;
 mod a2a_matrix;
 mod agentdojo;

@@ -1,6 +1,7 @@
 //! What the entries say: that no law was broken at any moment. The world comes from the same code as in the gateway; the laws are reckoned
 //! here once more, so that a fault in deciding does not hide itself.
 
+mod agent_task;
 mod approval;
 mod carved;
 mod grant;
@@ -8,6 +9,7 @@ mod granted;
 mod guarded;
 mod identity;
 mod keyed;
+mod left;
 mod push;
 mod reckoned;
 mod scratchpad;
@@ -54,6 +56,7 @@ pub(super) struct Laws {
     tasks: carved::Tasks,
     grants: granted::Granted,
     approvals: HashMap<CallId, reckoned::Reckoned>,
+    agent_tasks: left::Left,
     last_at: Timestamp,
     position: u64,
     /// What is wrong with the entry at hand.
@@ -91,11 +94,13 @@ impl Laws {
             self.key_limited(event);
         } else if let Event::KeyRevoked(event) = &entry.event {
             self.key_revoked(event);
+            self.agent_tasks.revoked(event);
         } else if let Event::PrincipalSeen(event) = &entry.event {
             self.principal_seen(event, &entry.actor);
         } else if let Event::PrincipalDisabled(event) = &entry.event {
             let is_new = self.world.disabled.since(&event.principal).is_none();
             self.must(is_new, || format!("`{}` was disabled before", event.principal));
+            self.agent_tasks.disabled(&event.principal);
         } else if let Event::PrincipalEnabled(event) = &entry.event {
             let is_there = self.world.disabled.since(&event.principal).is_some();
             self.must(is_there, || format!("`{}` was not disabled", event.principal));
@@ -177,11 +182,16 @@ impl Laws {
             Event::ApprovalEscalated(event) => self.approval_escalated(event),
             Event::ApprovalUsed(event) => self.approval_used(session, event, entry),
             Event::ApprovalExpired(event) => self.approval_expired(event, entry),
+            Event::ApprovalWithdrawn(event) => self.approval_withdrawn(session, event),
             Event::PushOpened(event) => self.push_opened(session, event, entry),
             Event::PushBound(event) => self.push_bound(session, event),
             Event::PushClosed(event) => self.has_push(session, &event.push),
             Event::NewsCame(event) => self.news_came(session, event, entry),
             Event::NewsDelivered(event) => self.news_delivered(session, event),
+            Event::TaskLeft(event) => self.task_left(session, event),
+            Event::TaskOver(event) => self.task_ended(session, &event.agent, &event.task),
+            Event::TaskCancelling(event) => self.task_cancelling(session, event),
+            Event::TaskCancelled(event) => self.task_ended(session, &event.agent, &event.task),
             Event::RecordPut(event) => self.record_put(session, event, entry),
             Event::RecordExtended(event) => {
                 self.has_body(entry, None);
@@ -450,6 +460,10 @@ fn is_the_gateways(event: &Event) -> bool {
             | Event::Granted(_)
             | Event::ApprovalEscalated(_)
             | Event::ApprovalExpired(_)
+            | Event::TaskLeft(_)
+            | Event::TaskOver(_)
+            | Event::TaskCancelling(_)
+            | Event::TaskCancelled(_)
     )
 }
 

@@ -11,7 +11,7 @@ use portcullis_domain::json;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::egress::{AnswerReader, Inbound};
 use portcullis_interop::a2a::{
-    A2aCall, Dialect, Failure, Kind, Method, Reply as Said, answer as written, kept, refusal,
+    A2aCall, Dialect, Failure, Kind, Method, Named, Payload, Reply as Said, TaskState, answer as written, kept, refusal,
 };
 use tokio::sync::mpsc;
 
@@ -45,6 +45,8 @@ pub struct Asked {
     pub concern: Concern,
     /// On whose authority the caller asks.
     pub authority: Authority,
+    /// Whether they do so by themselves, with a key or token of their own.
+    pub is_alone: bool,
     /// Where the caller sees the agent.
     pub face: Face,
 }
@@ -59,6 +61,8 @@ pub struct Relay {
     concern: Concern,
     authority: Authority,
     face: Face,
+    /// The task that the agent has spoken of, by its own id, and whether it goes on, as far as is known.
+    heard: Option<(String, bool)>,
     /// Whether the agent has taken the place for news that is asked for.
     is_bound: bool,
     reader: AnswerReader,
@@ -91,7 +95,7 @@ impl Relay {
     /// The relay of this answer.
     #[must_use]
     pub fn new(asked: Asked, reply: Reply) -> Self {
-        let Asked { doors, agent, call, claims, concern, authority, face } = asked;
+        let Asked { doors, agent, call, claims, concern, authority, is_alone: _, face } = asked;
         let content_type = reply.answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let dialect: Dialect = reply.answer.dialect.unwrap_or(call.dialect);
         let status = reply.answer.status.as_u16();
@@ -105,6 +109,7 @@ impl Relay {
             concern,
             authority,
             face,
+            heard: None,
             is_bound: false,
             reader,
             is_read: false,
@@ -138,6 +143,27 @@ impl Relay {
     pub async fn whole(mut self) -> Result<Said, Failure> {
         let next = self.next().await;
         self.only(next).await
+    }
+
+    /// Takes the answer in to its end, or until the agent waits for its client: for whoever reads in the journal what came of the call.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn taken(mut self) -> Result<(), Failure> {
+        if !self.call.method.is_streaming() {
+            return self.whole().await.map(drop);
+        }
+        let mut has_begun = false;
+        loop {
+            match self.next().await {
+                Next::Said(said) if said.is_last() || said.state().is_some_and(TaskState::is_interrupted) => {
+                    return self.finish(said).await.map(drop);
+                }
+                Next::Said(_) => has_begun = true,
+                Next::Over(over) => return self.end(over, has_begun).await.map_or(Ok(()), Err),
+            }
+        }
     }
 
     async fn only(&mut self, next: Next) -> Result<Said, Failure> {
@@ -230,6 +256,14 @@ impl Relay {
             let task = Task { session: &self.claims.session, agent: &self.agent, id: &id };
             self.doors.gate.heard_of(task, &self.authority, state, self.doors.clock.now()).await;
         }
+        match (said.task_id(), said.state()) {
+            (Some(id), Some(state)) => self.heard = Some((id, !state.is_terminal())),
+            (Some(id), None) if said.payload() == Some(Payload::ArtifactUpdate) && self.heard.is_none() => {
+                self.heard = Some((id, true));
+            }
+            // A message says nothing of how its task stands.
+            (Some(_), None) | (None, _) => {}
+        }
         let is_card = self.call.method == Method::GetExtendedCard;
         let said = if is_card { self.shown_card(said) } else { self.named(said) };
         match said {
@@ -269,7 +303,12 @@ impl Relay {
         }
         let said = if self.call.method == Method::ListTasks { self.own_tasks(said)? } else { said.clone() };
         let names = Names { sealer: &self.doors.transport, owner: &self.claims.session.owner, agent: &self.agent };
-        said.renamed(&mut |named, id| names.rename(&self.claims.session, &self.claims.context, named, id))
+        let task = self.claims.task.as_ref();
+        // A task may have another name here than it would be given: that of the message which it was begun by.
+        said.renamed(&mut |named, id| match task.filter(|(_, behind)| named == Named::Task && behind == id) {
+            Some((shown, _)) => Some(shown.clone()),
+            None => names.rename(&self.claims.session, &self.claims.context, named, id),
+        })
     }
 
     fn own_tasks(&self, page: &Said) -> Result<Said, String> {
@@ -344,6 +383,10 @@ impl Relay {
         };
         if let Some((name, unless_bound)) = over {
             self.doors.gate.close_push(&self.claims.session, name, unless_bound).await;
+        }
+        if let Some((id, true)) = self.heard.as_ref().filter(|_| self.call.method.is_sending()) {
+            let task = Task { session: &self.claims.session, agent: &self.agent, id };
+            self.doors.gate.task_is_left(task, &self.authority).await;
         }
         let settled = self.doors.gate.settle(settle(self.reply.call, outcome, answer)).await;
         settled.map(drop).map_err(|refused| {
