@@ -79,7 +79,7 @@ impl Gate {
         let failed = |fault: UpstreamFault| fault.to_string();
         let name = agent.capability.to_string();
         // Nobody asks but the gateway: whose task it was has no say any more.
-        let own = self.present_own(Upstream { name: &name, credential: &agent.credential }).await.map_err(failed)?;
+        let own = self.present_own(Upstream::new(&name, &agent.credential)).await.map_err(failed)?;
         let endpoint = AgentEndpoint {
             authorization: own.as_ref(),
             task: None,
