@@ -2,11 +2,11 @@
 //! is killed every second. Whoever was told that a turn is done finds it done; no turn runs on a replica that another one has taken over from; no effect happens twice;
 //! and every session has exactly the history that its client knows.
 //!
-//! Sizes: `PORTCULLIS_SOAK_SESSIONS`, `PORTCULLIS_SOAK_TURNS` and, for what is measured at the end, `PORTCULLIS_SOAK_IDLE`. Clients go on beyond their turns until every kind of fault has come often enough, so that a
+//! Sizes: `PORTCULLIS_SOAK_SESSIONS`, `PORTCULLIS_SOAK_TURNS` and, for what an idle session takes, `PORTCULLIS_SOAK_IDLE`. Clients go on beyond their turns until every kind of fault has come often enough, so that a
 //! fast machine is not spared. Nothing is limited by time but standing still.
 //!
 //! [`agent`] is the agent, [`clients`] asks it, [`person`] finds out what became of calls that nobody saw the end of, [`faults`] kills, [`judge`] judges, and [`figures`] measures
-//! what is left when all is quiet.
+//! while all is quiet.
 
 mod agent;
 mod clients;
@@ -47,7 +47,7 @@ const RATE: &str = "{ name: all, calls: 1000000, per_s: 1 }";
 struct Size {
     sessions: usize,
     turns: u64,
-    /// How many sessions are opened at the end to see what an idle one takes.
+    /// How many sessions are opened at the beginning to see what an idle one takes.
     idle: usize,
 }
 
@@ -125,6 +125,7 @@ impl Site {
 async fn whatever_is_killed_no_turn_is_lost_none_is_stale_and_no_effect_happens_twice() {
     let size = Size::from_environment();
     let Some(mut site) = Site::build().await else { return };
+    figures::idle(&site, size.idle).await;
     let clients = Clients::start(&site.client, &site.person, size);
     let mut faults = Faults::default();
     while !clients.are_done() {
@@ -135,7 +136,7 @@ async fn whatever_is_killed_no_turn_is_lost_none_is_stale_and_no_effect_happens_
     let acknowledged = clients.end().await;
     let said = judge::judge(&site, &acknowledged).await;
     eprintln!("soak: {} sessions, {} turns, {said}; {faults}", size.sessions, acknowledged.values().sum::<u64>());
-    figures::measure(&mut site, &acknowledged, size).await;
+    figures::measure(&mut site, &acknowledged).await;
     let folder = site.effects.parent().unwrap().to_owned();
     let _tools = site.tools;
     site.fleet.finish().await;

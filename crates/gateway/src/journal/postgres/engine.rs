@@ -197,14 +197,14 @@ impl Start {
         let verifier = secrets.signer.verifier();
         let changed = Arc::new(Notify::new());
         let listener = Listener { me: self.me.clone(), changed: changed.clone() };
-        let link = Link::open(&self.connector, listener).await?;
+        let mut link = Link::open(&self.connector, listener).await?;
         // Before the lock is given back: whoever copies the journal looks for gateways under it.
         link.enter(self.options.lease).await?;
         schema::unlock(&connected.client).await?;
         drop(connected);
         let renewal = Renewal { connector: self.connector.clone(), me: self.me.clone(), lease: self.options.lease };
         let bookmarks = Arc::new(Bookmarks::new(directory, self.options.pace)?);
-        let memory = renewal.during(load(&link, &verifier, &bookmarks, &|| false)).await?;
+        let memory = renewal.during(load(&mut link, &verifier, &bookmarks, &|| false)).await?;
         if !bookmarks.is_there() {
             bookmarks.keep_if_worth(&memory);
         }
@@ -250,8 +250,8 @@ impl Again {
         let runtime = runtime.map_err(|error| StoreFault::Failed(format!("can't start a reader: {error}")))?;
         let loaded = runtime.block_on(async {
             let listener = Listener { me: self.me.clone(), changed: Arc::new(Notify::new()) };
-            let link = within(ANSWER_LIMIT, Link::open(&self.connector, listener)).await?;
-            load(&link, &self.verifier, &self.bookmarks, &|| is_over.load(Ordering::Relaxed)).await
+            let mut link = within(ANSWER_LIMIT, Link::open(&self.connector, listener)).await?;
+            load(&mut link, &self.verifier, &self.bookmarks, &|| is_over.load(Ordering::Relaxed)).await
         });
         loaded.map_err(StoreFault::from)
     }

@@ -1,6 +1,7 @@
 //! Taking what others have written into memory, through the same checks as at a start; and all of it at a start itself.
 
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use portcullis_domain::journal::checkpoint::{Checkpoint, Verifier};
 
@@ -17,6 +18,10 @@ use crate::journal::streams::Streams;
 
 /// With fewer entries than this it is not worth to wake another processor.
 const SHARE: usize = 128;
+/// How often another connection is tried, one after the other, when nothing could be read by the last.
+const TRIES_LIMIT: u32 = 20;
+/// Between two of them.
+const TRY_PAUSE: Duration = Duration::from_millis(500);
 /// The most threads that read entries.
 const WORKERS_LIMIT: usize = 8;
 
@@ -58,14 +63,14 @@ pub async fn catch_up(
     Ok(())
 }
 
-/// Reads the log into new memory: what comes after the bookmark, if there is one that the log goes on from, and all of it otherwise. Gives up with
-/// [`StoreFault::Closed`] once `is_over` says so.
+/// Reads the log into new memory: what comes after the bookmark, if there is one that the log goes on from, and all of it otherwise. What has been read is kept when the connection is lost,
+/// and read on by another one. Gives up with [`StoreFault::Closed`] once `is_over` says so.
 ///
 /// # Errors
 ///
-/// When an entry is missing or altered, the journal differs from its last checkpoint, or the database is away.
+/// When an entry is missing or altered, the journal differs from its last checkpoint, or the database stays away.
 pub async fn load(
-    link: &Link,
+    link: &mut Link,
     verifier: &Verifier,
     bookmarks: &Bookmarks,
     is_over: &dyn Fn() -> bool,
@@ -84,42 +89,96 @@ pub async fn load(
 }
 
 async fn replay(
-    link: &Link,
+    link: &mut Link,
     verifier: &Verifier,
     bookmark: Option<Bookmark>,
     is_over: &dyn Fn() -> bool,
 ) -> Result<Memory, Trouble> {
-    // The entry that the bookmark ends with comes first.
-    let before = bookmark.as_ref().map_or(0, |bookmark| bookmark.position().saturating_sub(1));
-    let (head, news) = within(ANSWER_LIMIT, link.look(Known { entries: before, streams: 0 })).await?;
-    let sealed = match within(ANSWER_LIMIT, link.last_checkpoint()).await? {
-        Some((size, note)) => Some(open_checkpoint(verifier, size, &note)?),
-        None => None,
-    };
-    let mut memory = Memory::default();
-    add_streams(&mut memory.streams, news.streams)?;
-    let mut page = news.entries;
-    if let Some(bookmark) = bookmark {
-        let last = (!page.is_empty()).then(|| page.remove(0));
-        memory = bookmark.open(memory.streams, last)?;
+    let mut reading = Reading { memory: Memory::default(), bookmark, sealed: None };
+    let mut tries = 0;
+    loop {
+        let there = reading.memory.tree.size();
+        let problem = match reading.read_on(link, verifier, is_over).await {
+            Ok(()) => return Ok(reading.memory),
+            Err(Trouble::Away(problem)) => problem,
+            Err(fatal) => return Err(fatal),
+        };
+        tries = if reading.memory.tree.size() > there { 0 } else { tries + 1 };
+        reconnect(link, &mut tries, problem).await?;
     }
-    is_sealed(&memory, sealed)?;
-    while !page.is_empty() {
-        add_entries(&mut memory, page, &mut |memory| is_sealed(memory, sealed))?;
-        if is_over() {
-            return Err(Trouble::Fatal(StoreFault::Closed));
+}
+
+/// Another connection, unless there have been enough in which nothing was read.
+async fn reconnect(link: &mut Link, tries: &mut u32, mut problem: String) -> Result<(), Trouble> {
+    while *tries < TRIES_LIMIT {
+        tracing::warn!(%problem, "the journal's database was lost while the journal was read; it is read on");
+        tokio::time::sleep(TRY_PAUSE).await;
+        match within(ANSWER_LIMIT, link.open_again()).await {
+            Err(Trouble::Away(another)) => problem = another,
+            opened => return opened,
         }
-        page = within(ANSWER_LIMIT, link.more(memory.tree.size())).await?;
+        *tries += 1;
     }
-    link.end().await?;
-    let size = sealed.map_or(0, |checkpoint: Checkpoint| checkpoint.size);
-    if memory.tree.size() < size {
-        let there = memory.tree.size();
-        return Err(Trouble::Fatal(StoreFault::Damaged(format!("{size} entries were signed, and {there} are there"))));
+    Err(Trouble::Away(problem))
+}
+
+/// Memory while it is read from the log.
+struct Reading {
+    memory: Memory,
+    /// What it begins with, until that has been found in the log.
+    bookmark: Option<Bookmark>,
+    /// The checkpoint that was the last one when it began, or a later one of entries that were not read by then.
+    sealed: Option<Checkpoint>,
+}
+
+impl Reading {
+    /// Reads to the end of the log, from where it is.
+    async fn read_on(&mut self, link: &Link, verifier: &Verifier, is_over: &dyn Fn() -> bool) -> Result<(), Trouble> {
+        let (head, news) = within(ANSWER_LIMIT, link.look(self.known())).await?;
+        if let Some((size, note)) = within(ANSWER_LIMIT, link.last_checkpoint()).await? {
+            let checkpoint = open_checkpoint(verifier, size, &note)?;
+            if self.sealed.is_none() || checkpoint.size >= self.memory.tree.size() {
+                self.sealed = Some(checkpoint);
+            }
+        }
+        add_streams(&mut self.memory.streams, news.streams)?;
+        let mut page = news.entries;
+        if let Some(bookmark) = self.bookmark.take() {
+            let last = (!page.is_empty()).then(|| page.remove(0));
+            self.memory = bookmark.open(std::mem::take(&mut self.memory.streams), last)?;
+        }
+        let sealed = self.sealed;
+        is_sealed(&self.memory, sealed)?;
+        while !page.is_empty() {
+            add_entries(&mut self.memory, page, &mut |memory| is_sealed(memory, sealed))?;
+            if is_over() {
+                return Err(Trouble::Fatal(StoreFault::Closed));
+            }
+            page = within(ANSWER_LIMIT, link.more(self.memory.tree.size())).await?;
+        }
+        within(ANSWER_LIMIT, link.end()).await?;
+        self.finish(head)
     }
-    agree(&memory, head)?;
-    memory.sealed = size;
-    Ok(memory)
+
+    /// What is there already. Of what the bookmark has, the entry that it ends with comes once more.
+    fn known(&self) -> Known {
+        match &self.bookmark {
+            Some(bookmark) => Known { entries: bookmark.position().saturating_sub(1), streams: 0 },
+            None => known(&self.memory),
+        }
+    }
+
+    fn finish(&mut self, head: LogHead) -> Result<(), Trouble> {
+        let size = self.sealed.map_or(0, |checkpoint| checkpoint.size);
+        let there = self.memory.tree.size();
+        if there < size {
+            let fault = format!("{size} entries were signed, and {there} are there");
+            return Err(Trouble::Fatal(StoreFault::Damaged(fault)));
+        }
+        agree(&self.memory, head)?;
+        self.memory.sealed = size;
+        Ok(())
+    }
 }
 
 /// The head says how many entries there are and what the root over them is: with another root somebody has gone on from another past.

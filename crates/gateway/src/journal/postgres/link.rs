@@ -94,7 +94,8 @@ pub struct Ending<'a> {
 /// The writer's connection.
 pub struct Link {
     connected: Connected,
-    me: GatewayId,
+    connector: Connector,
+    listener: Listener,
     statements: Statements,
 }
 
@@ -121,8 +122,7 @@ impl Link {
     ///
     /// When the database is away, must not be used, or has another version of the tables.
     pub async fn open(connector: &Connector, listener: Listener) -> Result<Self, Trouble> {
-        let me = listener.me.clone();
-        let connected = connector.connect(Some(listener)).await?;
+        let connected = connector.connect(Some(listener.clone())).await?;
         schema::expect(&connected.client).await?;
         let settings = format!(
             "SET idle_in_transaction_session_timeout = {}; SET statement_timeout = 0; SET lock_timeout = 0;
@@ -131,7 +131,17 @@ impl Link {
         );
         connected.client.batch_execute(&settings).await?;
         let statements = Statements::prepare(&connected.client).await?;
-        Ok(Self { connected, me, statements })
+        Ok(Self { connected, connector: connector.clone(), listener, statements })
+    }
+
+    /// Another connection in place of one that was lost, with nothing open on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::open`]; then the one that was lost is still there.
+    pub async fn open_again(&mut self) -> Result<(), Trouble> {
+        *self = Self::open(&self.connector, self.listener.clone()).await?;
+        Ok(())
     }
 
     /// Enters this gateway among those that live.
@@ -142,7 +152,7 @@ impl Link {
     pub async fn enter(&self, lease: Duration) -> Result<(), Trouble> {
         let insert = "INSERT INTO portcullis.gateways (id, lease_until)
                       VALUES ($1, clock_timestamp() + $2::float8 * interval '1 second')";
-        self.connected.client.execute(insert, &[&self.me.as_str(), &lease.as_secs_f64()]).await?;
+        self.connected.client.execute(insert, &[&self.listener.me.as_str(), &lease.as_secs_f64()]).await?;
         let forget = "DELETE FROM portcullis.gateways
                       WHERE ended_at < clock_timestamp() - $1::float8 * interval '1 second'";
         self.connected.client.execute(forget, &[&FORGET_AFTER.as_secs_f64()]).await?;
@@ -202,7 +212,7 @@ impl Link {
     }
 
     async fn members(&self) -> Result<Vec<Member>, Trouble> {
-        let rows = self.connected.client.query(&self.statements.members, &[&self.me.as_str()]).await?;
+        let rows = self.connected.client.query(&self.statements.members, &[&self.listener.me.as_str()]).await?;
         rows.iter().map(read_member).collect()
     }
 
@@ -317,14 +327,17 @@ impl Link {
         if !ending.is_heard || batch.entries.is_empty() {
             return Ok(());
         }
-        self.connected.client.query(&self.statements.notify, &[&self.me.as_str()]).await?;
+        self.connected.client.query(&self.statements.notify, &[&self.listener.me.as_str()]).await?;
         Ok(())
     }
 
     async fn renew(&self, ending: &Ending<'_>) -> Result<(), Trouble> {
         let (lease, written_to) = (ending.lease.as_secs_f64(), to_sql(ending.head.position));
         let renew = &self.statements.renew;
-        self.connected.client.execute(renew, &[&self.me.as_str(), &lease, &written_to, &ending.is_last]).await?;
+        self.connected
+            .client
+            .execute(renew, &[&self.listener.me.as_str(), &lease, &written_to, &ending.is_last])
+            .await?;
         Ok(())
     }
 }

@@ -219,8 +219,8 @@ impl Writer {
 
     /// One transaction. After an error the connection is gone, and with it whatever was open on it.
     async fn turn(&mut self, jobs: &mut [Box<dyn Job>], is_last: bool) -> Result<(), Trouble> {
-        let link = self.linked().await?;
-        match self.resolve(&link).await? {
+        let mut link = self.linked().await?;
+        match self.resolve(&mut link).await? {
             Fate::Written { was_refused: false } => {}
             Fate::Written { was_refused: true } | Fate::None => self.decide(&link, jobs, is_last).await?,
         }
@@ -317,7 +317,7 @@ impl Writer {
     }
 
     /// Finds out what became of a batch that was in doubt. The lock is granted once the transaction that may have written it has ended, either way.
-    async fn resolve(&mut self, link: &Link) -> Result<Fate, Trouble> {
+    async fn resolve(&mut self, link: &mut Link) -> Result<Fate, Trouble> {
         let Some(unsure) = &self.ahead.unsure else { return Ok(Fate::None) };
         let found = within(ANSWER_LIMIT, link.lock(known(&self.decider.memory))).await?;
         let seen = self.members.look(&found.members);

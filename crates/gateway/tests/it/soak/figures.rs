@@ -1,4 +1,4 @@
-//! What is measured once nothing is killed any more. These are figures of this machine and this build, to be compared with one another; nothing is asserted of them.
+//! What is measured before anything is killed, and once nothing is any more. These are figures of this machine and this build, to be compared with one another; nothing is asserted of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::agent::{held, now};
 use super::clients::ask;
-use super::{AGENT, Site, Size};
+use super::{AGENT, Site};
 use crate::gateway::LIMIT;
 
 /// How many sessions are opened at a time.
@@ -17,7 +17,7 @@ const OPENED_LIMIT: usize = 32;
 /// How many ticks of the processor's clock there are in a second (`USER_HZ`, which is 100 on every Linux).
 const TICKS_PER_S: f64 = 100.0;
 
-pub(super) async fn measure(site: &mut Site, acknowledged: &BTreeMap<String, u64>, size: Size) {
+pub(super) async fn measure(site: &mut Site, acknowledged: &BTreeMap<String, u64>) {
     let turns: Vec<(String, u64)> = acknowledged.iter().map(|(session, turns)| (session.clone(), turns + 1)).collect();
     let before = ticks(site);
     let (took, fences) = round(site, &turns).await;
@@ -37,7 +37,6 @@ pub(super) async fn measure(site: &mut Site, acknowledged: &BTreeMap<String, u64
     let rate = f64::from(u32::try_from(resumed).unwrap()) / took.as_secs_f64();
     eprintln!("{resumed} sessions resumed on another replica, {rate:.0}/s, beside those that stayed");
     deliveries(site, acknowledged).await;
-    idle(site, size.idle).await;
 }
 
 /// One turn of every session at once: how long it took, and which placements served it.
@@ -81,8 +80,8 @@ async fn deliveries(site: &Site, acknowledged: &BTreeMap<String, u64>) {
     );
 }
 
-/// What sessions take that do nothing. With few of them nothing is seen: what was freed before is used first.
-async fn idle(site: &Site, count: usize) {
+/// What sessions take that do nothing. Measured before anything else happens: later, what was freed before is used first. With few of them nothing is seen either.
+pub(super) async fn idle(site: &Site, count: usize) {
     let before = resident(site);
     let mut openers = JoinSet::new();
     for first in 0..OPENED_LIMIT.min(count) {

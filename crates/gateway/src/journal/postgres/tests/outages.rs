@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::Expected;
+use tokio::task::JoinSet;
 
-use crate::journal::conformance::scene::{Opened as _, Step, TurnedClock, until};
+use crate::journal::bookmark::Pace;
+use crate::journal::conformance::scene::{Opened as _, Step, TurnedClock, put, until, world};
 use crate::journal::fault::StoreFault;
 use crate::journal::postgres::Options;
 use crate::journal::postgres::tests::clustered::{Clustered, OpenEngine, PATIENT};
 use crate::journal::postgres::tests::load;
+use crate::journal::postgres::tests::proxy::Proxy;
 
 fn two(store: &Clustered) -> Vec<OpenEngine> {
     ["a", "b"].map(|name| store.engine(name, PATIENT, TurnedClock::new()).unwrap()).into()
@@ -84,4 +88,36 @@ async fn while_the_database_is_away_callers_are_refused_and_told_to_come_back() 
     let sessions = opened.journal.read(|world| world.session.all().count()).await.unwrap();
     assert_eq!(sessions, 2);
     Box::new(opened).close();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_start_whose_connections_are_lost_again_and_again_reads_on_where_it_was() {
+    const ENTRIES: usize = 9_000;
+    let Some(store) = Clustered::new() else { return };
+    let never = Options { pace: Pace { every: u64::MAX, worth: u64::MAX }, ..PATIENT };
+    let writer = store.engine("a", never, TurnedClock::new()).unwrap();
+    let sessions = (0..ENTRIES).map(|number| format!("claim-{}", number % 40));
+    let mut tasks = JoinSet::new();
+    for session in sessions {
+        let journal = writer.journal.clone();
+        tasks.spawn(async move { journal.execute(put(&session, "step", Expected::Anything, "value")).await });
+    }
+    for written in tasks.join_all().await {
+        written.unwrap().unwrap();
+    }
+    Box::new(writer).close();
+    let size = "SELECT sum(octet_length(bytes))::bigint FROM portcullis.entries";
+    let bytes: i64 = store.client().await.query_one(size, &[]).await.unwrap().get(0);
+    // More than a page and less than two: no connection lives to tell all.
+    let proxy = Proxy::start(store.server.port()).await;
+    proxy.limit_looks(usize::try_from(bytes).unwrap() * 7 / 10);
+    let started = store.engine_at(&proxy.address(), "a", never, TurnedClock::new()).unwrap();
+    assert_eq!(proxy.looks_cut(), 1);
+    assert_eq!(world(&started.journal).await, serde_json::to_string(&store.judge().world).unwrap());
+    proxy.limit_looks(0);
+    Box::new(started).close();
+    // Where nothing is ever read, it gives up.
+    proxy.limit_looks(1);
+    let refused = store.engine_at(&proxy.address(), "a", never, TurnedClock::new());
+    assert!(matches!(refused, Err(StoreFault::Away(_))));
 }

@@ -43,6 +43,10 @@ struct State {
     cut_after: AtomicBool,
     /// The way stays shut after the planned cut.
     stays_shut: AtomicBool,
+    /// How many bytes somebody who looks at the log without the lock is told before the way is cut; no matter how many at 0.
+    look_limit: AtomicUsize,
+    /// How often it was.
+    looks_cut: AtomicUsize,
     /// Who looks at the log without the lock gets no answer for now.
     holds_looks: AtomicBool,
     is_holding: AtomicBool,
@@ -76,6 +80,16 @@ impl Proxy {
     /// Whether the planned cut has happened.
     pub(super) fn has_cut(&self) -> bool {
         self.state.commits.load(Ordering::SeqCst) == usize::MAX
+    }
+
+    /// From now on whoever looks at the log without the lock is told so many bytes on one connection, and not more.
+    pub(super) fn limit_looks(&self, bytes: usize) {
+        self.state.look_limit.store(bytes, Ordering::SeqCst);
+    }
+
+    /// How often somebody would have been told more.
+    pub(super) fn looks_cut(&self) -> usize {
+        self.state.looks_cut.load(Ordering::SeqCst)
     }
 
     /// From now on nobody who looks at the log without the lock gets an answer, until [`Proxy::let_go`]. Other connections are not held up.
@@ -122,6 +136,13 @@ impl State {
 }
 
 impl State {
+    /// Whether somebody who was told so much while looking is told no more.
+    fn is_told_enough(&self, told: usize) -> bool {
+        let is_enough = matches!(self.look_limit.load(Ordering::SeqCst), limit @ 1.. if told > limit);
+        self.looks_cut.fetch_add(usize::from(is_enough), Ordering::SeqCst);
+        is_enough
+    }
+
     async fn hold(&self) {
         loop {
             let turned = self.turned.notified();
@@ -138,6 +159,7 @@ async fn carry(mut client: TcpStream, state: Arc<State>) {
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", state.server)).await else { return };
     let (mut up, mut down) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     let mut has_entries = false;
+    let mut told_while_looking = None;
     loop {
         // Made before the look: what is turned after it is not missed.
         let turned = state.turned.notified();
@@ -151,6 +173,7 @@ async fn carry(mut client: TcpStream, state: Arc<State>) {
                 let bytes = &up[..length];
                 let commit = bytes.windows(COMMIT.len()).position(|window| window == COMMIT);
                 if bytes.windows(LOOK.len()).any(|window| window == LOOK) {
+                    told_while_looking.get_or_insert(0);
                     state.hold().await;
                 }
                 has_entries |= bytes.windows(OF_ENTRY.len()).any(|window| window == OF_ENTRY);
@@ -174,6 +197,8 @@ async fn carry(mut client: TcpStream, state: Arc<State>) {
             }
             read = server.read(&mut down) => {
                 let Ok(length @ 1..) = read else { return };
+                told_while_looking = told_while_looking.map(|told| told + length);
+                if told_while_looking.is_some_and(|told| state.is_told_enough(told)) { return; }
                 if client.write_all(&down[..length]).await.is_err() { return; }
             }
         }
