@@ -174,3 +174,28 @@ pub(super) async fn drop_with_authority(gate: Weak<Gate>, mut doorway: watch::Re
         gate.credentials.keep_only(&seen);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_but_an_mcp_server_at_one_url_is_to_say_whose_tokens_it_takes() {
+        let credential = "credential: {exchange: {client: {issuers: ['https://a'], id: g, auth: none}}}";
+        let check = |registry: &str, expected: Option<&str>| {
+            let text = format!("registry: {{{}}}", registry.replace("CREDENTIAL", credential));
+            let config = read::read_text("c.yaml", &text, std::collections::HashMap::new()).unwrap();
+            let servers = config.registry.servers.values();
+            let of_servers = servers.filter_map(|server| server.resolved(Path::new(".")).err());
+            let found: Vec<String> = silent(&config).into_iter().chain(of_servers).collect();
+            assert_eq!(found.len(), usize::from(expected.is_some()), "{text}: {found:?}");
+            assert!(expected.is_none_or(|expected| found[0].contains(expected)), "{text}: {found:?}");
+        };
+        check("servers: {crm: {url: 'https://c', session: per_session, CREDENTIAL}}", None);
+        let several = "urls: ['https://c', 'https://d'], session: per_session";
+        check(&format!("servers: {{crm: {{{several}, CREDENTIAL}}}}"), Some("needs one `url`"));
+        check("agents: {helper: {replicas: ['https://c'], CREDENTIAL}}", Some("are for MCP servers"));
+        check("models: {m: {base_url: 'https://c', CREDENTIAL}}", Some("are for MCP servers"));
+        check("models: {m: {deployments: [{base_url: 'https://c', CREDENTIAL}]}}", Some("are for MCP servers"));
+    }
+}

@@ -63,8 +63,10 @@ impl Resource {
 #[derive(Default)]
 pub struct Resources {
     /// By where they are and what they must be called. Locked to look up and to insert, never across a wait.
-    found: Mutex<HashMap<(String, String), (Timestamp, Arc<Resource>)>>,
+    found: Mutex<Found>,
 }
+
+type Found = HashMap<(String, String), (Timestamp, Arc<Resource>)>;
 
 impl Resources {
     /// What the upstream at that URL says, which must be called so; it is asked where that is not known.
@@ -100,7 +102,7 @@ impl Resources {
         self.lock().retain(|(known, _), _| known != url);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), (Timestamp, Arc<Resource>)>> {
+    fn lock(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
