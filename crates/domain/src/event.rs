@@ -33,6 +33,12 @@ pub enum Event {
     /// A key was taken back.
     #[serde(rename = "identity.key_revoked")]
     KeyRevoked(identity::event::KeyRevoked),
+    /// A key of the configuration does not stand there any more.
+    #[serde(rename = "identity.key_withdrawn")]
+    KeyWithdrawn(identity::event::KeyWithdrawn),
+    /// A key of the configuration stands there again.
+    #[serde(rename = "identity.key_restored")]
+    KeyRestored(identity::event::KeyRestored),
     /// An issuer describes a principal as it was not described before.
     #[serde(rename = "identity.principal_seen")]
     PrincipalSeen(identity::event::PrincipalSeen),
@@ -48,6 +54,12 @@ pub enum Event {
     /// Other policies are in force.
     #[serde(rename = "policy.activated")]
     PolicyActivated(policy::event::Activated),
+    /// Rules of before count instead of those that stand in the files.
+    #[serde(rename = "policy.rolled_back")]
+    PolicyRolledBack(policy::event::RolledBack),
+    /// What the files say counts again.
+    #[serde(rename = "policy.rolled_forward")]
+    PolicyRolledForward(policy::event::RolledForward),
     /// A call is parked until a person has said yes.
     #[serde(rename = "approval.requested")]
     ApprovalRequested(policy::event::ApprovalRequested),

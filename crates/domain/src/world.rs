@@ -13,9 +13,8 @@ use crate::event::{
     CallAdmitted, CallRefused, CallResolved, CallSettled, Delegated, Event, Outcome, RequestAnswered, RequestTaken,
     TaskGrant,
 };
-use crate::identity::event::KeyRevoked;
-use crate::identity::{Disabled, Keys};
-use crate::ids::{CallId, GatewayId, PrincipalName, SessionId};
+use crate::identity::{Disabled, Keys, Uses};
+use crate::ids::{CallId, GatewayId, KeyId, PrincipalName, SessionId};
 use crate::journal::{Entry, StreamId};
 use crate::ledger::{Book, Payer};
 use crate::policy::{Active, Approvals, Effect, Grants};
@@ -55,6 +54,9 @@ pub struct World {
     /// Who may not act.
     #[serde(default)]
     pub disabled: Disabled,
+    /// When keys were used.
+    #[serde(default, skip_serializing_if = "Uses::is_empty")]
+    pub uses: Uses,
     /// The sessions.
     pub session: Sessions,
     /// What tool servers declared.
@@ -104,7 +106,15 @@ impl World {
         match &entry.event {
             Event::KeyCreated(event) => self.identity.created(event, entry.at),
             Event::KeyLimited(event) => self.identity.limited(event),
-            Event::KeyRevoked(event) => self.key_revoked(event, entry.at),
+            Event::KeyRevoked(event) => {
+                self.identity.revoked(event, entry.at);
+                self.key_ended(&event.key);
+            }
+            Event::KeyWithdrawn(event) => {
+                self.identity.withdrawn(event, entry.at);
+                self.key_ended(&event.key);
+            }
+            Event::KeyRestored(event) => self.identity.restored(event),
             Event::PrincipalSeen(event) => self.identity.seen(event, entry.at),
             Event::PrincipalDisabled(event) => self.principal_disabled(&event.principal, entry.at),
             Event::PrincipalEnabled(event) => self.disabled.enabled(&event.principal),
@@ -113,6 +123,8 @@ impl World {
                 self.policy.activated(event);
                 self.approvals.policies_changed(event.version);
             }
+            Event::PolicyRolledBack(event) => self.policy.rolled_back(event),
+            Event::PolicyRolledForward(_) => self.policy.rolled_forward(),
             Event::ToolsObserved(event) => self.registry.tools_observed(event, entry.seq),
             Event::Granted(event) => self.ledger.granted(event),
             Event::RequestAnswered(event) => self.request_answered(event, entry),
@@ -210,11 +222,15 @@ impl World {
             Event::KeyCreated(_)
             | Event::KeyLimited(_)
             | Event::KeyRevoked(_)
+            | Event::KeyWithdrawn(_)
+            | Event::KeyRestored(_)
             | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)
             | Event::PrincipalEnabled(_)
             | Event::SigningRotated(_)
             | Event::PolicyActivated(_)
+            | Event::PolicyRolledBack(_)
+            | Event::PolicyRolledForward(_)
             | Event::ToolsObserved(_) => {}
         }
         self.session.touched(session, entry.at);
@@ -231,9 +247,9 @@ impl World {
         self.requests.session_closed(session);
     }
 
-    fn key_revoked(&mut self, event: &KeyRevoked, at: Timestamp) {
-        self.identity.revoked(event, at);
-        self.agent_tasks.halt(|_, authority| authority.credential == Credential::Key(event.key.clone()));
+    fn key_ended(&mut self, key: &KeyId) {
+        let credential = Credential::Key(key.clone());
+        self.agent_tasks.halt(|_, authority| authority.credential == credential);
     }
 
     fn principal_disabled(&mut self, principal: &PrincipalName, at: Timestamp) {
@@ -280,6 +296,7 @@ impl World {
 
     fn admitted(&mut self, session: &SessionId, event: &CallAdmitted, at: Timestamp) {
         self.session.counted(session, 1, 0);
+        self.uses.used(&event.authority.credential, at);
         self.session.labelled(session, &event.labels);
         self.ledger.held(event.call, Payer { session, task: event.authority.task.as_ref() }, event.hold);
         if let Some(once) = self.session.once(session) {

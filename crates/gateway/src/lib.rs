@@ -34,6 +34,7 @@ pub mod policy;
 pub mod registry;
 pub mod repetition;
 pub mod reply;
+pub mod rollback;
 pub mod scratchpad;
 pub mod server;
 pub mod snapshot;

@@ -20,7 +20,7 @@ use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Repetition, Turn};
 use portcullis_interop::llm::chat::Round;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use rustls::ServerConfig;
 
@@ -33,6 +33,7 @@ use crate::hydration::Told;
 use crate::identity::certificates::Certificates;
 use crate::identity::issuers::Issuers;
 use crate::identity::signing::SigningKeys;
+use crate::identity::uses::Uses;
 use crate::journal::leases::Leases;
 use crate::journal::{Journal, StoreFault};
 use crate::ledger::rates::Rates;
@@ -52,6 +53,7 @@ mod model;
 mod outcome;
 mod owed;
 mod own;
+pub mod parts;
 pub mod request;
 pub mod sieve;
 pub mod task;
@@ -66,6 +68,7 @@ pub use crate::life::tool::Called;
 pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Repetitions};
 use crate::reply::{ModelAnswer, UpstreamFault};
+use crate::rollback::Order;
 use crate::snapshot::{Known, Setting, Snapshot};
 use crate::spoken::Spoken;
 use crate::telemetry::Metrics;
@@ -118,6 +121,8 @@ pub struct Gate {
     pub tls: ArcSwapOption<ServerConfig>,
     /// The way to where issuers say that their keys are.
     pub issuers_way: Arc<PushClient>,
+    /// When keys were used last.
+    pub uses: Uses,
     /// What the gateway signs with for outsiders.
     pub signing: SigningKeys,
     /// What upstreams are shown.
@@ -138,6 +143,8 @@ pub struct Gate {
     pub metrics: Metrics,
     /// What is still to be written down.
     pub owed: Owed,
+    /// Where other rules are ordered by hand.
+    pub orders: mpsc::Sender<Order>,
 }
 
 /// A model's answer that is not settled yet.

@@ -26,6 +26,7 @@ use crate::guardrails::Guardrails;
 use crate::identity::signing::SigningKeys;
 use crate::identity::table::Standing;
 use crate::journal::Journal;
+use crate::policy::rulebook::Rulebook;
 use crate::registry::table::{AgentProtocol, SourceTable};
 use crate::registry::{Agent, Catalogue, Model, Tool};
 
@@ -54,6 +55,8 @@ pub struct Snapshot {
     pub policy_text: String,
     /// All that the rules were made of: [`crate::policy::made_of::MadeOf`] as JSON.
     pub made_of: Vec<u8>,
+    /// Which rules these are, and which stand in the files.
+    pub rulebook: Rulebook,
     /// What knows the principals that issuers vouch for; none where nobody calls.
     pub journal: Option<Journal>,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
+use portcullis_domain::policy::Version;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 
@@ -17,6 +18,7 @@ use crate::deliveries;
 use crate::doors::arrived::Doors;
 use crate::life::Gate;
 use crate::news;
+use crate::rollback::Order;
 use crate::stop::stopped;
 
 /// What Kubernetes replaces when a mounted secret changes.
@@ -51,9 +53,12 @@ pub async fn run(
     tokio::spawn(news::run(assembly.gate.clone(), assembly.clock.clone(), leaving));
     tokio::spawn(probe_replicas(assembly.gate.clone(), stop.clone()));
     tokio::spawn(refresh_cards(assembly.gate.clone(), stop.clone()));
+    let mut doorway = assembly.gate.journal.doorway();
     loop {
         let due = tokio::select! {
             () = stopped(&mut stop) => break,
+            Some(order) = assembly.orders.recv() => Due::Order(order),
+            Ok(()) = doorway.changed() => Due::Heard(doorway.borrow_and_update().policies),
             Some(()) = hangup.recv() => Due::Reload,
             Some(()) = changes.recv() => Due::Changed,
             () = tokio::time::sleep(LOOK_INTERVAL) => Due::Look,
@@ -70,6 +75,16 @@ pub async fn run(
                     watcher = watch_files(&places, changed.clone());
                     // What was changed before the new files were watched, nobody has told.
                     reload(&mut assembly).await;
+                }
+            }
+            Due::Order(order) => assembly.serve(order).await,
+            // Other policies may be in force: nobody waits for the next look.
+            Due::Heard(version) => {
+                if version != Some(assembly.gate.snapshot.load().policy.version()) {
+                    let is_overtaken = catch_up(&mut assembly).await;
+                    if is_overtaken {
+                        refresh(&mut assembly).await;
+                    }
                 }
             }
             Due::Look => {
@@ -112,28 +127,41 @@ async fn refresh_cards(gate: Arc<Gate>, mut stop: watch::Receiver<bool>) {
 enum Due {
     Reload,
     Changed,
+    Order(Order),
+    Heard(Option<Version>),
     Look,
+}
+
+/// Takes in the policies that another gateway has put in force, if there are any that are new. Says whether that can't be done without asking the servers for their tools.
+async fn catch_up(assembly: &mut Assembly) -> bool {
+    if !assembly.is_overtaken().await {
+        return false;
+    }
+    if assembly.follow().await {
+        tracing::info!("another gateway has put other policies in force, which are in force here too");
+        return false;
+    }
+    tracing::warn!(
+        "another gateway has put other policies in force; calls are refused here until the configuration and the tools are the same"
+    );
+    true
 }
 
 async fn look(assembly: &mut Assembly, looks: u32) {
     assembly.gate.owed.pay(&assembly.gate.journal).await;
-    let is_overtaken = assembly.is_overtaken().await;
-    if is_overtaken {
-        tracing::warn!(
-            "another gateway has put other policies in force; calls are refused here until the configuration and the tools are the same"
-        );
-    }
+    let is_overtaken = catch_up(assembly).await;
     let is_due = is_overtaken
         || assembly.has_changed()
         || assembly.has_news()
         || looks.is_multiple_of(REFRESH_EVERY)
         || (assembly.has_unreached() && looks.is_multiple_of(RETRY_EVERY));
     if is_due {
-        report(
-            assembly.refresh().await,
-            "the tools that servers declare now are not taken: the policies do not fit them",
-        );
+        refresh(assembly).await;
     }
+}
+
+async fn refresh(assembly: &mut Assembly) {
+    report(assembly.refresh().await, "the tools that servers declare now are not taken: the policies do not fit them");
 }
 
 async fn reload(assembly: &mut Assembly) {

@@ -574,7 +574,9 @@ fn play(engine: &mut Engine, step: &Step, number: u128) {
             engine.run(&ExpireApproval { call: id(asked(engine, *back)) });
         }
         Step::Wait { micros } => engine.now += micros,
-        Step::Configure { policies } => engine.run(&configure(engine, [0; 2], *policies)),
+        Step::Configure { policies } => {
+            engine.run(&configure(engine, [0; 2], *policies));
+        }
         Step::Crash => {
             engine.sync();
             engine.crash(true);

@@ -26,6 +26,7 @@ pub mod kept;
 pub mod listing;
 pub mod method;
 pub mod parked;
+pub mod pieces;
 pub mod refusal;
 pub mod reply;
 pub mod state;

@@ -10,6 +10,7 @@ mod guarded;
 mod identity;
 mod keyed;
 mod left;
+mod policy;
 mod push;
 mod reckoned;
 mod scratchpad;
@@ -25,6 +26,7 @@ use portcullis_domain::ids::{Actor, CallId, SessionId, TaskId};
 use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::Version;
 use portcullis_domain::refusal::Code;
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Earlier, Status};
@@ -57,6 +59,8 @@ pub(super) struct Laws {
     grants: granted::Granted,
     approvals: HashMap<CallId, reckoned::Reckoned>,
     agent_tasks: left::Left,
+    /// The digests of the rules that were in force, by the entries that put them there.
+    activated: BTreeMap<u64, (Version, Option<Digest>)>,
     last_at: Timestamp,
     position: u64,
     /// What is wrong with the entry at hand.
@@ -94,7 +98,12 @@ impl Laws {
             self.key_limited(event);
         } else if let Event::KeyRevoked(event) = &entry.event {
             self.key_revoked(event);
-            self.agent_tasks.revoked(event);
+            self.agent_tasks.key_ended(&event.key);
+        } else if let Event::KeyWithdrawn(event) = &entry.event {
+            self.key_withdrawn(event);
+            self.agent_tasks.key_ended(&event.key);
+        } else if let Event::KeyRestored(event) = &entry.event {
+            self.key_restored(event);
         } else if let Event::PrincipalSeen(event) = &entry.event {
             self.principal_seen(event, &entry.actor);
         } else if let Event::PrincipalDisabled(event) = &entry.event {
@@ -108,10 +117,11 @@ impl Laws {
             let before = self.world.identity.signing().generation;
             self.must(event.generation == before + 1, || format!("signing key {} after {before}", event.generation));
         } else if let Event::PolicyActivated(event) = &entry.event {
-            // Its text, and since there is something that can tell, all that it was made of.
-            let is_there = matches!(entry.bodies.len(), 1 | 2);
-            self.must(is_there, || format!("it has {} bodies", entry.bodies.len()));
-            self.approvals_end(event.version);
+            self.policy_activated(event, entry);
+        } else if let Event::PolicyRolledBack(event) = &entry.event {
+            self.policy_rolled_back(event, entry);
+        } else if let Event::PolicyRolledForward(event) = &entry.event {
+            self.policy_rolled_forward(event, entry);
         } else if let Event::ToolsObserved(event) = &entry.event {
             self.has_body(entry, Some(event.digest));
         } else if let Event::Granted(event) = &entry.event {
@@ -216,11 +226,15 @@ impl Laws {
             Event::KeyCreated(_)
             | Event::KeyLimited(_)
             | Event::KeyRevoked(_)
+            | Event::KeyWithdrawn(_)
+            | Event::KeyRestored(_)
             | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)
             | Event::PrincipalEnabled(_)
             | Event::SigningRotated(_)
             | Event::PolicyActivated(_)
+            | Event::PolicyRolledBack(_)
+            | Event::PolicyRolledForward(_)
             | Event::ToolsObserved(_) => {
                 self.problems.push("it belongs to no session and stands in one".to_owned());
             }

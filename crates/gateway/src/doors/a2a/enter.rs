@@ -76,7 +76,7 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
         Ok(prepared) => prepared,
         Err(failure) => return Ok(failed(&call, &failure)),
     };
-    let Prepared { claims, concern, terms } = prepared;
+    let Prepared { call, claims, concern, terms, guarding } = prepared;
     if let Concern::Answered(reply) = &concern {
         return Ok(written::whole(&call, reply).map_or_else(|failure| failed(&call, &failure), said));
     }
@@ -100,7 +100,6 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
         face,
     };
     let answered = apart(key, |patience| async move {
-        let guarding = Guarding::default();
         let parks = if asked.call.method.is_sending() { Parks::AsTask } else { Parks::Unasked };
         let wish = Wish { payload, content, trace, patience, turn, push, answers, guarding, parks };
         let replied = asked.doors.gate.call_agent(&asking, &agent, wish).await;
@@ -118,9 +117,12 @@ fn split(path: &str) -> (&str, &str) {
 
 /// What is known of a call before it is made.
 struct Prepared {
+    /// As guardrails have made it.
+    call: A2aCall<'static>,
     claims: Claims,
     concern: Concern,
     terms: Terms,
+    guarding: Guarding,
 }
 
 impl Prepared {
@@ -128,7 +130,7 @@ impl Prepared {
         doors: &Doors,
         arrived: &Arrived,
         agent: &Capability,
-        call: &A2aCall<'_>,
+        call: &A2aCall<'static>,
         parked: Option<(SessionName, String)>,
     ) -> Result<Self, Failure> {
         check_offer(doors, agent, call).await?;
@@ -136,8 +138,10 @@ impl Prepared {
         let base = push::public_url(doors, agent, call).await?;
         let claims = Claims::read(call, &arrived.caller, arrived.session.clone(), names, parked)?;
         let concern = Concern::of(doors, agent, call, &claims, base.as_deref()).await?;
-        let terms = Terms::read(&arrived.headers, call, &claims, names, &concern)?;
-        Ok(Self { claims, concern, terms })
+        let asking = arrived.asking(claims.session.clone(), claims.origin, Door::A2a);
+        let (call, guarding) = doors.gate.guard_message(&asking, agent, call.clone()).await;
+        let terms = Terms::read(&arrived.headers, &call, &claims, names, &concern)?;
+        Ok(Self { call, claims, concern, terms, guarding })
     }
 }
 

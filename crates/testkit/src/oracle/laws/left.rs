@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_domain::authority::{Authority, Credential};
 use portcullis_domain::call::Capability;
-use portcullis_domain::identity::event::KeyRevoked;
-use portcullis_domain::ids::{PrincipalName, SessionId};
+use portcullis_domain::ids::{KeyId, PrincipalName, SessionId};
 
 type Name = (SessionId, Capability, String);
 
@@ -26,7 +25,8 @@ impl Left {
         self.halt(|session, authority| authority.chain(&session.owner).principals().any(|acting| acting == principal));
     }
 
-    pub(super) fn revoked(&mut self, event: &KeyRevoked) {
-        self.halt(|_, authority| authority.credential == Credential::Key(event.key.clone()));
+    pub(super) fn key_ended(&mut self, key: &KeyId) {
+        let credential = Credential::Key(key.clone());
+        self.halt(|_, authority| authority.credential == credential);
     }
 }

@@ -132,7 +132,12 @@ fn an_approval_that_is_used_otherwise_than_once_by_its_chain_is_found() {
         for policies in [b"other".as_slice(), b"policies"] {
             journal.plant(
                 "control",
-                Event::PolicyActivated(Activated { version: Digest::of(policies), policies: 1, is_audit: false }),
+                Event::PolicyActivated(Activated {
+                    version: Digest::of(policies),
+                    policies: 1,
+                    is_audit: false,
+                    rules: None,
+                }),
             );
         }
         place(journal, uses(61));

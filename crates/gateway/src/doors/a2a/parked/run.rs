@@ -22,7 +22,6 @@ use crate::doors::arrived::Doors;
 use crate::doors::caller::TURN_WAIT;
 use crate::doorway::{Doorway, halted};
 use crate::life::agent::{Parks, Replied, Wish};
-use crate::life::guarding::Guarding;
 use crate::life::task::Task;
 use crate::repetition::Patience;
 
@@ -79,6 +78,12 @@ async fn make(doors: &Arc<Doors>, call: CallId, approval: &Approval, patience: P
         effect: Effect::default(),
         token: None,
     };
+    // What was approved is what goes out, or nothing is.
+    let before = asked.params.clone();
+    let (asked, guarding) = gate.guard_message(&asking, &approval.capability, asked).await;
+    if asked.params != before {
+        return Err(Refusal::new(Code::Conflict, "guardrails would change the message that was approved"));
+    }
     let wish = Wish {
         payload,
         content: approval.content,
@@ -87,7 +92,7 @@ async fn make(doors: &Arc<Doors>, call: CallId, approval: &Approval, patience: P
         turn: Some(TURN_WAIT),
         push: None,
         answers,
-        guarding: Guarding::default(),
+        guarding,
         parks: Parks::Before(call, approval.content),
     };
     let asked = Asked {
