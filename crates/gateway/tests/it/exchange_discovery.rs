@@ -183,10 +183,8 @@ async fn a_server_chooses_among_several_where_the_gateway_has_no_secret_to_lose(
     let chosen = format!("{}/crm", site.server.url);
     site.say(&site.place(), site.metadata(&site.url, &[&site.evil.url, &chosen]));
     assert_eq!(site.look(&site.gateway.client("bob").await).await, "seen: bob");
-    let calls = site.gateway.entries().into_iter().filter_map(|entry| match entry.event {
-        Event::CallAdmitted(call) => Some(call.shown),
-        _ => None,
-    });
+    let shown = |event| if let Event::CallAdmitted(call) = event { Some(call.shown) } else { None };
+    let calls = site.gateway.entries().into_iter().filter_map(|entry| shown(entry.event));
     let all = format!("{} {chosen}", site.server.url);
     assert_eq!(calls.collect::<Vec<_>>(), [Some(Shown::Exchanged(all))]);
     site.finish().await;
