@@ -96,6 +96,7 @@ impl Parts<'_> {
         wrong.extend(config.ledger.rates.problem());
         wrong.extend(self.services().err());
         wrong.extend(connect::strangers(config));
+        wrong.extend(connect::silent(config));
         wrong.extend(protect::problem(config));
         wrong
     }

@@ -79,7 +79,7 @@ impl Gate {
         let failed = |fault: UpstreamFault| fault.to_string();
         let name = agent.capability.to_string();
         // Nobody asks but the gateway: whose task it was has no say any more.
-        let own = self.present_own(Upstream { name: &name, credential: &agent.credential }).await.map_err(failed)?;
+        let own = self.present_own(Upstream::new(&name, &agent.credential)).await.map_err(failed)?;
         let endpoint = AgentEndpoint {
             authorization: own.as_ref(),
             task: None,
@@ -207,7 +207,7 @@ impl Gate {
     /// Looks at a replica's card. It is everybody's, so that no token of anybody's is shown for it, but at most the gateway's own.
     async fn look_at_card(&self, agent: &Agent, replica: &Replica) -> Result<Arc<ShownCard>, UpstreamFault> {
         let name = agent.capability.to_string();
-        let own = self.present_own(Upstream { name: &name, credential: &agent.credential }).await;
+        let own = self.present_own(Upstream::new(&name, &agent.credential)).await;
         let own = own.inspect_err(|fault| self.cards.not_asked(replica, fault))?;
         let terms = CardTerms { authorization: own.as_ref(), keys: agent.card_keys.as_deref() };
         self.cards.look(&self.egress.http, replica, terms).await

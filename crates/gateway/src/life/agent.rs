@@ -254,7 +254,7 @@ impl Gate {
             let permit = self.replicas.enter(&placement.replica, agent.calls_limit);
             let permit = permit.map_err(|refusal| UpstreamFault::Busy(refusal.message))?;
             let name = agent.capability.to_string();
-            let mut presented = self.present(asking, Upstream { name: &name, credential: &agent.credential }).await?;
+            let mut presented = self.present(asking, Upstream::new(&name, &agent.credential)).await?;
             loop {
                 let endpoint = AgentEndpoint {
                     authorization: presented.authorization(),

@@ -22,7 +22,7 @@ use crate::reply::UpstreamFault;
 use crate::snapshot::Snapshot;
 use crate::upstreams::oauth::ask::{Target, ask};
 use crate::upstreams::oauth::kept::end;
-use crate::upstreams::oauth::{Client, Grant, Kept, Place, Proof, Server, Servers, Tokens, kind};
+use crate::upstreams::oauth::{Client, Grant, Kept, Place, Proof, Resource, Resources, Server, Servers, Tokens, kind};
 
 /// What is known of tokens: those of users while their requests last, and those that authorization servers have given for upstreams.
 pub struct Credentials {
@@ -31,15 +31,37 @@ pub struct Credentials {
     own: OwnTokens,
     tokens: Tokens,
     servers: Servers,
+    resources: Resources,
+}
+
+/// Who takes a token.
+#[derive(Debug, Clone, Copy)]
+pub struct Taker<'a> {
+    /// Their name, as in `agent/adjuster`.
+    pub name: &'a str,
+    /// Where they are, if they can say themselves whose tokens they take.
+    pub url: Option<&'a str>,
 }
 
 /// Who is called, as far as it matters for what they are shown.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Upstream<'a> {
-    /// Their name, as in `agent/adjuster`.
-    pub(super) name: &'a str,
+    /// Who it is.
+    taker: Taker<'a>,
     /// What they are shown.
-    pub(super) credential: &'a UpstreamCredential,
+    credential: &'a UpstreamCredential,
+}
+
+impl<'a> Upstream<'a> {
+    /// An upstream of that name.
+    pub(super) fn new(name: &'a str, credential: &'a UpstreamCredential) -> Self {
+        Self { taker: Taker { name, url: None }, credential }
+    }
+
+    /// The same, where it can be asked whose tokens it takes.
+    pub(super) fn at(self, url: Option<&'a str>) -> Self {
+        Self { taker: Taker { url, ..self.taker }, ..self }
+    }
 }
 
 /// A token that was given.
@@ -82,6 +104,9 @@ impl Presented<'_> {
         let Some(refused) = self.token.as_ref().filter(|_| is_refused && !self.is_again) else { return Ok(false) };
         self.is_again = true;
         self.gate.credentials.tokens.forget(&refused.key, &refused.authorization).await;
+        if let Some(url) = self.upstream.taker.url {
+            self.gate.credentials.resources.forget(url);
+        }
         self.token = self.gate.token(self.asking, self.upstream).await?;
         Ok(true)
     }
@@ -91,7 +116,8 @@ impl Credentials {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(base: PathBuf) -> Self {
-        Self { base, own: OwnTokens::default(), tokens: Tokens::default(), servers: Servers::default() }
+        let (own, tokens) = (OwnTokens::default(), Tokens::default());
+        Self { base, own, tokens, servers: Servers::default(), resources: Resources::default() }
     }
 
     /// Drops what was given for those who may not go on, and for who has a session that is frozen.
@@ -127,40 +153,41 @@ impl Gate {
             UpstreamCredential::Nothing => Ok(None),
             UpstreamCredential::Fixed(value) => Ok(Some(value.clone())),
             UpstreamCredential::Given(table) => match &table.client_credentials {
-                Some(grant) => self.own_credential(upstream.name, grant).await.map(Some),
+                Some(grant) => self.own_credential(upstream.taker, grant).await.map(Some),
                 None => Ok(None),
             },
         }
     }
 
-    /// What the gateway itself is given for an upstream of that name, as in `server/crm`.
+    /// What the gateway itself is given for an upstream.
     ///
     /// # Errors
     ///
     /// Why it is given nothing.
-    pub async fn own_credential(&self, upstream: &str, grant: &GrantTable) -> Result<HeaderValue, UpstreamFault> {
-        let granted = self.granted(upstream, grant).await;
-        granted.map(|token| token.authorization).map_err(|problem| lacking(upstream, problem))
+    pub async fn own_credential(&self, taker: Taker<'_>, grant: &GrantTable) -> Result<HeaderValue, UpstreamFault> {
+        let granted = self.granted(taker, grant).await;
+        granted.map(|token| token.authorization).map_err(|problem| lacking(taker, problem))
     }
 
     /// What an authorization server gives for a call; none where none is asked.
     async fn token(&self, asking: &Asking, upstream: Upstream<'_>) -> Result<Option<Token>, UpstreamFault> {
         let UpstreamCredential::Given(table) = upstream.credential else { return Ok(None) };
         let given = match &**table {
-            CredentialTable { exchange: Some(exchange), .. } => self.exchanged(asking, upstream.name, exchange).await,
-            CredentialTable { client_credentials: Some(grant), .. } => self.granted(upstream.name, grant).await,
+            CredentialTable { exchange: Some(exchange), .. } => self.exchanged(asking, upstream.taker, exchange).await,
+            CredentialTable { client_credentials: Some(grant), .. } => self.granted(upstream.taker, grant).await,
             CredentialTable { exchange: None, client_credentials: None } => Err("it has an empty table".to_owned()),
         };
-        given.map(Some).map_err(|problem| lacking(upstream.name, problem))
+        given.map(Some).map_err(|problem| lacking(upstream.taker, problem))
     }
 
-    async fn granted(&self, upstream: &str, table: &GrantTable) -> Result<Token, String> {
-        let key = Digest::of(format!("client\n{upstream}\n{table:?}").as_bytes());
+    async fn granted(&self, taker: Taker<'_>, table: &GrantTable) -> Result<Token, String> {
+        let key = Digest::of(format!("client\n{taker:?}\n{table:?}").as_bytes());
         let make = async {
             let now = self.clock.now();
-            let (at, client) = self.client(&table.client, now).await?;
+            let found = self.found(taker, &table.client, table.resource.as_ref()).await?;
+            let (at, client) = self.client(&table.client, found.as_deref(), now).await?;
             let target = Target {
-                resource: table.resource.clone(),
+                resource: table.resource.clone().or_else(|| found.map(|found| found.name.clone())),
                 audience: table.audience.clone(),
                 scope: table.scope.clone(),
             };
@@ -171,7 +198,7 @@ impl Gate {
         Ok(Token { key, authorization: kept.authorization })
     }
 
-    async fn exchanged(&self, asking: &Asking, upstream: &str, table: &ExchangeTable) -> Result<Token, String> {
+    async fn exchanged(&self, asking: &Asking, taker: Taker<'_>, table: &ExchangeTable) -> Result<Token, String> {
         let snapshot = self.snapshot.load_full();
         let own = self.own_token(&snapshot, asking, table);
         if own.is_none() && table.subject == SubjectKind::Own {
@@ -181,12 +208,19 @@ impl Gate {
         }
         let (owner, authority) = (&asking.session.owner, &asking.authority);
         let shown = own.as_ref().map(|token| Digest::of(token.text().as_bytes()).to_string());
-        let asked =
-            (upstream, format!("{table:?}"), owner, authority.credential.to_string(), &authority.through, shown);
+        let asked = (
+            taker.name,
+            taker.url,
+            format!("{table:?}"),
+            owner,
+            authority.credential.to_string(),
+            &authority.through,
+            shown,
+        );
         let asked = serde_json::to_vec(&asked).map_err(|error| error.to_string())?;
         let key = Digest::of_parts(&[b"exchange\n", &asked]);
         let on_behalf = Some((owner.clone(), authority.clone()));
-        let make = self.exchange(&snapshot, asking, table, own.as_deref());
+        let make = self.exchange(&snapshot, asking, taker, table, own.as_deref());
         let kept = self.credentials.tokens.find(key, on_behalf, || self.clock.now(), make).await?;
         Ok(Token { key, authorization: kept.authorization })
     }
@@ -213,11 +247,19 @@ impl Gate {
         &self,
         snapshot: &Snapshot,
         asking: &Asking,
+        taker: Taker<'_>,
         table: &ExchangeTable,
         own: Option<&OwnToken>,
     ) -> Result<Kept, String> {
         let (now, authority) = (self.clock.now(), &asking.authority);
-        let (at, client) = self.client(&table.client, now).await?;
+        let last = table.id_jag.as_ref().map_or(&table.client, |id_jag| &id_jag.client);
+        let found = self.found(taker, last, table.resource.as_ref()).await?;
+        let found = found.as_deref();
+        let (at, client) = self.client(&table.client, found, now).await?;
+        let other = match &table.id_jag {
+            Some(id_jag) => Some(self.client(&id_jag.client, found, now).await?),
+            None => None,
+        };
         let key = self.signing_key();
         let issuer = snapshot.issuer(&self.signing);
         let said = Assertions { key: &key, issuer: &issuer, audience: &at.name, now, ends_at: authority.expires_at };
@@ -227,25 +269,47 @@ impl Gate {
         let actor = said.actor(&authority.through, number()?);
         let wanted = if table.id_jag.is_some() { kind::ID_JAG } else { kind::ACCESS_TOKEN };
         let grant = Grant::Exchange { subject, actor: actor.as_deref(), wanted };
-        let other = table.id_jag.as_ref().and_then(|id_jag| id_jag.client.issuer.clone());
         let target = Target {
-            resource: table.resource.clone(),
-            audience: other.or_else(|| table.audience.clone()),
+            resource: table.resource.clone().or_else(|| found.map(|found| found.name.clone())),
+            audience: other.as_ref().map(|(at, _)| at.name.clone()).or_else(|| table.audience.clone()),
             scope: table.scope.clone(),
         };
         let mut issued = ask(&self.issuers_way, &at, &client, &grant, &target).await?;
-        if let Some(id_jag) = &table.id_jag {
-            let (at, client) = self.client(&id_jag.client, now).await?;
+        if let Some((at, client)) = other {
             let grant = Grant::JwtBearer { assertion: &issued.token };
             issued = ask(&self.issuers_way, &at, &client, &grant, &Target::default()).await?;
         }
         Ok(Kept { authorization: bearer(&issued.token)?, ends_at: end(now, issued.life_s, Some(authority)) })
     }
 
+    /// What an upstream says of whose tokens it takes, where that does not stand in the configuration.
+    async fn found(
+        &self,
+        taker: Taker<'_>,
+        table: &ClientTable,
+        resource: Option<&String>,
+    ) -> Result<Option<Arc<Resource>>, String> {
+        if table.issuers.is_empty() {
+            return Ok(None);
+        }
+        let url = taker.url.ok_or("it has no one URL at which it could say whose tokens it takes")?;
+        let name = resource.map_or(url, String::as_str);
+        let found = self.credentials.resources.find(&self.egress.http, url, name, self.clock.now()).await?;
+        // What is of no use is not kept: it is looked at again with the next call.
+        found.issuer(&table.issuers).inspect_err(|_| self.credentials.resources.forget(url))?;
+        Ok(Some(found))
+    }
+
     /// An authorization server, and who the gateway is there.
-    async fn client(&self, table: &ClientTable, now: Timestamp) -> Result<(Arc<Server>, Client), String> {
+    async fn client(
+        &self,
+        table: &ClientTable,
+        found: Option<&Resource>,
+        now: Timestamp,
+    ) -> Result<(Arc<Server>, Client), String> {
+        let said = found.filter(|_| !table.issuers.is_empty()).map(|found| found.issuer(&table.issuers)).transpose()?;
         let place = Place {
-            issuer: table.issuer.clone(),
+            issuer: said.or_else(|| table.issuer.clone()),
             token_endpoint: table.token_endpoint.clone(),
             ca_file: table.ca_file.as_ref().map(|file| self.credentials.base.join(file)),
         };
@@ -276,7 +340,7 @@ fn subject_kind(ty: SubjectType) -> &'static str {
     }
 }
 
-fn lacking(upstream: &str, problem: String) -> UpstreamFault {
-    tracing::warn!(upstream, problem, "no credential can be had");
+fn lacking(taker: Taker<'_>, problem: String) -> UpstreamFault {
+    tracing::warn!(upstream = taker.name, problem, "no credential can be had");
     UpstreamFault::NoCredential(problem)
 }

@@ -20,7 +20,7 @@ impl Gate {
         request: &ChatRequest,
     ) -> Result<ModelAnswer, UpstreamFault> {
         let name = model.capability.to_string();
-        let mut presented = self.present(asking, Upstream { name: &name, credential: &model.credential }).await?;
+        let mut presented = self.present(asking, Upstream::new(&name, &model.credential)).await?;
         loop {
             let endpoint = ModelEndpoint {
                 uri: &model.chat_uri,

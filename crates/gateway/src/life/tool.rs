@@ -160,7 +160,8 @@ impl Gate {
         let task = task.as_ref().and_then(|task| task.to_str().ok());
         let name = format!("server/{}", tool.server);
         let credential = snapshot.catalogue.server_credential(&tool.server);
-        let mut presented = self.present(asking, Upstream { name: &name, credential }).await?;
+        let url = snapshot.config.registry.servers.get(&tool.server).and_then(|table| table.url.as_deref());
+        let mut presented = self.present(asking, Upstream::new(&name, credential).at(url)).await?;
         loop {
             let shown = presented.authorization();
             let answer =

@@ -251,6 +251,12 @@ impl ToolServerTable {
         if self.url.is_none() && self.urls.is_empty() {
             return Err("has a `credential` and no `url` to send it to".to_owned());
         }
+        if credential.is_discovered() && (self.url.is_none() || !self.urls.is_empty()) {
+            return Err(
+                "has `issuers` in its `credential`: it needs one `url`, at which it says whose tokens it takes"
+                    .to_owned(),
+            );
+        }
         // Of the versions with sessions, the server knows whose its session is.
         if credential.exchange.is_some() && self.session != UpstreamSession::PerSession {
             return Err(

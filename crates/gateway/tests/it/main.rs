@@ -49,6 +49,7 @@ mod demo;
 mod deployments;
 mod elicitation;
 mod exchange;
+mod exchange_discovery;
 mod exchange_kinds;
 mod exchange_tls;
 mod grants;
