@@ -83,3 +83,4 @@ pub use compile::compile;
 pub use engine::Engine;
 pub use facts::{Facts, Issuer, Mode, Principal, Source, Tool};
 pub use problem::{Problem, Severity};
+pub use version::version_of;

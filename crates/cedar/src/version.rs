@@ -10,6 +10,12 @@ use crate::facts::{Facts, Issuer, Mode, Principal, Source, Tool};
 /// Changes whenever the same rules and facts may be decided in another way.
 const FORM: &str = "portcullis-policy-3";
 
+/// The version that an engine of these would have, whether they fit one another or not.
+#[must_use]
+pub fn version_of(sources: &[Source], facts: &Facts) -> Digest {
+    version(&sources.iter().collect::<Vec<_>>(), facts)
+}
+
 /// The digest of sources, schema, tools, models, principals and issuers, whatever their order.
 ///
 /// Servers that can't be reached are left out: they change what [`crate::compile`] complains of, and no decision.

@@ -33,6 +33,12 @@ pub enum Event {
     /// A key was taken back.
     #[serde(rename = "identity.key_revoked")]
     KeyRevoked(identity::event::KeyRevoked),
+    /// A key of the configuration does not stand there any more.
+    #[serde(rename = "identity.key_withdrawn")]
+    KeyWithdrawn(identity::event::KeyWithdrawn),
+    /// A key of the configuration stands there again.
+    #[serde(rename = "identity.key_restored")]
+    KeyRestored(identity::event::KeyRestored),
     /// An issuer describes a principal as it was not described before.
     #[serde(rename = "identity.principal_seen")]
     PrincipalSeen(identity::event::PrincipalSeen),
@@ -48,6 +54,12 @@ pub enum Event {
     /// Other policies are in force.
     #[serde(rename = "policy.activated")]
     PolicyActivated(policy::event::Activated),
+    /// Rules of before count instead of those that stand in the files.
+    #[serde(rename = "policy.rolled_back")]
+    PolicyRolledBack(policy::event::RolledBack),
+    /// What the files say counts again.
+    #[serde(rename = "policy.rolled_forward")]
+    PolicyRolledForward(policy::event::RolledForward),
     /// A call is parked until a person has said yes.
     #[serde(rename = "approval.requested")]
     ApprovalRequested(policy::event::ApprovalRequested),
@@ -63,6 +75,9 @@ pub enum Event {
     /// Nothing comes of an approval any more: its time has come.
     #[serde(rename = "approval.expired")]
     ApprovalExpired(policy::event::ApprovalExpired),
+    /// Nothing comes of an approval any more: whoever asked for it has taken it back.
+    #[serde(rename = "approval.withdrawn")]
+    ApprovalWithdrawn(policy::event::ApprovalWithdrawn),
     /// The grant of a session was given, narrowed or widened.
     #[serde(rename = "session.grant_set")]
     GrantSet(policy::event::GrantSet),
@@ -120,6 +135,18 @@ pub enum Event {
     /// News were accepted by the client that they are for.
     #[serde(rename = "session.news_delivered")]
     NewsDelivered(session::event::NewsDelivered),
+    /// A task of an agent has outlasted its call.
+    #[serde(rename = "session.task_left")]
+    TaskLeft(session::event::TaskLeft),
+    /// A task that has outlasted its call is over.
+    #[serde(rename = "session.task_over")]
+    TaskOver(session::event::TaskOver),
+    /// A task that nobody may act for any more is to be cancelled by its agent.
+    #[serde(rename = "session.task_cancelling")]
+    TaskCancelling(session::event::TaskCancelling),
+    /// The agent was told to cancel a task, or can't be.
+    #[serde(rename = "session.task_cancelled")]
+    TaskCancelled(session::event::TaskCancelled),
     /// The head of a record was written.
     #[serde(rename = "session.record_put")]
     RecordPut(session::event::RecordPut),

@@ -6,20 +6,23 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::authority::Credential;
 use crate::call::Capability;
 use crate::digest::Digest;
 use crate::event::{
     CallAdmitted, CallRefused, CallResolved, CallSettled, Delegated, Event, Outcome, RequestAnswered, RequestTaken,
     TaskGrant,
 };
-use crate::identity::{Disabled, Keys};
-use crate::ids::{CallId, GatewayId, SessionId};
+use crate::identity::{Disabled, Keys, Uses};
+use crate::ids::{CallId, GatewayId, KeyId, PrincipalName, SessionId};
 use crate::journal::{Entry, StreamId};
 use crate::ledger::{Book, Payer};
 use crate::policy::{Active, Approvals, Effect, Grants};
 use crate::registry::{Observed, Placements};
+use crate::session::agent_tasks::AgentTask;
+use crate::session::event::{NewsCame, TaskLeft};
 use crate::session::requests::OpenRequest;
-use crate::session::{Pushes, Records, Requests, Sessions, Waits};
+use crate::session::{AgentTasks, Pushes, Records, Requests, Sessions, Waits};
 use crate::time::Timestamp;
 
 /// A call that was admitted and not yet settled.
@@ -51,6 +54,9 @@ pub struct World {
     /// Who may not act.
     #[serde(default)]
     pub disabled: Disabled,
+    /// When keys were used.
+    #[serde(default, skip_serializing_if = "Uses::is_empty")]
+    pub uses: Uses,
     /// The sessions.
     pub session: Sessions,
     /// What tool servers declared.
@@ -60,6 +66,9 @@ pub struct World {
     /// What persons are asked.
     #[serde(default)]
     pub approvals: Approvals,
+    /// The tasks of agents that go on.
+    #[serde(default)]
+    pub agent_tasks: AgentTasks,
     /// What tasks are granted.
     #[serde(default)]
     pub grants: Grants,
@@ -97,15 +106,25 @@ impl World {
         match &entry.event {
             Event::KeyCreated(event) => self.identity.created(event, entry.at),
             Event::KeyLimited(event) => self.identity.limited(event),
-            Event::KeyRevoked(event) => self.identity.revoked(event, entry.at),
+            Event::KeyRevoked(event) => {
+                self.identity.revoked(event, entry.at);
+                self.key_ended(&event.key);
+            }
+            Event::KeyWithdrawn(event) => {
+                self.identity.withdrawn(event, entry.at);
+                self.key_ended(&event.key);
+            }
+            Event::KeyRestored(event) => self.identity.restored(event),
             Event::PrincipalSeen(event) => self.identity.seen(event, entry.at),
-            Event::PrincipalDisabled(event) => self.disabled.disabled(&event.principal, entry.at),
+            Event::PrincipalDisabled(event) => self.principal_disabled(&event.principal, entry.at),
             Event::PrincipalEnabled(event) => self.disabled.enabled(&event.principal),
             Event::SigningRotated(event) => self.identity.signing_rotated(event, entry.at),
             Event::PolicyActivated(event) => {
                 self.policy.activated(event);
                 self.approvals.policies_changed(event.version);
             }
+            Event::PolicyRolledBack(event) => self.policy.rolled_back(event),
+            Event::PolicyRolledForward(_) => self.policy.rolled_forward(),
             Event::ToolsObserved(event) => self.registry.tools_observed(event, entry.seq),
             Event::Granted(event) => self.ledger.granted(event),
             Event::RequestAnswered(event) => self.request_answered(event, entry),
@@ -127,6 +146,7 @@ impl World {
             | Event::ApprovalEscalated(_)
             | Event::ApprovalUsed(_)
             | Event::ApprovalExpired(_)
+            | Event::ApprovalWithdrawn(_)
             | Event::WaitOpened(_)
             | Event::WaitEnded(_)
             | Event::WaitDelivered(_)
@@ -135,6 +155,10 @@ impl World {
             | Event::PushClosed(_)
             | Event::NewsCame(_)
             | Event::NewsDelivered(_)
+            | Event::TaskLeft(_)
+            | Event::TaskOver(_)
+            | Event::TaskCancelling(_)
+            | Event::TaskCancelled(_)
             | Event::RecordPut(_)
             | Event::RecordExtended(_)
             | Event::RecordDropped(_)
@@ -173,15 +197,20 @@ impl World {
             Event::ApprovalEscalated(event) => self.approvals.escalated(event.call, &event.role),
             Event::ApprovalUsed(event) => self.approvals.used(event.call, event.by),
             Event::ApprovalExpired(event) => self.approvals.expired(event.call),
+            Event::ApprovalWithdrawn(event) => self.approvals.withdrawn(event.call),
             Event::PushOpened(event) => self.pushes.opened(session, event, entry.seq, entry.at),
             Event::PushBound(event) => self.pushes.bound(session, event),
             Event::PushClosed(event) => self.pushes.closed(session, &event.push),
-            Event::NewsCame(event) => self.pushes.came(session, event, entry.seq),
+            Event::NewsCame(event) => self.news_came(session, event, entry.seq),
             Event::NewsDelivered(event) => self.pushes.delivered(session, event),
+            Event::TaskLeft(event) => self.task_left(session, event),
+            Event::TaskOver(event) => self.agent_tasks.over(&task(session, &event.agent, &event.task)),
+            Event::TaskCancelling(event) => self.agent_tasks.tried(&task(session, &event.agent, &event.task)),
+            Event::TaskCancelled(event) => self.agent_tasks.over(&task(session, &event.agent, &event.task)),
             Event::RecordPut(event) => self.records.was_put(session, &event.id, event.is_lasting, entry.seq),
             Event::RecordExtended(event) => self.records.was_extended(session, &event.id, &event.items, entry.seq),
             Event::RecordDropped(event) => self.records.was_dropped(session, &event.id, event.item.as_ref()),
-            Event::RequestTaken(event) => self.request_taken(event, entry.at),
+            Event::RequestTaken(event) => self.request_taken(event, entry),
             Event::RequestAnswered(event) => self.request_answered(event, entry),
             Event::Delegated(event) => self.delegated(session, event),
             Event::CallAdmitted(event) => self.admitted(session, event, entry.at),
@@ -193,11 +222,15 @@ impl World {
             Event::KeyCreated(_)
             | Event::KeyLimited(_)
             | Event::KeyRevoked(_)
+            | Event::KeyWithdrawn(_)
+            | Event::KeyRestored(_)
             | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)
             | Event::PrincipalEnabled(_)
             | Event::SigningRotated(_)
             | Event::PolicyActivated(_)
+            | Event::PolicyRolledBack(_)
+            | Event::PolicyRolledForward(_)
             | Event::ToolsObserved(_) => {}
         }
         self.session.touched(session, entry.at);
@@ -210,12 +243,38 @@ impl World {
         self.approvals.session_closed(session);
         self.grants.session_closed(session);
         self.pushes.session_closed(session);
+        self.agent_tasks.session_closed(session);
         self.requests.session_closed(session);
     }
 
-    fn request_taken(&mut self, event: &RequestTaken, at: Timestamp) {
+    fn key_ended(&mut self, key: &KeyId) {
+        let credential = Credential::Key(key.clone());
+        self.agent_tasks.halt(|_, authority| authority.credential == credential);
+    }
+
+    fn principal_disabled(&mut self, principal: &PrincipalName, at: Timestamp) {
+        self.disabled.disabled(principal, at);
+        self.agent_tasks.halt(|owner, authority| authority.chain(owner).principals().any(|acting| acting == principal));
+    }
+
+    fn task_left(&mut self, session: &SessionId, event: &TaskLeft) {
+        let is_revoked = matches!(&event.authority.credential, Credential::Key(key)
+            if self.identity.find(key).is_none_or(|key| key.revoked_at.is_some()));
+        let is_halted = is_revoked || self.disabled.check(event.authority.chain(&session.owner)).is_err();
+        self.agent_tasks.left(session, event, is_halted);
+    }
+
+    fn news_came(&mut self, session: &SessionId, event: &NewsCame, seq: u64) {
+        if let Some(push) = self.pushes.find(session, &event.push).filter(|_| event.is_last) {
+            self.agent_tasks.over(&task(session, &push.agent, &event.task));
+        }
+        self.pushes.came(session, event, seq);
+    }
+
+    fn request_taken(&mut self, event: &RequestTaken, entry: &Entry<Event>) {
         let RequestTaken { request, requester, mark, gateway } = event.clone();
-        self.requests.taken(request, OpenRequest { requester, mark, gateway }, at);
+        let actor = entry.actor.clone();
+        self.requests.taken(request, OpenRequest { requester, mark, actor, gateway }, entry.at);
     }
 
     fn request_answered(&mut self, event: &RequestAnswered, entry: &Entry<Event>) {
@@ -238,6 +297,7 @@ impl World {
 
     fn admitted(&mut self, session: &SessionId, event: &CallAdmitted, at: Timestamp) {
         self.session.counted(session, 1, 0);
+        self.uses.used(&event.authority.credential, at);
         self.session.labelled(session, &event.labels);
         self.ledger.held(event.call, Payer { session, task: event.authority.task.as_ref() }, event.hold);
         if let Some(once) = self.session.once(session) {
@@ -310,4 +370,8 @@ impl World {
             Outcome::Failed | Outcome::Aborted | Outcome::Unknown => once.undone(mark),
         }
     }
+}
+
+fn task(session: &SessionId, agent: &Capability, id: &str) -> AgentTask {
+    AgentTask { session: session.clone(), agent: agent.clone(), id: id.to_owned() }
 }

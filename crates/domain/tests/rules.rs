@@ -13,6 +13,7 @@ mod rules {
     mod engine;
     mod steps;
 
+    mod agent_tasks;
     mod approvals;
     mod forgery;
     mod grants;

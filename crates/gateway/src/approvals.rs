@@ -19,9 +19,9 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::backoff::Backoff;
-use crate::clock::Clock;
 use crate::deliveries::look_after;
 use crate::doors::admin::approval::shown;
+use crate::doors::arrived::Doors;
 use crate::doors::links::link;
 use crate::doors::sealed::Sealer;
 use crate::life::Gate;
@@ -42,7 +42,8 @@ const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 type Notice = (CallId, usize);
 
 /// Lets approvals expire, calls others in, and tells of them, until `stop` says so.
-pub async fn run(gate: Arc<Gate>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, mut stop: watch::Receiver<bool>) {
+pub async fn run(doors: Arc<Doors>, mut stop: watch::Receiver<bool>) {
+    let (gate, sealer, clock) = (&doors.gate, &doors.transport, &doors.clock);
     let mut runs = Runs::default();
     let mut notices = Notices { told: HashSet::new(), backoff: Backoff::new() };
     loop {
@@ -53,13 +54,13 @@ pub async fn run(gate: Arc<Gate>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, mu
             () = tokio::time::sleep(LOOK_INTERVAL) => {}
         }
         let now = clock.now();
-        age(&gate, now).await;
-        look_after(&gate, LOOK_LIMIT).await;
-        runs.look(&gate).await;
+        age(gate, now).await;
+        look_after(gate, LOOK_LIMIT).await;
+        runs.look(&doors).await;
         // Telling may take a while, and nobody waits for it to be told to stop.
         tokio::select! {
             () = stopped(&mut stop) => return runs.finish().await,
-            () = notices.tell(&gate, &sealer, now) => {}
+            () = notices.tell(gate, sealer, now) => {}
         }
     }
 }

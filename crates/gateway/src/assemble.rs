@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use portcullis_cedar::{Engine, Facts, compile};
-use portcullis_domain::admission::Configure;
+use portcullis_domain::admission::{Activation, Configure};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::identity::Scope;
+use portcullis_domain::identity::event::KeyCreated;
 use portcullis_domain::ids::{Actor, PrincipalName, ServerName};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
-use tokio::sync::Notify;
+use portcullis_domain::policy::event::Activated;
+use tokio::sync::{Notify, mpsc};
 
 use crate::assemble::protect::Protection;
 use crate::clock::{Clock, SystemClock};
@@ -22,8 +24,10 @@ use crate::guardrails::Guardrails;
 use crate::heard::Heard;
 use crate::hydration::Told;
 use crate::identity::certificates::Certificates;
+use crate::identity::declared;
 use crate::identity::issuers::{DOCUMENT_LIMIT_BYTES, Fetch, Issuers};
 use crate::identity::signing::SigningKeys;
+use crate::identity::uses::Uses;
 use crate::identity::{ADMINISTRATOR, issue};
 use crate::journal::engine::OnFault;
 use crate::journal::files::{DataDirectory, VAULT_FILE};
@@ -33,10 +37,12 @@ use crate::life::credential::Credentials;
 use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
+use crate::policy::rulebook::{Choice, Rulebook};
 use crate::policy::table::Mode as PolicyMode;
-use crate::registry::Catalogue;
 use crate::registry::table::ToolServerTable;
+use crate::registry::{Catalogue, Tool};
 use crate::repetition::Repetitions;
+use crate::rollback::{ORDERS_LIMIT, Order};
 use crate::snapshot::Snapshot;
 use crate::spoken::Spoken;
 use crate::telemetry::Metrics;
@@ -45,12 +51,15 @@ use crate::upstreams::Egress;
 use crate::upstreams::cards::Cards;
 use crate::upstreams::egress::{ToolServer, ToolServers};
 use crate::upstreams::guard::Guard;
+use crate::upstreams::issuer::Way;
 use crate::upstreams::push::PushClient;
 use crate::upstreams::replicas::Replicas;
 
 mod connect;
+mod declare;
 mod parts;
 pub mod protect;
+mod rollback;
 mod store;
 
 pub use connect::{connector, http_client, unasked};
@@ -60,9 +69,11 @@ pub use store::Opened;
 /// The connections with the tables that they were made of.
 type Connections = BTreeMap<ServerName, (ToolServerTable, Arc<dyn ToolServer>)>;
 
-/// What is journaled of a configuration: the version of the policies, and what principals may spend.
+/// What is journaled of a configuration: the version that its policies would have, and what principals may spend. Rules that were put back are no part of it.
 type Configured = (Digest, BTreeMap<PrincipalName, Nanodollars>);
 
+/// How often a snapshot is made anew because somebody rolls the policies back or forward meanwhile.
+const AGREE_LIMIT: usize = 8;
 /// The file with the administrator's key.
 pub const ADMIN_KEY_FILE: &str = "admin.key";
 /// What the secret that transport sessions are sealed under is derived for.
@@ -80,6 +91,13 @@ pub enum StartFault {
     /// Something of the system was refused: the address, a thread.
     #[error("{0}")]
     System(String),
+}
+
+/// Tools that are known, and servers of whose nothing is.
+#[derive(Default, Clone)]
+struct Tools {
+    all: Vec<Arc<Tool>>,
+    unreachable: Vec<ServerName>,
 }
 
 /// The running parts, and what is needed to put them together again.
@@ -104,8 +122,14 @@ pub struct Assembly {
     wanted: Vec<PathBuf>,
     /// What was journaled of the configuration last.
     configured: Option<Configured>,
+    /// The keys that it declared last.
+    declared: Option<Vec<KeyCreated>>,
     /// The version of the policies that another gateway has put in force, once it was seen.
     overtaken_by: Option<Digest>,
+    /// The tools that what is in force was made of.
+    known: Tools,
+    /// What is ordered by hand.
+    pub orders: mpsc::Receiver<Order>,
     /// The file with the administrator's key, if this start has made it.
     pub new_admin_key: Option<PathBuf>,
 }
@@ -130,11 +154,13 @@ impl Assembly {
         let new_admin_key = first_key(&journal, &files).await?;
         let secret = sealer_secret(&files)?;
         let issuers_way = Arc::new(PushClient::new());
+        let (ordering, orders) = mpsc::channel(ORDERS_LIMIT);
         let gate = Gate {
             journal,
             issuers: Issuers::new(clock.clone(), fetch(&issuers_way)),
             issuers_way,
             certificates: Certificates::default(),
+            uses: Uses::default(),
             tls: ArcSwapOption::empty(),
             snapshot: ArcSwap::from_pointee(empty().map_err(StartFault::Config)?),
             egress: Egress::new(http),
@@ -157,6 +183,7 @@ impl Assembly {
             rates: Rates::new(clock.clone()),
             metrics: Metrics::new(),
             owed: Owed::default(),
+            orders: ordering,
         };
         let gate = Arc::new(gate);
         tokio::spawn(connect::drop_with_authority(Arc::downgrade(&gate), gate.journal.doorway()));
@@ -171,7 +198,10 @@ impl Assembly {
             has_unreached: false,
             wanted: Vec::new(),
             configured: None,
+            declared: None,
             overtaken_by: None,
+            known: Tools::default(),
+            orders,
             new_admin_key,
         };
         if let Err(problem) = protect::check_time(&loaded.config, read::directory(path), assembly.clock.now()) {
@@ -209,6 +239,14 @@ impl Assembly {
     pub async fn refresh(&mut self) -> Result<(), Vec<Problem>> {
         let config = self.gate.snapshot.load().config.clone();
         self.take_in(config).await
+    }
+
+    /// Takes in the rules that another gateway has put in force by hand, without asking any server. Says whether the policies here are those in force then.
+    pub async fn follow(&mut self) -> bool {
+        let config = self.gate.snapshot.load().config.clone();
+        let Ok(snapshot) = self.agreed(config, &self.known.clone()).await else { return false };
+        self.put_in_force(snapshot);
+        !self.is_other().await
     }
 
     /// Whether a server has said that its tools have changed, or its program has ended.
@@ -263,7 +301,9 @@ impl Assembly {
         if let Err(expired) = protect::check_time(&config, &base, self.clock.now()) {
             tracing::warn!("{expired}");
         }
+        let declared = declared::wanted(&config.identity.keys, &base, &self.gate.journal.keys()).map_err(of_file)?;
         self.take_in(config).await?;
+        self.declare(declared).await.map_err(|problem| of_file(vec![problem]))?;
         self.gate.certificates.configure(protection.authorities);
         self.gate.tls.store(protection.tls);
         Ok(())
@@ -277,10 +317,8 @@ impl Assembly {
         let asked = connections.iter().map(|(name, (_, connection))| (name, connection));
         let observed = self.listings.observe(&self.gate.journal, asked).await;
         self.has_unreached = observed.has_unreached;
-        let journal = Some(self.gate.journal.clone());
-        let parts =
-            Parts { config, path: &self.path, tools: observed.tools, unreachable: observed.unreachable, journal };
-        let snapshot = match parts.build() {
+        let known = Tools { all: observed.tools, unreachable: observed.unreachable };
+        let snapshot = match self.agreed(config, &known).await {
             Ok(snapshot) => snapshot,
             Err(problems) => {
                 self.drop_new(&connections).await;
@@ -299,7 +337,10 @@ impl Assembly {
         if snapshot.config.policy.mode == PolicyMode::Audit {
             tracing::warn!("{}", load::ON_TRIAL);
         }
-        self.configure(&snapshot).await?;
+        if snapshot.rulebook.rules != snapshot.rulebook.written {
+            tracing::warn!("{}", load::PUT_BACK);
+        }
+        self.known = known;
         let servers: ToolServers =
             connections.iter().map(|(name, (_, connection))| (name.clone(), connection.clone())).collect();
         self.gate.egress.servers.store(Arc::new(servers));
@@ -309,9 +350,7 @@ impl Assembly {
         self.gate.services.allow(Guard::new(&services).unwrap_or_default());
         self.gate.issuers.configure(&snapshot.config.identity.issuers, &base);
         self.gate.rates.configure(&snapshot.config.ledger.rates);
-        self.gate.snapshot.store(Arc::new(snapshot));
-        // Other sources may be believed now.
-        self.gate.heard.forget();
+        self.put_in_force(snapshot);
         let old = std::mem::replace(&mut self.connections, connections);
         for (name, (_, connection)) in old {
             if !self.connections.get(&name).is_some_and(|(_, kept)| Arc::ptr_eq(kept, &connection)) {
@@ -321,18 +360,50 @@ impl Assembly {
         Ok(())
     }
 
-    /// Journals what the configuration says, if it says something else than before. Saying the same again would take back what another gateway has said
-    /// since: of gateways that share a journal, the one whose configuration changed last is right.
-    async fn configure(&mut self, snapshot: &Snapshot) -> Result<(), Vec<Problem>> {
-        let command = configure(snapshot);
-        let wanted = (command.policy_version, command.budgets.clone());
-        if self.configured.as_ref() == Some(&wanted) {
-            return Ok(());
+    /// The snapshot of a configuration with the rules that count now, and journaled as far as it is new.
+    async fn agreed(&mut self, config: Config, tools: &Tools) -> Result<Snapshot, Vec<Problem>> {
+        for _ in 0..AGREE_LIMIT {
+            let choice = Choice::Written(self.put_back().await?);
+            let snapshot = self.parts_of(config.clone(), tools.clone(), choice).build()?;
+            if self.configure(&snapshot).await? {
+                return Ok(snapshot);
+            }
+            // Somebody has rolled the policies back or forward meanwhile.
         }
-        let configured = self.gate.journal.execute(command).await;
-        configured.map_err(|fault| vec![Problem::of_file(&self.path.display().to_string(), fault.to_string())])?;
-        self.configured = Some(wanted);
-        Ok(())
+        let message = "the policies are rolled back and forward all the time";
+        Err(vec![Problem::of_file(&self.path.display().to_string(), message)])
+    }
+
+    /// What a snapshot is made of, with the tools that are known.
+    fn parts(&self, config: Config, choice: Choice) -> Parts<'_> {
+        self.parts_of(config, self.known.clone(), choice)
+    }
+
+    fn parts_of(&self, config: Config, tools: Tools, choice: Choice) -> Parts<'_> {
+        let Tools { all, unreachable } = tools;
+        let journal = Some(self.gate.journal.clone());
+        Parts { config, path: &self.path, tools: all, unreachable, journal, choice }
+    }
+
+    fn put_in_force(&self, snapshot: Snapshot) {
+        self.gate.snapshot.store(Arc::new(snapshot));
+        // Other sources may be believed now.
+        self.gate.heard.forget();
+    }
+
+    /// Journals what the configuration says, if it says something else than before. Saying the same again would take back what another gateway has said
+    /// since: of gateways that share a journal, the one whose configuration changed last is right. Says no where somebody has rolled the policies back or forward since the snapshot was made.
+    async fn configure(&mut self, snapshot: &Snapshot) -> Result<bool, Vec<Problem>> {
+        let wanted = configured(snapshot);
+        if self.configured.as_ref() == Some(&wanted) {
+            return Ok(true);
+        }
+        let done = self.gate.journal.execute(configure(snapshot)).await;
+        let done = done.map_err(|fault| vec![Problem::of_file(&self.path.display().to_string(), fault.to_string())])?;
+        if done {
+            self.configured = Some(wanted);
+        }
+        Ok(done)
     }
 
     /// Whether another gateway has put other policies in force, told once for each: its tools are newer, or its configuration is.
@@ -345,6 +416,12 @@ impl Assembly {
         let is_new = is_other && self.overtaken_by != Some(version);
         self.overtaken_by = is_other.then_some(version);
         is_new
+    }
+
+    /// Whether other policies are in force than those here.
+    async fn is_other(&self) -> bool {
+        let version = self.gate.snapshot.load().policy.version();
+        self.gate.journal.read(move |world| world.policy.version != Some(version)).await.unwrap_or(true)
     }
 
     /// The connections of this configuration: those whose table is the same are kept.
@@ -385,7 +462,8 @@ impl Assembly {
 /// The files that the configuration names and that may change while the gateway runs.
 fn named(config: &Config) -> Vec<PathBuf> {
     let secrets = config.registry.secret_files();
-    config.policy.files.iter().chain(protect::files(config)).chain(secrets).cloned().collect()
+    let keys = config.identity.keys.values().filter_map(|table| table.file.as_ref());
+    config.policy.files.iter().chain(protect::files(config)).chain(secrets).chain(keys).cloned().collect()
 }
 
 /// Where services may be although they are not public.
@@ -394,14 +472,33 @@ fn services_allowed(config: &Config) -> impl Iterator<Item = String> {
 }
 
 fn configure(snapshot: &Snapshot) -> Configure {
-    let budgets = snapshot.config.ledger.budgets.iter().map(|(name, budget)| (name.clone(), budget.usd.0));
     Configure {
-        policy_version: snapshot.policy.version(),
-        policies: u32::try_from(snapshot.policy.policies()).unwrap_or(u32::MAX),
+        policies: activation(snapshot),
+        written: Some(snapshot.rulebook.written),
+        budgets: budgets(&snapshot.config),
+    }
+}
+
+/// What the files say, whatever was put back.
+fn configured(snapshot: &Snapshot) -> Configured {
+    (snapshot.rulebook.declared, budgets(&snapshot.config))
+}
+
+fn budgets(config: &Config) -> BTreeMap<PrincipalName, Nanodollars> {
+    config.ledger.budgets.iter().map(|(name, budget)| (name.clone(), budget.usd.0)).collect()
+}
+
+/// The policies of a snapshot as they are journaled.
+fn activation(snapshot: &Snapshot) -> Activation {
+    Activation {
+        event: Activated {
+            version: snapshot.policy.version(),
+            policies: u32::try_from(snapshot.policy.policies()).unwrap_or(u32::MAX),
+            is_audit: snapshot.config.policy.mode == PolicyMode::Audit,
+            rules: Some(snapshot.rulebook.rules),
+        },
+        text: Body::new(snapshot.policy_text.clone().into()),
         made_of: Some(Body::new(snapshot.made_of.clone().into())),
-        is_audit: snapshot.config.policy.mode == PolicyMode::Audit,
-        policy_text: Body::new(snapshot.policy_text.clone().into()),
-        budgets: budgets.collect(),
     }
 }
 
@@ -422,9 +519,9 @@ async fn first_key(journal: &Journal, files: &DataDirectory) -> Result<Option<Pa
 /// The way by which keys of issuers are fetched.
 fn fetch(way: &Arc<PushClient>) -> Fetch {
     let way = way.clone();
-    Arc::new(move |url| {
+    Arc::new(move |url, ca_file| {
         let way = way.clone();
-        Box::pin(async move { way.get(&url, DOCUMENT_LIMIT_BYTES).await })
+        Box::pin(async move { Way::new(&way, ca_file.as_deref()).get(&url, DOCUMENT_LIMIT_BYTES).await })
     })
 }
 
@@ -448,6 +545,7 @@ fn empty() -> Result<Snapshot, Vec<Problem>> {
         listed: Vec::new(),
         policy_text: String::new(),
         made_of: Vec::new(),
+        rulebook: Rulebook::default(),
         journal: None,
     })
 }

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::doors::admin::wait::event_form;
 use crate::doorway::{Doorway, halted};
 use crate::life::Gate;
-use crate::life::agent::{Replied, Reply, Wish, settle};
+use crate::life::agent::{Parks, Replied, Reply, Wish, settle};
 use crate::life::guarding::Guarding;
 use crate::repetition::Patience;
 use crate::stop::stopped;
@@ -133,8 +133,9 @@ pub async fn look_after(gate: &Gate, limit: usize) -> bool {
         let waits = world.waits.to_tell().map(|(session, ..)| session);
         let pushes = world.pushes.to_tell().map(|(session, ..)| session);
         let runs = world.approvals.to_tell().map(|(_, approval)| &approval.session);
+        let halted = world.agent_tasks.halted().map(|task| &task.session);
         let asked = world.approvals.open().filter(|_| tells_of_approvals).map(|(_, approval)| &approval.session);
-        waits.chain(pushes).chain(runs).chain(asked).cloned().collect()
+        waits.chain(pushes).chain(runs).chain(halted).chain(asked).cloned().collect()
     });
     gate.leases.keep(async { wanted.await.unwrap_or_default() }, limit).await.unwrap_or_else(|fault| {
         tracing::debug!(%fault, "it can't be asked whose the sessions are");
@@ -246,6 +247,7 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
         push: None,
         answers: None,
         guarding: Guarding::default(),
+        parks: Parks::default(),
     };
     let replied = gate.call_agent(&asking, &agent, wish).await?;
     drop((stays, listens));

@@ -7,6 +7,7 @@ use portcullis_domain::authority::{Authority, Credential};
 use portcullis_domain::event::Event;
 use portcullis_domain::identity::{Disabled, Keys};
 use portcullis_domain::ids::{PrincipalName, SessionId};
+use portcullis_domain::policy::Version;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::world::World;
 use tokio::sync::watch;
@@ -20,6 +21,8 @@ pub struct Doorway {
     pub disabled: Disabled,
     /// The sessions that take no calls until a person lets them go on.
     pub frozen: BTreeSet<SessionId>,
+    /// The version of the policies in force.
+    pub policies: Option<Version>,
 }
 
 impl Doorway {
@@ -30,6 +33,7 @@ impl Doorway {
             keys: Arc::new(world.identity.clone()),
             disabled: world.disabled.clone(),
             frozen: world.session.frozen_ones().clone(),
+            policies: world.policy.version,
         }
     }
 
@@ -41,12 +45,15 @@ impl Doorway {
             Event::KeyCreated(_)
                 | Event::KeyLimited(_)
                 | Event::KeyRevoked(_)
+                | Event::KeyWithdrawn(_)
+                | Event::KeyRestored(_)
                 | Event::PrincipalSeen(_)
                 | Event::SigningRotated(_)
                 | Event::PrincipalDisabled(_)
                 | Event::PrincipalEnabled(_)
                 | Event::SessionFrozen(_)
                 | Event::SessionUnfrozen(_)
+                | Event::PolicyActivated(_)
         )
     }
 

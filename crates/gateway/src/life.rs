@@ -19,8 +19,8 @@ use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::registry::Replica;
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Repetition, Turn};
-use portcullis_interop::llm::chat::{ChatRequest, Round};
-use tokio::sync::Notify;
+use portcullis_interop::llm::chat::Round;
+use tokio::sync::{Notify, mpsc};
 
 use rustls::ServerConfig;
 
@@ -33,6 +33,7 @@ use crate::hydration::Told;
 use crate::identity::certificates::Certificates;
 use crate::identity::issuers::Issuers;
 use crate::identity::signing::SigningKeys;
+use crate::identity::uses::Uses;
 use crate::journal::leases::Leases;
 use crate::journal::{Journal, StoreFault};
 use crate::ledger::rates::Rates;
@@ -48,8 +49,11 @@ pub mod guarding;
 mod hand_over;
 pub mod held;
 mod judge;
+mod model;
+mod outcome;
 mod owed;
 mod own;
+pub mod parts;
 pub mod request;
 pub mod sieve;
 pub mod task;
@@ -64,13 +68,13 @@ pub use crate::life::tool::Called;
 pub use crate::registry::{Model, Tool};
 use crate::repetition::{Gone, Repetitions};
 use crate::reply::{ModelAnswer, UpstreamFault};
+use crate::rollback::Order;
 use crate::snapshot::{Known, Setting, Snapshot};
 use crate::spoken::Spoken;
 use crate::telemetry::Metrics;
 use crate::turns::Turns;
 use crate::upstreams::Egress;
 use crate::upstreams::cards::Cards;
-use crate::upstreams::model::ModelEndpoint;
 use crate::upstreams::push::PushClient;
 use crate::upstreams::replicas::Replicas;
 
@@ -117,6 +121,8 @@ pub struct Gate {
     pub tls: ArcSwapOption<ServerConfig>,
     /// The way to where issuers say that their keys are.
     pub issuers_way: Arc<PushClient>,
+    /// When keys were used last.
+    pub uses: Uses,
     /// What the gateway signs with for outsiders.
     pub signing: SigningKeys,
     /// What upstreams are shown.
@@ -137,6 +143,8 @@ pub struct Gate {
     pub metrics: Metrics,
     /// What is still to be written down.
     pub owed: Owed,
+    /// Where other rules are ordered by hand.
+    pub orders: mpsc::Sender<Order>,
 }
 
 /// A model's answer that is not settled yet.
@@ -180,6 +188,8 @@ struct Terms {
     content: Option<Digest>,
     /// The approval that it uses, where the gateway makes a call that was parked.
     uses: Option<CallId>,
+    /// Whether its caller waits for it as for a task, where a person must say yes first.
+    is_task: bool,
     /// What guardrails made of it.
     guarding: Guarding,
 }
@@ -233,7 +243,7 @@ impl Gate {
             };
             let model = choice.chosen(&admitted, model);
             let answer = tokio::select! {
-                answer = self.egress.call_model(&admitted, endpoint(&model, request)) => answer,
+                answer = self.forward_model(asking, &admitted, &model, request) => answer,
                 _ = &mut *gone => return Err(self.left(&admitted).await),
             };
             let goes_on = choice.goes_on(&self.replicas, &admitted, &answer);
@@ -321,7 +331,7 @@ impl Gate {
             let audited = known.decision.audit.len();
             let rests_on_moment = known.decision.moment != Moment::default();
             let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
-            let anew = snapshot.config.policy.approvals.asks(known.capability.kind);
+            let anew = snapshot.config.policy.approvals.asks(known.capability.kind, terms.is_task);
             let shown = snapshot.shown(&known.capability);
             let command = Admit {
                 call,
@@ -407,15 +417,6 @@ impl Gate {
             Ok(_) => Refusal::new(Code::UpstreamFailed, "the caller has left"),
             Err(refusal) => refusal,
         }
-    }
-}
-
-fn endpoint<'a>(model: &'a Model, request: &ChatRequest) -> ModelEndpoint<'a> {
-    ModelEndpoint {
-        uri: &model.chat_uri,
-        authorization: model.authorization.as_ref(),
-        timeout: model.timeout,
-        is_stream: request.is_stream(),
     }
 }
 

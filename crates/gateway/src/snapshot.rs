@@ -26,6 +26,7 @@ use crate::guardrails::Guardrails;
 use crate::identity::signing::SigningKeys;
 use crate::identity::table::Standing;
 use crate::journal::Journal;
+use crate::policy::rulebook::Rulebook;
 use crate::registry::table::{AgentProtocol, SourceTable};
 use crate::registry::{Agent, Catalogue, Model, Tool};
 
@@ -54,6 +55,8 @@ pub struct Snapshot {
     pub policy_text: String,
     /// All that the rules were made of: [`crate::policy::made_of::MadeOf`] as JSON.
     pub made_of: Vec<u8>,
+    /// Which rules these are, and which stand in the files.
+    pub rulebook: Rulebook,
     /// What knows the principals that issuers vouch for; none where nobody calls.
     pub journal: Option<Journal>,
 }
@@ -143,20 +146,15 @@ impl Snapshot {
     /// The kind of credential that the upstream of a capability is shown.
     #[must_use]
     pub fn shown(&self, capability: &Capability) -> Option<Shown> {
-        let is_fixed = match capability.kind {
-            Kind::Model => self.catalogue.model(&capability.name).is_some_and(|model| model.is_shown_a_key()),
-            Kind::Agent => self.catalogue.agent(&capability.name).is_some_and(|agent| agent.authorization.is_some()),
+        match capability.kind {
+            Kind::Model => self.catalogue.model(&capability.name)?.shown(),
+            Kind::Agent => self.catalogue.agent(&capability.name)?.credential.shown(),
             Kind::Tool => {
                 let server = &self.catalogue.all_tools().get(&*capability.name)?.server;
-                let table = self.config.registry.servers.get(server)?;
-                match &table.credential {
-                    Some(credential) => return credential.shown(),
-                    None => table.token.is_some() || table.token_file.is_some(),
-                }
+                self.catalogue.server_credential(server).shown()
             }
-            Kind::Function => false,
-        };
-        is_fixed.then_some(Shown::Token)
+            Kind::Function => None,
+        }
     }
 
     /// Whether the chain may manage the gateway: everybody on it may, it was not handed on for something else, and the key that it comes from is for that.

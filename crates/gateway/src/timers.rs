@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
+use portcullis_domain::policy::Version;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 
 use crate::approvals;
 use crate::assemble::Assembly;
+use crate::cancels;
 use crate::config::Problem;
 use crate::deliveries;
+use crate::doors::arrived::Doors;
 use crate::life::Gate;
 use crate::news;
+use crate::rollback::Order;
 use crate::stop::stopped;
 
 /// What Kubernetes replaces when a mounted secret changes.
@@ -33,6 +37,7 @@ const RETRY_EVERY: u32 = 6;
 /// Keeps the assembly up to date until `stop` says so; then hands it back. Once `leaving` says so, nothing is begun any more that could as well be begun by another gateway.
 pub async fn run(
     mut assembly: Assembly,
+    doors: Arc<Doors>,
     mut hangup: Signal,
     leaving: watch::Receiver<bool>,
     mut stop: watch::Receiver<bool>,
@@ -43,18 +48,17 @@ pub async fn run(
     let mut watcher = watch_files(&places, changed.clone());
     let mut looks = 0_u32;
     tokio::spawn(deliveries::run(assembly.gate.clone(), assembly.clock.clone(), leaving.clone()));
-    tokio::spawn(approvals::run(
-        assembly.gate.clone(),
-        assembly.sealer.clone(),
-        assembly.clock.clone(),
-        leaving.clone(),
-    ));
+    tokio::spawn(approvals::run(doors, leaving.clone()));
+    tokio::spawn(cancels::run(assembly.gate.clone(), assembly.clock.clone(), leaving.clone()));
     tokio::spawn(news::run(assembly.gate.clone(), assembly.clock.clone(), leaving));
     tokio::spawn(probe_replicas(assembly.gate.clone(), stop.clone()));
     tokio::spawn(refresh_cards(assembly.gate.clone(), stop.clone()));
+    let mut doorway = assembly.gate.journal.doorway();
     loop {
         let due = tokio::select! {
             () = stopped(&mut stop) => break,
+            Some(order) = assembly.orders.recv() => Due::Order(order),
+            Ok(()) = doorway.changed() => Due::Heard(doorway.borrow_and_update().policies),
             Some(()) = hangup.recv() => Due::Reload,
             Some(()) = changes.recv() => Due::Changed,
             () = tokio::time::sleep(LOOK_INTERVAL) => Due::Look,
@@ -71,6 +75,16 @@ pub async fn run(
                     watcher = watch_files(&places, changed.clone());
                     // What was changed before the new files were watched, nobody has told.
                     reload(&mut assembly).await;
+                }
+            }
+            Due::Order(order) => assembly.serve(order).await,
+            // Other policies may be in force: nobody waits for the next look.
+            Due::Heard(version) => {
+                if version != Some(assembly.gate.snapshot.load().policy.version()) {
+                    let is_overtaken = catch_up(&mut assembly).await;
+                    if is_overtaken {
+                        refresh(&mut assembly).await;
+                    }
                 }
             }
             Due::Look => {
@@ -113,28 +127,41 @@ async fn refresh_cards(gate: Arc<Gate>, mut stop: watch::Receiver<bool>) {
 enum Due {
     Reload,
     Changed,
+    Order(Order),
+    Heard(Option<Version>),
     Look,
+}
+
+/// Takes in the policies that another gateway has put in force, if there are any that are new. Says whether that can't be done without asking the servers for their tools.
+async fn catch_up(assembly: &mut Assembly) -> bool {
+    if !assembly.is_overtaken().await {
+        return false;
+    }
+    if assembly.follow().await {
+        tracing::info!("another gateway has put other policies in force, which are in force here too");
+        return false;
+    }
+    tracing::warn!(
+        "another gateway has put other policies in force; calls are refused here until the configuration and the tools are the same"
+    );
+    true
 }
 
 async fn look(assembly: &mut Assembly, looks: u32) {
     assembly.gate.owed.pay(&assembly.gate.journal).await;
-    let is_overtaken = assembly.is_overtaken().await;
-    if is_overtaken {
-        tracing::warn!(
-            "another gateway has put other policies in force; calls are refused here until the configuration and the tools are the same"
-        );
-    }
+    let is_overtaken = catch_up(assembly).await;
     let is_due = is_overtaken
         || assembly.has_changed()
         || assembly.has_news()
         || looks.is_multiple_of(REFRESH_EVERY)
         || (assembly.has_unreached() && looks.is_multiple_of(RETRY_EVERY));
     if is_due {
-        report(
-            assembly.refresh().await,
-            "the tools that servers declare now are not taken: the policies do not fit them",
-        );
+        refresh(assembly).await;
     }
+}
+
+async fn refresh(assembly: &mut Assembly) {
+    report(assembly.refresh().await, "the tools that servers declare now are not taken: the policies do not fit them");
 }
 
 async fn reload(assembly: &mut Assembly) {

@@ -35,6 +35,16 @@ pub fn add(store: &mut RootCertStore, path: &Path) -> Result<(), String> {
     if store.len() == before { Err(unusable("it has no certificate".to_owned())) } else { Ok(()) }
 }
 
+/// Whether there are authorities in a file, where one is named; its path is relative to `base`.
+///
+/// # Errors
+///
+/// A sentence when there are none.
+pub fn check(ca_file: Option<&Path>, base: &Path) -> Result<(), String> {
+    let Some(file) = ca_file else { return Ok(()) };
+    add(&mut RootCertStore::empty(), &base.join(file)).map_err(|problem| format!("`ca_file`: {problem}"))
+}
+
 /// A client that trusts these.
 ///
 /// # Errors

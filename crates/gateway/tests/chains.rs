@@ -25,13 +25,15 @@ use portcullis::doors::recognise::{Shown, authenticate};
 use portcullis::guardrails::Guardrails;
 use portcullis::identity::signing::{SigningKey, SigningKeys};
 use portcullis::identity::task::{TaskToken, expiry};
+use portcullis::policy::rulebook::Rulebook;
 use portcullis::registry::Catalogue;
 use portcullis::registry::table::{AgentTable, RegistryTable};
 use portcullis::registry::tool::Tool;
 use portcullis::snapshot::{Known as KnownCall, Setting, Snapshot};
 use portcullis_cedar::{Facts, Principal, Source, compile};
 use portcullis_domain::admission::{
-    Admit, Admitted, CloseSession, Command, Configure, CreateKey, Delegate, Passed, RevokeKey, RotateSigning,
+    Activation, Admit, Admitted, CloseSession, Command, Configure, CreateKey, Delegate, Passed, RevokeKey,
+    RotateSigning,
 };
 use portcullis_domain::call::{Door, Place};
 use portcullis_domain::identity::event::KeyCreated;
@@ -255,6 +257,7 @@ fn snapshot(rights: &Rights, tools: &[Arc<Tool>]) -> Snapshot {
         listed: Vec::new(),
         policy_text: text,
         made_of: Vec::new(),
+        rulebook: Rulebook::default(),
         journal: None,
     }
 }
@@ -285,14 +288,8 @@ impl Play {
             snapshot,
         };
         let version = play.snapshot.policy.version();
-        play.run(&Configure {
-            policy_version: version,
-            is_audit: false,
-            made_of: None,
-            policies: 1,
-            policy_text: Body::new(Bytes::new()),
-            budgets: BTreeMap::new(),
-        });
+        let policies = Activation::of(version, Body::new(Bytes::new()));
+        play.run(&Configure { policies, written: None, budgets: BTreeMap::new() });
         for number in 0..USERS + AGENTS {
             let byte = u8::try_from(number).unwrap();
             let text = Presented::issue([byte; 6], [byte; 32]);

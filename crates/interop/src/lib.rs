@@ -8,6 +8,7 @@
 //! refusal into each dialect's own way of saying no.
 
 pub mod a2a;
+pub mod decision;
 pub mod frame;
 pub mod llm;
 pub mod mcp;

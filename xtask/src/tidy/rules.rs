@@ -164,7 +164,9 @@ const GATEWAY: Border = Border {
                 "hydration",
                 "deliveries",
                 "approvals",
+                "cancels",
                 "news",
+                "rollback",
                 "timers",
                 "assemble",
                 "cli",
@@ -179,6 +181,7 @@ const GATEWAY: Border = Border {
         Exception { from: "doors", to: "conversation", reason: "a session's owner reads the conversation" },
         Exception { from: "doors", to: "granted", reason: "whoever acts in a session reads what it is granted" },
         Exception { from: "doors", to: "scratchpad", reason: "a session's owner reads what it remembers" },
+        Exception { from: "doors", to: "rollback", reason: "an administrator orders rules of before" },
         Exception { from: "doors", to: "identity", reason: "keys are issued at the administrators' door" },
     ],
 };

@@ -58,6 +58,7 @@ impl Command for AnswerApproval {
                 | Standing::Denied
                 | Standing::Used(_)
                 | Standing::Expired
+                | Standing::Withdrawn
                 | Standing::Void,
                 _,
             ) => Verdict::unchanged(Err(approval.over(self.call))),

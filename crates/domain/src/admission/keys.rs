@@ -94,7 +94,8 @@ impl Command for RevokeKey {
         let Some(key) = world.identity.find(&self.key) else {
             return Verdict::unchanged(Err(Refusal::new(Code::NotFound, format!("there is no key `{}`", self.key))));
         };
-        if key.revoked_at.is_some() {
+        // One that only does not stand in the configuration any more could come back.
+        if key.revoked_at.is_some() && !key.is_withdrawn {
             return Verdict::unchanged(Ok(()));
         }
         Verdict {

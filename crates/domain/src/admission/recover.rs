@@ -58,7 +58,9 @@ fn settle(world: &World, is_lost: impl Fn(Option<&GatewayId>) -> bool) -> Verdic
     let mut drafts: Vec<_> = calls.map(settle).collect();
     let count = drafts.len();
     let requests = world.requests.all_open().filter(|(_, open)| is_lost(open.gateway.as_ref()));
-    drafts
-        .extend(requests.map(|(request, open)| answered(request, &open.requester, open.mark, Outcome::Unknown, None)));
+    drafts.extend(
+        requests
+            .map(|(request, open)| answered(request, &open.actor, &open.requester, open.mark, Outcome::Unknown, None)),
+    );
     Verdict { answer: count, drafts }
 }

@@ -102,7 +102,7 @@ impl Command for AnswerRequest {
             RequestEnd::Undone => (Outcome::Failed, None),
             RequestEnd::Unknown => (Outcome::Unknown, None),
         };
-        let draft = answered(self.request, &open.requester, open.mark, outcome, answer);
+        let draft = answered(self.request, &open.actor, &open.requester, open.mark, outcome, answer);
         Verdict { answer: (), drafts: vec![draft] }
     }
 }
@@ -112,6 +112,8 @@ impl Command for AnswerRequest {
 pub struct Keyed<C, F> {
     /// The number of the request, made by the shell.
     pub request: CallId,
+    /// Who asks, with the agents through whom.
+    pub actor: Actor,
     /// Whose it is.
     pub requester: Requester,
     /// What tells it apart.
@@ -151,22 +153,24 @@ where
             Err(refusal) => Verdict { answer: Err(refusal), drafts },
             Ok(answer) => {
                 let kept = (self.record)(&answer);
-                drafts.push(answered(self.request, &self.requester, self.mark, Outcome::Completed, Some(&kept)));
+                let done = Outcome::Completed;
+                drafts.push(answered(self.request, &self.actor, &self.requester, self.mark, done, Some(&kept)));
                 Verdict { answer: Ok(Performed::Now(answer)), drafts }
             }
         }
     }
 }
 
-/// The entry that says how a request ended.
+/// The entry that says how a request ended: by whoever asked, but for what the gateway finds out by itself.
 pub(super) fn answered(
     request: CallId,
+    actor: &Actor,
     requester: &Requester,
     mark: Mark,
     outcome: Outcome,
     answer: Option<&Body>,
 ) -> Draft<Event> {
-    let actor = if outcome == Outcome::Unknown { Actor::Gateway } else { Actor::Principal(requester.by.clone()) };
+    let actor = if outcome == Outcome::Unknown { Actor::Gateway } else { actor.clone() };
     Draft {
         stream: requester.session.clone().map_or(StreamId::Control, StreamId::Session),
         actor,

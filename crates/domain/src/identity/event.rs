@@ -41,6 +41,20 @@ pub struct KeyRevoked {
     pub key: KeyId,
 }
 
+/// A key of the configuration does not stand there any more: it opens nothing until it stands there again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyWithdrawn {
+    /// Its public part.
+    pub key: KeyId,
+}
+
+/// A key of the configuration stands there again, as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRestored {
+    /// Its public part.
+    pub key: KeyId,
+}
+
 /// An issuer describes a principal as it was not described before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrincipalSeen {

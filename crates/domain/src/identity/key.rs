@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Credential;
 use crate::digest::Digest;
-use crate::identity::event::{KeyCreated, KeyLimited, KeyRevoked, PrincipalSeen, SigningRotated};
+use crate::identity::event::{
+    KeyCreated, KeyLimited, KeyRestored, KeyRevoked, KeyWithdrawn, PrincipalSeen, SigningRotated,
+};
 use crate::identity::scope::Scope;
 use crate::identity::vouched::{Seen, Vouched};
 use crate::ids::{KeyId, PrincipalName};
@@ -18,6 +20,9 @@ use crate::time::Timestamp;
 
 /// What keys begin with, so that scanners for leaked secrets can find them.
 pub const PREFIX: &str = "pcs_";
+
+/// What the ids of keys begin with that stand in the configuration. No issued key's does.
+pub const DECLARED_PREFIX: &str = "file-";
 
 /// An issued key, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,12 +37,23 @@ pub struct Key {
     pub expires_at: Option<Timestamp>,
     /// When it was taken back.
     pub revoked_at: Option<Timestamp>,
+    /// Whether it was taken back only because it did not stand in the configuration any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_withdrawn: bool,
     /// What it is for.
     #[serde(default, skip_serializing_if = "Scope::is_everything")]
     pub scope: Scope,
 }
 
 impl Key {
+    /// Whether it is the key that the configuration means. One that was replaced may end earlier than it says there.
+    #[must_use]
+    pub fn is_as_declared(&self, wanted: &KeyCreated) -> bool {
+        let ends = self.expires_at == wanted.expires_at
+            || self.expires_at.is_some_and(|end| wanted.expires_at.is_none_or(|wanted| end < wanted));
+        self.secret == wanted.secret && self.principal == wanted.principal && self.scope == wanted.scope && ends
+    }
+
     /// Whether the key is valid at that time.
     #[must_use]
     pub fn is_live(&self, at: Timestamp) -> bool {
@@ -149,6 +165,7 @@ impl Keys {
             created_at: at,
             expires_at: event.expires_at,
             revoked_at: None,
+            is_withdrawn: false,
             scope: event.scope.clone(),
         };
         self.keys.insert(event.key.clone(), key);
@@ -165,6 +182,22 @@ impl Keys {
     pub fn revoked(&mut self, event: &KeyRevoked, at: Timestamp) {
         if let Some(key) = self.keys.get_mut(&event.key) {
             key.revoked_at.get_or_insert(at);
+            key.is_withdrawn = false;
+        }
+    }
+
+    /// Takes in that a key does not stand in the configuration any more.
+    pub fn withdrawn(&mut self, event: &KeyWithdrawn, at: Timestamp) {
+        if let Some(key) = self.keys.get_mut(&event.key) {
+            key.is_withdrawn = key.revoked_at.is_none();
+            key.revoked_at.get_or_insert(at);
+        }
+    }
+
+    /// Takes in that a key stands there again.
+    pub fn restored(&mut self, event: &KeyRestored) {
+        if let Some(key) = self.keys.get_mut(&event.key).filter(|key| key.is_withdrawn) {
+            (key.is_withdrawn, key.revoked_at) = (false, None);
         }
     }
 }

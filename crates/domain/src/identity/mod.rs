@@ -9,9 +9,11 @@ pub mod disabled;
 pub mod event;
 pub mod key;
 pub mod scope;
+pub mod uses;
 pub mod vouched;
 
 pub use disabled::Disabled;
 pub use key::{Key, Keys, Presented, Signing};
 pub use scope::{Entrance, Scope};
+pub use uses::Uses;
 pub use vouched::{Seen, Vouched};

@@ -71,6 +71,8 @@ pub enum Standing {
     Used(CallId),
     /// Its time came first.
     Expired,
+    /// Whoever asked for it has taken it back.
+    Withdrawn,
     /// The policies have changed, or the session was closed.
     Void,
 }
@@ -204,6 +206,7 @@ impl Approval {
             Standing::Approved => "was given by all who were asked".to_owned(),
             Standing::Denied => "was denied".to_owned(),
             Standing::Used(call) => format!("was given, and used by call {call}"),
+            Standing::Withdrawn => "was taken back by whoever asked for it".to_owned(),
             Standing::Void => {
                 "is void: the policies have changed since it was asked for, or the session was closed".to_owned()
             }
@@ -245,6 +248,12 @@ impl Approvals {
     /// Those whose calls the gateway makes itself, until it is told what came of them.
     pub fn to_tell(&self) -> impl Iterator<Item = (CallId, &Approval)> {
         self.to_tell.iter().filter_map(|call| Some((*call, self.find(*call)?)))
+    }
+
+    /// Whether the gateway is still to make the call of it, or to be told what came of that.
+    #[must_use]
+    pub fn is_to_tell(&self, call: CallId) -> bool {
+        self.to_tell.contains(&call)
     }
 
     /// The open ones whose time has come.
@@ -333,6 +342,11 @@ impl Approvals {
     /// Takes in that its time has come.
     pub fn expired(&mut self, call: CallId) {
         self.stands(call, Standing::Expired);
+    }
+
+    /// Takes in that whoever asked for it has taken it back.
+    pub fn withdrawn(&mut self, call: CallId) {
+        self.stands(call, Standing::Withdrawn);
     }
 
     /// Takes in that other policies are in force: nothing that was asked under those before counts any more.

@@ -23,6 +23,40 @@ pub struct Activated {
     /// Whether they are all on trial: nothing is refused by them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_audit: bool,
+    /// The digest of the rules alone, without schema and principals; none in entries that are older than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Digest>,
+}
+
+/// Rules of before count instead of those that stand in the files. What puts them in force follows at once, where it is another version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledBack {
+    /// The entry of this stream that had put them in force before; their text is beside it.
+    pub entry: u64,
+    /// Their version then.
+    pub version: Version,
+    /// Their digest.
+    pub rules: Digest,
+    /// The digest of what the files say. For as long as they say this, they do not count.
+    pub instead_of: Digest,
+    /// What was in force until now.
+    pub replaced: Version,
+    /// Why, for the record.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// What the files say counts again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledForward {
+    /// The digest of what they say.
+    pub rules: Digest,
+    /// What was in force until now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Version>,
+    /// Why, for the record; nothing where the files have changed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// A call is parked until a person has said yes. The body is its arguments.
@@ -101,6 +135,13 @@ pub struct ApprovalUsed {
 /// Its time came before all were asked, or before it was used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalExpired {
+    /// The call that was parked.
+    pub call: CallId,
+}
+
+/// Whoever asked for it does not want the call any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalWithdrawn {
     /// The call that was parked.
     pub call: CallId,
 }

@@ -29,5 +29,5 @@ pub use moment::Moment;
 pub use provenance::{Origin, Said};
 pub use question::{APPROVALS_LIMIT, Ask, Decision, Effect, Question, Version};
 pub use schema::{Field, RecordType, Type};
-pub use state::Active;
+pub use state::{Active, PutBack};
 pub use stated::Stated;

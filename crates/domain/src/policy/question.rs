@@ -118,6 +118,15 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The same for what nobody is asked about: an answer that a person must be asked is a yes.
+    #[must_use]
+    pub fn unasked(self) -> Self {
+        match self.effect {
+            Effect::Ask => Self { effect: Effect::Allow, asks: Vec::new(), message: None, ..self },
+            Effect::Allow | Effect::Deny => self,
+        }
+    }
+
     /// An answer that no rule made.
     #[must_use]
     pub fn of(effect: Effect, version: Version) -> Self {

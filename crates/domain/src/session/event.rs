@@ -231,3 +231,58 @@ pub struct NewsDelivered {
     /// The entry with which they came.
     pub seq: u64,
 }
+
+/// A call of an agent has ended, and the task that it has made goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskLeft {
+    /// The agent.
+    pub agent: Capability,
+    /// The task, as the agent calls it.
+    pub task: String,
+    /// On whose authority it was begun.
+    #[serde(rename = "key")]
+    pub authority: Authority,
+}
+
+/// A task that was left is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskOver {
+    /// The agent.
+    pub agent: Capability,
+    /// The task, as the agent calls it.
+    pub task: String,
+}
+
+/// The agent is asked to cancel a task, since nobody may act for it any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCancelling {
+    /// The agent.
+    pub agent: Capability,
+    /// The task, as the agent calls it.
+    pub task: String,
+}
+
+/// What came of cancelling a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCancelled {
+    /// The agent.
+    pub agent: Capability,
+    /// The task, as the agent calls it.
+    pub task: String,
+    /// What came of it.
+    pub end: CancelEnd,
+}
+
+/// How cancelling a task has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelEnd {
+    /// The agent has taken it.
+    Taken,
+    /// The task was over before.
+    Over,
+    /// The agent cancels no such task.
+    Refused,
+    /// It was tried as often as it is tried.
+    GivenUp,
+}

@@ -3,8 +3,9 @@
 //! Owns which sessions there are, whether they are open, and their versioned scratchpad. The history is the session's stream itself; the
 //! values of the scratchpad are bodies of its entries. So what stays in memory for a session is small.
 //!
-//! Start with [`state`]; [`scratchpad`] has the rules for its values, [`history`] those for messages that repeat, [`once`] those for calls that do, [`wait`] those for what it waits for, [`push`] those for news of its tasks.
+//! Start with [`state`]; [`scratchpad`] has the rules for its values, [`history`] those for messages that repeat, [`once`] those for calls that do, [`wait`] those for what it waits for, [`push`] those for news of its tasks, [`agent_tasks`] those for tasks that outlast their calls.
 
+pub mod agent_tasks;
 pub mod event;
 pub mod history;
 pub mod once;
@@ -15,6 +16,7 @@ pub mod scratchpad;
 pub mod state;
 pub mod wait;
 
+pub use agent_tasks::AgentTasks;
 pub use event::StateKey;
 pub use once::{Earlier, Mark, Repetition};
 pub use push::Pushes;

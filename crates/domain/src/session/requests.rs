@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::ids::{CallId, GatewayId, PrincipalName, SessionId};
+use crate::ids::{Actor, CallId, GatewayId, PrincipalName, SessionId};
 use crate::refusal::Refusal;
 use crate::session::once::{Earlier, Mark, Once};
 use crate::time::Timestamp;
@@ -31,6 +31,8 @@ pub struct OpenRequest {
     pub requester: Requester,
     /// What tells it apart.
     pub mark: Mark,
+    /// Who asked, with the agents through whom.
+    pub actor: Actor,
     /// The gateway that answers it, where several share the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
@@ -174,7 +176,8 @@ mod tests {
     #[test]
     fn a_session_that_is_closed_has_no_requests_but_the_one_that_closed_it() {
         let ann = requester("ann", Some("ann:s"));
-        let open = OpenRequest { requester: ann.clone(), mark: of(&ann, "open", "a"), gateway: None };
+        let open =
+            OpenRequest { requester: ann.clone(), mark: of(&ann, "open", "a"), actor: Actor::Gateway, gateway: None };
         let mut requests = Requests::default();
         requests.answered(CallId([2; 16]), &ann, of(&ann, "done", "a"), 7, Timestamp(1));
         requests.taken(REQUEST, open.clone(), Timestamp(1));
@@ -191,7 +194,7 @@ mod tests {
     fn what_had_no_effect_may_be_made_again_and_what_is_unknown_only_where_it_is_harmless() {
         let ann = requester("ann", None);
         let mark = of(&ann, "k", "a");
-        let open = || OpenRequest { requester: ann.clone(), mark, gateway: None };
+        let open = || OpenRequest { requester: ann.clone(), mark, actor: Actor::Gateway, gateway: None };
         let mut requests = Requests::default();
         requests.taken(REQUEST, open(), Timestamp(1));
         assert_eq!(requests.find(&ann, mark, true, Timestamp(2)), Ok(Some(Earlier::Open(REQUEST))));

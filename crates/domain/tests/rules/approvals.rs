@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use portcullis_domain::admission::{
     Admit, AnswerApproval, CloseSession, Disable, EndWait, EscalateApproval, ExpireApproval, Park, Passed, Settle,
+    WithdrawApproval,
 };
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
@@ -384,6 +385,26 @@ fn an_approval_ends_with_its_time_its_policies_and_its_session() {
 }
 
 #[test]
+fn who_asked_takes_it_back_once_and_nobody_else_does() {
+    for is_given in [false, true] {
+        let mut engine = started();
+        let asks = [ask(0, 1)];
+        let _ = pay(&mut engine, &Payment { number: 1, asks: &asks, ..Payment::default() });
+        if is_given {
+            answer(&mut engine, 1, 1, &[0], true).unwrap();
+        }
+        let withdraw =
+            |call, owner| WithdrawApproval { call: id(call), session: session(owner, 0), authority: authority(owner) };
+        assert_eq!(engine.run(&withdraw(1, 1)).unwrap_err().code, Code::NotFound);
+        assert_eq!(engine.run(&withdraw(2, 0)).unwrap_err().code, Code::NotFound);
+        engine.run(&withdraw(1, 0)).unwrap();
+        assert_eq!(engine.run(&withdraw(1, 0)).unwrap_err().code, Code::WaitOver);
+        assert_eq!(answer(&mut engine, 1, 2, &[0], true).unwrap_err().code, Code::WaitOver);
+        assert_eq!(pay(&mut engine, &Payment { number: 3, asks: &asks, ..Payment::default() }), waits(3));
+    }
+}
+
+#[test]
 fn what_no_session_was_named_for_may_be_used_in_another_one() {
     for (name, expected) in [("ses_1", Ok(id(2))), ("claim-1", waits(2))] {
         let mut engine = started();
@@ -553,7 +574,9 @@ fn play(engine: &mut Engine, step: &Step, number: u128) {
             engine.run(&ExpireApproval { call: id(asked(engine, *back)) });
         }
         Step::Wait { micros } => engine.now += micros,
-        Step::Configure { policies } => engine.run(&configure(engine, [0; 2], *policies)),
+        Step::Configure { policies } => {
+            engine.run(&configure(engine, [0; 2], *policies));
+        }
         Step::Crash => {
             engine.sync();
             engine.crash(true);

@@ -7,7 +7,7 @@ use portcullis_domain::admission::keep_records::Write;
 use portcullis_domain::admission::{AnswerRequest, KeepRecords, Keyed, Performed, RequestEnd, TakeRequest};
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Outcome;
-use portcullis_domain::ids::{CallId, RecordId};
+use portcullis_domain::ids::{Actor, CallId, RecordId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::Code;
 use portcullis_domain::session::requests::{Requester, mark};
@@ -154,6 +154,7 @@ impl Story {
             if is_elsewhere { "conv_elsewhere".to_owned() } else { format!("conv_{}", self.number) }.parse().unwrap();
         let command = Keyed {
             request,
+            actor: Actor::Principal(principal(0)),
             requester: Requester { by: principal(0), session: Some(session(0, 0)) },
             mark: mark(&principal(0), &key.to_string(), Self::content(content)),
             command: keep(0, &id),
@@ -222,4 +223,38 @@ proptest! {
         let there = (1..=story.number).filter(|number| story.engine.world.records.find(&principal(0), &written(*number)).is_some());
         prop_assert_eq!(u64::try_from(there.count()).unwrap(), story.model.records);
     }
+}
+
+#[test]
+fn an_answer_is_by_whoever_asked_with_the_agents_through_whom() {
+    let through = authority(0).through("payer".parse().unwrap()).unwrap();
+    let asked_by = through.actor(&principal(0));
+    let check = |end: RequestEnd, expected: &Actor| {
+        let mut engine = started();
+        let request = CallId([9; 16]);
+        let command = TakeRequest {
+            request,
+            authority: through.clone(),
+            session: session(0, 0),
+            origin: Origin::Named,
+            session_budget: None,
+            mark: mark(&principal(0), "k", Digest::ZERO),
+            is_harmless: true,
+        };
+        assert_eq!(engine.run(&command), Ok(None));
+        engine.run(&AnswerRequest { request, end });
+        assert_eq!(engine.written.last().map(|written| &written.entry.actor), Some(expected));
+    };
+    assert!(matches!(&asked_by, Actor::Through { agents, .. } if agents.len() == 1), "{asked_by}");
+    check(RequestEnd::Answered(Body::new(Bytes::from_static(b"answer"))), &asked_by);
+    check(RequestEnd::Undone, &asked_by);
+    check(RequestEnd::Unknown, &Actor::Gateway);
+    let mut engine = started();
+    let requester = Requester { by: principal(0), session: None };
+    let id = "conv_1".parse().unwrap();
+    let (request, mark) = (CallId([9; 16]), mark(&principal(0), "k", Digest::ZERO));
+    engine
+        .run(&Keyed { request, actor: asked_by.clone(), requester, mark, command: keep(0, &id), record: said })
+        .unwrap();
+    assert_eq!(engine.written.last().map(|written| &written.entry.actor), Some(&asked_by));
 }

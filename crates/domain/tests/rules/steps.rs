@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use portcullis_domain::admission::{
-    Admit, Admitted, CloseSession, Configure, CreateKey, Delegate, Delegation, DeleteState, EndWait, NoteDelivery,
-    ObserveTools, OpenSession, OpenWait, Passed, Put, PutState, Receipt, ResolveCall, RevokeKey, Settle,
+    Activation, Admit, Admitted, CloseSession, Configure, CreateKey, Delegate, Delegation, DeleteState, EndWait,
+    NoteDelivery, ObserveTools, OpenSession, OpenWait, Passed, Put, PutState, Receipt, ResolveCall, RevokeKey, Settle,
 };
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
@@ -489,14 +489,7 @@ pub(super) fn configure(engine: &Engine, raised: [u64; 2], policies: u8) -> Conf
         (principal(number), Nanodollars::new(granted + raised))
     };
     let budgets: BTreeMap<_, _> = [(0, raised[0]), (1, raised[1])].map(budget).into();
-    Configure {
-        policy_version: Digest::of(&[policies]),
-        policies: 1,
-        is_audit: false,
-        made_of: None,
-        policy_text: body("permit(…);"),
-        budgets,
-    }
+    Configure { policies: Activation::of(Digest::of(&[policies]), body("permit(…);")), written: None, budgets }
 }
 
 fn create_key(key: u8, owner: u8, expires_at: Option<Timestamp>) -> CreateKey {

@@ -9,7 +9,7 @@ use portcullis::clock::SystemClock;
 use portcullis::journal::bookmark::Pace;
 use portcullis::journal::fault::StoreFault;
 use portcullis::journal::sqlite::SqliteEngine;
-use portcullis_domain::admission::{Admit, Configure, CreateKey, PutState, Settle};
+use portcullis_domain::admission::{Activation, Admit, Configure, CreateKey, PutState, Settle};
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::digest::Digest;
@@ -56,14 +56,7 @@ fn policies() -> Digest {
 /// Before anything else: policies are in force, and `ann` may spend enough.
 pub(crate) fn configure() -> Configure {
     let budgets = BTreeMap::from([("ann".parse().unwrap(), Nanodollars::MAX)]);
-    Configure {
-        policy_version: policies(),
-        policies: 1,
-        is_audit: false,
-        made_of: None,
-        policy_text: body(0, 100),
-        budgets,
-    }
+    Configure { policies: Activation::of(policies(), body(0, 100)), written: None, budgets }
 }
 
 pub(crate) fn issue(number: u64) -> CreateKey {

@@ -6,27 +6,30 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use portcullis_domain::admission::EndWait;
-use portcullis_domain::event::{Event, Outcome};
+use portcullis_domain::call::Kind;
+use portcullis_domain::event::Outcome;
 use portcullis_domain::ids::{Actor, CallId, SessionId};
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::policy::approval::wait_of;
 use portcullis_domain::policy::{Approval, Standing};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
-use portcullis_domain::session::wait::End;
+use portcullis_domain::session::wait::{EVENT_LIMIT_BYTES, End};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::{self, JoinSet};
 
 use crate::asking::{Asking, Effect};
+use crate::doors::a2a::parked;
+use crate::doors::arrived::Doors;
 use crate::life::Gate;
 use crate::repetition::Patience;
 
 /// The most calls that are made at a time.
 const RUNS_LIMIT: usize = 32;
-/// How many entries of a session are read at a time to find what came of a call.
-const PAGE: usize = 500;
+/// The longest answer that the end of a wait says; of a longer one it says which call it is of. An event may be a little longer.
+const RESULT_LIMIT_BYTES: usize = EVENT_LIMIT_BYTES - 1_024;
 
 /// The calls that are under way, and what was refused.
 #[derive(Default)]
@@ -67,14 +70,18 @@ impl Runs {
     }
 
     /// Makes the calls that may be made, and tells what came of those that are over.
-    pub(super) async fn look(&mut self, gate: &Arc<Gate>) {
+    pub(super) async fn look(&mut self, doors: &Arc<Doors>) {
+        let gate = &doors.gate;
         let awaited = gate.journal.read(|world| {
             let of = |(call, approval): (CallId, &Approval)| {
                 let is_open = match approval.standing {
                     Standing::Used(by) => world.open_calls.contains_key(&by),
-                    Standing::Pending | Standing::Approved | Standing::Denied | Standing::Expired | Standing::Void => {
-                        false
-                    }
+                    Standing::Pending
+                    | Standing::Approved
+                    | Standing::Denied
+                    | Standing::Expired
+                    | Standing::Withdrawn
+                    | Standing::Void => false,
                 };
                 Awaited { call, approval: approval.clone(), is_open }
             };
@@ -87,13 +94,14 @@ impl Runs {
         // Another gateway that tried as well would be refused, and might say so.
         let is_mine = |awaited: &Awaited| gate.leases.has(&awaited.approval.session) && !busy.contains(&awaited.call);
         for awaited in awaited.into_iter().filter(is_mine) {
-            if let Err(refusal) = self.take(gate, &awaited).await {
+            if let Err(refusal) = self.take(doors, &awaited).await {
                 tracing::warn!(approval = %awaited.call, %refusal, "what came of an approval could not be told; it is tried again");
             }
         }
     }
 
-    async fn take(&mut self, gate: &Arc<Gate>, awaited: &Awaited) -> Result<(), Refusal> {
+    async fn take(&mut self, doors: &Arc<Doors>, awaited: &Awaited) -> Result<(), Refusal> {
+        let gate = &doors.gate;
         let Awaited { call, approval, is_open } = awaited;
         let ended = match approval.standing {
             Standing::Pending => return Ok(()),
@@ -102,26 +110,36 @@ impl Runs {
                     json!({"status": "refused", "code": refusal.code.as_str(), "message": refusal.message})
                 }
                 None => {
-                    self.begin(gate, *call, approval);
+                    self.begin(doors, *call, approval);
                     return Ok(());
                 }
             },
             Standing::Used(_) if *is_open => return Ok(()),
-            Standing::Used(by) => outcome(gate, approval, by).await?,
+            Standing::Used(by) => match gate.outcome_of(&approval.session, approval.seq, by).await? {
+                Some((outcome, answer)) => told(by, outcome, answer),
+                // It was made in another session.
+                None => json!({"status": "used", "call": by.to_string()}),
+            },
             Standing::Denied => {
                 let said = approval.said.iter().find(|said| !said.is_yes);
                 json!({"status": "denied", "comment": said.and_then(|said| said.comment.clone())})
             }
             Standing::Expired => json!({"status": "expired"}),
+            Standing::Withdrawn => json!({"status": "withdrawn"}),
             Standing::Void => json!({"status": "void"}),
         };
         end(gate, *call, &approval.session, ended).await
     }
 
-    fn begin(&mut self, gate: &Arc<Gate>, call: CallId, approval: &Approval) {
+    fn begin(&mut self, doors: &Arc<Doors>, call: CallId, approval: &Approval) {
         if self.under_way.len() < RUNS_LIMIT {
-            let (gate, approval) = (gate.clone(), approval.clone());
-            let begun = self.under_way.spawn(async move { run(&gate, call, &approval).await.err() });
+            let (doors, approval) = (doors.clone(), approval.clone());
+            let begun = self.under_way.spawn(async move {
+                match approval.capability.kind {
+                    Kind::Agent => parked::run(&doors, call, &approval).await.err(),
+                    Kind::Tool | Kind::Model | Kind::Function => run(&doors.gate, call, &approval).await.err(),
+                }
+            });
             self.calls.insert(begun.id(), call);
         }
     }
@@ -153,33 +171,13 @@ async fn run(gate: &Gate, call: CallId, approval: &Approval) -> Result<(), Refus
     if called.is_replay { Err(before()) } else { Ok(()) }
 }
 
-/// What came of the call that has used the approval, by its entry.
-async fn outcome(gate: &Gate, approval: &Approval, by: CallId) -> Result<Value, Refusal> {
-    let stream = StreamId::Session(approval.session.clone());
-    let mut after = approval.seq;
-    loop {
-        let page = gate.journal.entries(&stream, after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.entry.seq;
-        let settled = page.iter().find_map(|placed| {
-            let Event::CallSettled(settled) = &placed.entry.event else { return None };
-            (settled.call == by).then_some((placed.position, settled.outcome))
-        });
-        if let Some((position, outcome)) = settled {
-            let answer = gate.journal.body(&stream, position, 0).await.ok().flatten();
-            return Ok(told(by, outcome, answer));
-        }
-    }
-    // It was made in another session.
-    Ok(json!({"status": "used", "call": by.to_string()}))
-}
-
 fn told(by: CallId, outcome: Outcome, answer: Option<Bytes>) -> Value {
     let status = match outcome {
         Outcome::Completed => "completed",
         Outcome::Failed => "failed",
         Outcome::Aborted | Outcome::Unknown => "unknown",
     };
+    let answer = answer.filter(|answer| answer.len() <= RESULT_LIMIT_BYTES);
     let text = answer.map(|answer| String::from_utf8_lossy(&answer).into_owned());
     let result = text.map(|text| serde_json::from_str::<&RawValue>(&text).map_or(json!(text), |raw| json!(raw)));
     json!({"status": status, "call": by.to_string(), "result": result})

@@ -14,7 +14,9 @@ use crate::config::{Config, Problem};
 use crate::credential::bearer;
 use crate::doorway::Doorway;
 use crate::life::Gate;
+use crate::life::credential::Taker;
 use crate::registry::agent::replica;
+use crate::registry::credential::CredentialTable;
 use crate::registry::table::{ToolServerTable, UpstreamSession};
 use crate::registry::tool::SEPARATOR;
 use crate::reply::UpstreamFault;
@@ -51,13 +53,14 @@ fn never() -> OwnCredential {
 pub(super) fn given(gate: &Arc<Gate>, name: &ServerName, table: &ToolServerTable) -> OwnCredential {
     let grant = table.credential.as_ref().and_then(|credential| credential.client_credentials.clone());
     // The gate holds the connections.
-    let (gate, name) = (Arc::downgrade(gate), name.clone());
+    let (gate, name, url) = (Arc::downgrade(gate), format!("server/{name}"), table.url.clone());
     Arc::new(move || {
-        let (gate, name, grant) = (gate.clone(), name.clone(), grant.clone());
+        let (gate, name, url, grant) = (gate.clone(), name.clone(), url.clone(), grant.clone());
         Box::pin(async move {
             let Some(grant) = grant else { return Ok(None) };
             let stopped = || UpstreamFault::NoCredential("the gateway stops".to_owned());
-            gate.upgrade().ok_or_else(stopped)?.own_credential(&name, &grant).await.map(Some)
+            let taker = Taker { name: &name, url: url.as_deref() };
+            gate.upgrade().ok_or_else(stopped)?.own_credential(taker, &grant).await.map(Some)
         })
     })
 }
@@ -141,16 +144,26 @@ pub fn connector(
 
 /// The issuers that are named for users' own tokens and that nobody knows.
 pub(super) fn strangers(config: &Config) -> Vec<String> {
-    let exchanges = config.registry.servers.iter().filter_map(|(name, table)| {
-        table.credential.as_ref().and_then(|credential| credential.exchange.as_ref()).map(|exchange| (name, exchange))
+    let named = config.registry.credentials().flat_map(|(at, credential)| {
+        let issuers = credential.exchange.iter().flat_map(|exchange| &exchange.subject_issuers);
+        issuers.map(move |issuer| (at.clone(), issuer))
     });
-    let named =
-        exchanges.flat_map(|(name, exchange)| exchange.subject_issuers.iter().map(move |issuer| (name, issuer)));
     let unknown = named.filter(|(_, issuer)| !config.identity.issuers.contains_key(*issuer));
-    let say = |(name, issuer)| {
-        format!("registry.servers.{name}.credential.exchange.subject_issuers: `{issuer}` is none of `identity.issuers`")
-    };
+    let say =
+        |(at, issuer)| format!("{at}.credential.exchange.subject_issuers: `{issuer}` is none of `identity.issuers`");
     unknown.map(say).collect()
+}
+
+/// The upstreams that can't say whose tokens they take, and are to.
+pub(super) fn silent(config: &Config) -> Vec<String> {
+    let registry = &config.registry;
+    let models = registry.models.values().flat_map(|model| {
+        model.deployments.iter().filter_map(|place| place.credential.as_ref()).chain(&model.credential)
+    });
+    let agents = registry.agents.values().filter_map(|agent| agent.credential.as_ref());
+    let are_discovered = models.chain(agents).any(CredentialTable::is_discovered);
+    let message = "registry: `issuers` in a `credential` are for MCP servers; agents and models do not say whose tokens they take, so that theirs needs an `issuer`";
+    are_discovered.then(|| message.to_owned()).into_iter().collect()
 }
 
 /// Sees to it that no token is kept for anybody who may not act any more.
@@ -159,5 +172,30 @@ pub(super) async fn drop_with_authority(gate: Weak<Gate>, mut doorway: watch::Re
         let seen = doorway.borrow_and_update().clone();
         let Some(gate) = gate.upgrade() else { return };
         gate.credentials.keep_only(&seen);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_but_an_mcp_server_at_one_url_is_to_say_whose_tokens_it_takes() {
+        let credential = "credential: {exchange: {client: {issuers: ['https://a'], id: g, auth: none}}}";
+        let check = |registry: &str, expected: Option<&str>| {
+            let text = format!("registry: {{{}}}", registry.replace("CREDENTIAL", credential));
+            let config = read::read_text("c.yaml", &text, std::collections::HashMap::new()).unwrap();
+            let servers = config.registry.servers.values();
+            let of_servers = servers.filter_map(|server| server.resolved(Path::new(".")).err());
+            let found: Vec<String> = silent(&config).into_iter().chain(of_servers).collect();
+            assert_eq!(found.len(), usize::from(expected.is_some()), "{text}: {found:?}");
+            assert!(expected.is_none_or(|expected| found[0].contains(expected)), "{text}: {found:?}");
+        };
+        check("servers: {crm: {url: 'https://c', session: per_session, CREDENTIAL}}", None);
+        let several = "urls: ['https://c', 'https://d'], session: per_session";
+        check(&format!("servers: {{crm: {{{several}, CREDENTIAL}}}}"), Some("needs one `url`"));
+        check("agents: {helper: {replicas: ['https://c'], CREDENTIAL}}", Some("are for MCP servers"));
+        check("models: {m: {base_url: 'https://c', CREDENTIAL}}", Some("are for MCP servers"));
+        check("models: {m: {deployments: [{base_url: 'https://c', CREDENTIAL}]}}", Some("are for MCP servers"));
     }
 }

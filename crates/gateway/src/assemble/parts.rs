@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use portcullis_cedar::{Engine, Facts, Mode, Principal};
+use portcullis_cedar::{Engine, Facts, Mode, Principal, Source, version_of};
 use portcullis_domain::ids::{PrincipalName, ServerName};
 use portcullis_domain::policy::{Deed, Guarded};
 use portcullis_interop::mcp::Era;
@@ -15,6 +15,7 @@ use crate::identity::{self, certificates, issuers};
 use crate::journal::Journal;
 use crate::policy::load;
 use crate::policy::made_of::MadeOf;
+use crate::policy::rulebook::{self, Choice, Rulebook};
 use crate::policy::table::Mode as PolicyMode;
 use crate::registry::{Catalogue, Tool, own, statement};
 use crate::snapshot::Snapshot;
@@ -32,6 +33,8 @@ pub struct Parts<'a> {
     pub unreachable: Vec<ServerName>,
     /// What knows the principals that issuers vouch for; none where nobody calls.
     pub journal: Option<Journal>,
+    /// Which rules.
+    pub choice: Choice,
 }
 
 impl Parts<'_> {
@@ -62,7 +65,7 @@ impl Parts<'_> {
         let mut problems: Vec<Problem> = wrong.into_iter().map(|problem| Problem::of_file(&file, problem)).collect();
         let rules = self.rules(&file, facts).map_err(|found| problems.extend(found)).ok();
         match rules {
-            Some(Rules { policy, policy_text, made_of }) if problems.is_empty() => Ok(Snapshot {
+            Some(Rules { policy, policy_text, made_of, rulebook }) if problems.is_empty() => Ok(Snapshot {
                 config: self.config,
                 catalogue,
                 policy,
@@ -70,6 +73,7 @@ impl Parts<'_> {
                 listed,
                 policy_text,
                 made_of,
+                rulebook,
                 journal: self.journal,
             }),
             Some(_) | None => Err(problems),
@@ -92,6 +96,7 @@ impl Parts<'_> {
         wrong.extend(config.ledger.rates.problem());
         wrong.extend(self.services().err());
         wrong.extend(connect::strangers(config));
+        wrong.extend(connect::silent(config));
         wrong.extend(protect::problem(config));
         wrong
     }
@@ -109,7 +114,7 @@ impl Parts<'_> {
                 (Vec::new(), Vec::new())
             }
         };
-        wrong.extend(self.certificates(&principals));
+        wrong.extend(self.credentials(&principals));
         let tools = self.tools.iter().map(|tool| portcullis_cedar::Tool {
             server: tool.server.clone(),
             name: tool.name.clone(),
@@ -147,20 +152,47 @@ impl Parts<'_> {
 
     /// The rules, with what they are made of.
     fn rules(&self, file: &str, facts: Facts) -> Result<Rules, Vec<Problem>> {
-        let sources = load::sources(&self.config.policy, read::directory(self.path), file);
-        let sources = sources.map_err(|(name, problem)| vec![Problem::of_file(&name, problem)])?;
+        let (sources, rulebook) = self.chosen(file, &facts)?;
         let policy_text = sources.iter().map(|source| format!("// {}\n{}\n", source.file, source.text)).collect();
         let parts = MadeOf { sources, facts };
-        let policy = parts.compile().map_err(|found| found.iter().map(of_rule).collect::<Vec<_>>())?;
-        Ok(Rules { policy, policy_text, made_of: parts.to_bytes() })
+        let told = |problem: &portcullis_cedar::Problem| {
+            let mut problem = of_rule(problem);
+            if rulebook.rules != rulebook.written {
+                problem.file.push_str(" (as it was put back)");
+            }
+            problem
+        };
+        let policy = parts.compile().map_err(|found| found.iter().map(told).collect::<Vec<_>>())?;
+        Ok(Rules { policy, policy_text, made_of: parts.to_bytes(), rulebook })
     }
 
-    /// What is wrong with those who vouch by certificates.
-    fn certificates(&self, principals: &[Principal]) -> Vec<String> {
+    /// The rules that count. Those of the files need not fit anything for as long as others count.
+    fn chosen(&self, file: &str, facts: &Facts) -> Result<(Vec<Source>, Rulebook), Vec<Problem>> {
+        let put_back = match &self.choice {
+            Choice::These { sources, before } => {
+                return Ok((sources.clone(), Rulebook { rules: rulebook::digest(sources), ..*before }));
+            }
+            Choice::Written(put_back) => put_back,
+        };
+        let sources = load::sources(&self.config.policy, read::directory(self.path), file);
+        let sources = sources.map_err(|(name, problem)| vec![Problem::of_file(&name, problem)])?;
+        let (written, declared) = (rulebook::digest(&sources), version_of(&sources, facts));
+        let put_back = put_back.as_ref().filter(|put_back| put_back.instead_of == written);
+        let sources = put_back.map_or(sources, |put_back| put_back.sources.clone());
+        let rules = rulebook::digest(&sources);
+        Ok((sources, Rulebook { rules, written, declared }))
+    }
+
+    /// What is wrong with those who vouch by certificates, and with keys that stand there.
+    fn credentials(&self, principals: &[Principal]) -> Vec<String> {
         let identity = &self.config.identity;
         let issuers = identity.issuers.iter().map(|(name, table)| (name.clone(), table.prefix(name))).collect();
         let is_there = |name: &PrincipalName| principals.iter().any(|principal| principal.name == *name);
-        certificates::check(&identity.certificates, &issuers, is_there)
+        let mut problems = certificates::check(&identity.certificates, &issuers, is_there);
+        for (name, table) in identity.keys.iter().filter(|(_, table)| !is_there(&table.principal)) {
+            problems.push(format!("identity.keys.{name}: there is no principal or agent `{}`", table.principal));
+        }
+        problems
     }
 
     /// Who is told of approvals must be somebody whom the gateway may call.
@@ -193,6 +225,7 @@ struct Rules {
     policy: Engine,
     policy_text: String,
     made_of: Vec<u8>,
+    rulebook: Rulebook,
 }
 
 /// What was made, or nothing of it and what is wrong.

@@ -15,7 +15,9 @@ use crate::cli::print;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::read::{self, Loaded};
 use crate::config::{Config, Problem, schema};
+use crate::identity::declared;
 use crate::policy::load;
+use crate::policy::rulebook::Choice;
 use crate::policy::table::Mode;
 use crate::registry::Tool;
 use crate::registry::tool::read_list;
@@ -102,7 +104,14 @@ pub(super) async fn assembled(loaded: Loaded, is_offline: bool) -> (Option<Snaps
     let on_trial = is_on_trial.then(|| warning(load::ON_TRIAL.to_owned()));
     let in_clear = protect::warning(&loaded.config).map(warning);
     let unread = unread(&loaded.config, &base);
-    let parts = Parts { config: loaded.config, path: &loaded.path, tools, unreachable, journal: None };
+    let parts = Parts {
+        config: loaded.config,
+        path: &loaded.path,
+        tools,
+        unreachable,
+        journal: None,
+        choice: Choice::Written(None),
+    };
     let snapshot = match parts.build() {
         Ok(snapshot) => {
             problems.extend(snapshot.policy.warnings().iter().map(crate::assemble::of_rule));
@@ -125,7 +134,11 @@ pub(super) async fn assembled(loaded: Loaded, is_offline: bool) -> (Option<Snaps
 /// What is wrong with the files of certificates and keys.
 fn unread(config: &Config, base: &Path) -> Vec<String> {
     match Protection::read(config, base) {
-        Ok(_) => protect::check_time(config, base, SystemClock.now()).err().into_iter().collect(),
+        Ok(_) => {
+            let expired = protect::check_time(config, base, SystemClock.now()).err();
+            let keys = declared::read(&config.identity.keys, base).err().unwrap_or_default();
+            keys.into_iter().chain(expired).collect()
+        }
         Err(problems) => problems,
     }
 }

@@ -1,4 +1,4 @@
-//! `portcullis identity key create|rotate|list|revoke`, `identity signing rotate` and `identity disable|enable|disabled`.
+//! `portcullis identity key create|generate|rotate|list|revoke`, `identity signing rotate` and `identity disable|enable|disabled`.
 
 use serde_json::{Value, json};
 
@@ -7,6 +7,8 @@ use crate::cli::arguments::{Common, Identity, Key, Remote, Signing};
 use crate::cli::exit::Exit;
 use crate::cli::print::{self, said};
 use crate::clock::{Clock as _, SystemClock};
+use crate::entropy;
+use crate::identity::declared;
 
 const DAY_US: u64 = 86_400_000_000;
 
@@ -60,6 +62,7 @@ async fn key(common: &Common, command: Key) -> Result<(), Exit> {
             let created = Api::open(common, &remote)?.post("/api/v1/identity/keys", &body).await?;
             show(common, &created);
         }
+        Key::Generate { name, principal } => generate(common, &name, &principal)?,
         Key::Rotate { id, overlap, remote } => {
             let path = format!("/api/v1/identity/keys/{id}/rotate");
             let created = Api::open(common, &remote)?.post(&path, &json!({"overlap_s": overlap})).await?;
@@ -71,12 +74,12 @@ async fn key(common: &Common, command: Key) -> Result<(), Exit> {
                 print::json(&listed);
             } else {
                 let row = |key: &Value| {
-                    ["/id", "/principal", "/created_at", "/expires_at", "/revoked_at"]
+                    ["/id", "/principal", "/created_at", "/expires_at", "/revoked_at", "/last_used_at"]
                         .map(|member| text(key, member))
                         .to_vec()
                 };
                 let keys = listed.get("keys").and_then(Value::as_array).into_iter().flatten();
-                print::table(&["KEY", "PRINCIPAL", "CREATED", "EXPIRES", "REVOKED"], keys.map(row));
+                print::table(&["KEY", "PRINCIPAL", "CREATED", "EXPIRES", "REVOKED", "USED"], keys.map(row));
             }
         }
         Key::Revoke { id, remote } => {
@@ -84,6 +87,20 @@ async fn key(common: &Common, command: Key) -> Result<(), Exit> {
             said(common, &json!({"id": id, "revoked": true}), &format!("key {id} opens nothing any more"));
         }
     }
+    Ok(())
+}
+
+/// A key for the configuration, with its text alone on standard output.
+fn generate(common: &Common, name: &str, principal: &str) -> Result<(), Exit> {
+    let secret = entropy::bytes().map_err(|fault| Exit::system(fault.to_string()))?;
+    let (text, digest) = declared::generate(name, secret).map_err(Exit::negative)?;
+    if common.json {
+        print::json(&json!({"name": name, "principal": principal, "key": text, "sha256": digest.to_string()}));
+        return Ok(());
+    }
+    print::error_line("the key counts once these lines stand in the configuration; it is shown this once:");
+    print::error_line(&format!("identity:\n  keys:\n    {name}: {{ principal: {principal}, sha256: {digest} }}"));
+    print::line(&text);
     Ok(())
 }
 

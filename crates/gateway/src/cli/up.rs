@@ -52,7 +52,7 @@ pub(super) async fn run(common: &Common, up: &Up) -> Result<(), Exit> {
     tokio::spawn(stop_on_signal(stop, terminate, interrupt));
     // Calls are taken for a while yet: what they rest on is looked after until they have ended.
     let (rest, resting) = watch::channel(false);
-    let kept = tokio::spawn(timers::run(assembly, hangup, stopped, resting));
+    let kept = tokio::spawn(timers::run(assembly, doors.clone(), hangup, stopped, resting));
     serve(listener, doors, || patience(&gate)).await;
     let _ = rest.send(true);
     settle_rest(&gate, me.as_ref()).await;

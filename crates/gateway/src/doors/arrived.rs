@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, Method};
 use portcullis_domain::admission::SeePrincipal;
-use portcullis_domain::authority::Authority;
+use portcullis_domain::authority::{Authority, Credential};
 use portcullis_domain::call::Door;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::SessionId;
@@ -64,7 +64,14 @@ impl Doors {
         let shown = authenticate(headers, &known)?;
         let own = if let Shown::Token(text) = &shown { Some(*text) } else { None };
         let recognised = match (shown, certified) {
-            (Shown::Known(caller), _) => return Ok(*caller),
+            (Shown::Known(caller), _) => {
+                if let Credential::Key(key) = &caller.authority.credential
+                    && caller.bound.is_none()
+                {
+                    self.gate.uses.note(key, now);
+                }
+                return Ok(*caller);
+            }
             (Shown::Token(text), _) => self.by_token(text, peer).await?,
             (Shown::Certified, Some(certified)) => certified,
             (Shown::Certified, None) => return Err(invalid_key_because("the certificate is nobody's")),

@@ -56,6 +56,12 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whether they came with a key or token of their own: a task token is for whoever works for them.
+    #[must_use]
+    pub fn is_by_themself(&self) -> bool {
+        self.bound.is_none() && self.authority.through.is_empty()
+    }
+
     /// Everybody on whose behalf is asked.
     #[must_use]
     pub fn chain(&self) -> Chain<'_> {
@@ -212,7 +218,7 @@ fn invalid_key(problem: &str) -> Refusal {
 }
 
 /// How long a turn waits for those before it, if the caller says nothing (`Prefer: wait=N`).
-const TURN_WAIT: Duration = Duration::from_secs(60);
+pub const TURN_WAIT: Duration = Duration::from_secs(60);
 /// The longest that a caller may want to wait.
 const TURN_WAIT_LIMIT: Duration = Duration::from_secs(600);
 /// What a client prefers (RFC 7240).

@@ -43,6 +43,7 @@ pub(crate) async fn perform<T: Send + 'static>(
     let by = arrived.caller.principal.clone();
     let keyed = Keyed {
         request: new_call()?,
+        actor: arrived.caller.authority.actor(&by),
         mark: mark(&by, &key, arrived.content()),
         requester: Requester { by, session: session.cloned() },
         command,

@@ -32,6 +32,8 @@ pub enum Content {
     Json(String),
     /// A text.
     Text(String),
+    /// Raw JSON that somebody says as a whole: nothing in it is left out.
+    Data(String),
 }
 
 impl Content {
@@ -39,7 +41,7 @@ impl Content {
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
-            Self::Json(text) | Self::Text(text) => text,
+            Self::Json(text) | Self::Text(text) | Self::Data(text) => text,
         }
     }
 
@@ -47,7 +49,7 @@ impl Content {
     #[must_use]
     pub fn into_string(self) -> String {
         match self {
-            Self::Json(text) | Self::Text(text) => text,
+            Self::Json(text) | Self::Text(text) | Self::Data(text) => text,
         }
     }
 
@@ -55,7 +57,7 @@ impl Content {
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {
-            Self::Json(raw) => raw.clone(),
+            Self::Json(raw) | Self::Data(raw) => raw.clone(),
             Self::Text(text) => Value::from(text.as_str()).to_string(),
         }
     }
@@ -69,6 +71,7 @@ impl Content {
         match self {
             Self::Text(text) => Ok(Self::Text(mask(text, findings))),
             Self::Json(raw) => masked(raw, findings).map(Self::Json),
+            Self::Data(raw) => masked(raw, findings).map(Self::Data),
         }
     }
 }
@@ -138,6 +141,65 @@ fn masked(raw: &str, findings: &[Finding]) -> Result<String, String> {
 pub fn with_texts(raw: &str, texts: &BTreeMap<String, String>) -> Result<String, String> {
     let value = |place: &str, _: &RawValue| texts.get(place).map(|text| Value::from(text.as_str()).to_string());
     rewritten(raw, &value, &|_, _| None)
+}
+
+/// The JSON with other values, as raw JSON, at these pointers.
+///
+/// # Errors
+///
+/// A sentence when it can't be read.
+pub fn with_values(raw: &str, values: &BTreeMap<String, String>) -> Result<String, String> {
+    let mut out = String::with_capacity(raw.len());
+    put(raw, &mut String::new(), 0, values, &mut out)?;
+    Ok(out)
+}
+
+fn put(
+    raw: &str,
+    place: &mut String,
+    depth: usize,
+    values: &BTreeMap<String, String>,
+    out: &mut String,
+) -> Result<(), String> {
+    if depth > DEPTH_LIMIT {
+        return Err(format!("it is deeper than {DEPTH_LIMIT} levels"));
+    }
+    if let Some(value) = values.get(place.as_str()) {
+        out.push_str(value);
+        return Ok(());
+    }
+    let is_array = raw.starts_with('[');
+    if !is_array && !raw.starts_with('{') {
+        out.push_str(raw);
+        return Ok(());
+    }
+    out.push(if is_array { '[' } else { '{' });
+    let length = place.len();
+    if is_array {
+        for (index, item) in json::items(raw)?.into_iter().enumerate() {
+            out.push_str(if index == 0 { "" } else { "," });
+            place.push_str(&format!("/{index}"));
+            put(item.get(), place, depth + 1, values, out)?;
+            place.truncate(length);
+        }
+    } else {
+        for (index, (name, item)) in json::members(raw)?.into_iter().enumerate() {
+            out.push_str(if index == 0 { "" } else { "," });
+            out.push_str(&Value::from(name.as_ref()).to_string());
+            out.push(':');
+            *place = below(place, &name);
+            put(item.get(), place, depth + 1, values, out)?;
+            place.truncate(length);
+        }
+    }
+    out.push(if is_array { ']' } else { '}' });
+    Ok(())
+}
+
+/// The pointer of a member (RFC 6901).
+#[must_use]
+pub fn below(place: &str, name: &str) -> String {
+    format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 type OfValue<'a> = dyn Fn(&str, &RawValue) -> Option<String> + 'a;
@@ -237,6 +299,14 @@ mod tests {
         let raw = r#"{"choices":[{"message":{"content":"a","n":1.0}}]}"#;
         let texts = [("/choices/0/message/content".to_owned(), "b\"".to_owned())].into();
         assert_eq!(with_texts(raw, &texts).unwrap(), raw.replace("\"a\"", "\"b\\\"\""));
+    }
+
+    #[test]
+    fn values_are_put_where_they_were() {
+        let raw = r#"{"a/b":[{"data":{"x":1.0}},2.50],"c":null}"#;
+        let values = [("/a~1b/0/data".to_owned(), r#"{"y":[]}"#.to_owned())].into();
+        assert_eq!(with_values(raw, &values).unwrap(), r#"{"a/b":[{"data":{"y":[]}},2.50],"c":null}"#);
+        assert_eq!(with_values(raw, &BTreeMap::new()).unwrap(), raw);
     }
 
     #[test]

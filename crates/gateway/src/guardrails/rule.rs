@@ -183,6 +183,7 @@ impl Rule {
         let Check::Detect(detector, view) = &self.check else { return Ok(Vec::new()) };
         match (content, view) {
             (Content::Text(text), _) => Ok(detector.find(text)),
+            (Content::Data(raw), _) => Ok(detector.find_json(&content::whole(raw)?)),
             (Content::Json(raw), View::Texts) => Ok(detector.find_json(&content::texts(point, raw)?)),
             (Content::Json(raw), View::Whole) => {
                 let value = content::whole(raw)?;

@@ -102,6 +102,7 @@ fn like(content: &Content, raw: &str) -> Result<Content, String> {
             let text = serde_json::from_str(raw).map_err(|_| "its content is not a text, and was one".to_owned())?;
             Ok(Content::Text(text))
         }
+        Content::Data(_) => Ok(Content::Data(raw.to_owned())),
         Content::Json(old) => {
             let is_like = old.trim_start().bytes().next() == raw.bytes().next();
             let new = Content::Json(raw.to_owned());

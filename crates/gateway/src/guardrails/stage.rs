@@ -128,7 +128,7 @@ fn too_long(rule: &Rule, kept: &mut Option<String>, text: String) -> Passed {
     let fault = format!("the text is longer than {} bytes", rule.hold_bytes);
     match rule.failed(Point::ModelOut, &fault) {
         Ruling::Blocked(guarded) => Passed { text: String::new(), noted: Some(guarded), is_blocked: true },
-        Ruling::Noted(guarded) | Ruling::Changed(guarded, Content::Json(_) | Content::Text(_)) => {
+        Ruling::Noted(guarded) | Ruling::Changed(guarded, Content::Json(_) | Content::Text(_) | Content::Data(_)) => {
             Passed { text: held + &text, noted: Some(guarded), is_blocked: false }
         }
         Ruling::Nothing => Passed { text: held + &text, ..Passed::default() },

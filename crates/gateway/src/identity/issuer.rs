@@ -23,6 +23,8 @@ pub struct IssuerTable {
     pub jwks_file: Option<PathBuf>,
     /// Its keys themselves, as a JSON Web Key Set.
     pub jwks: Option<String>,
+    /// A PEM file with certificates of authorities that it may have its own from, besides those of the web, read each time that its keys are fetched.
+    pub ca_file: Option<PathBuf>,
     /// For whom a token must be meant: `aud` must name one of these (RFC 8707). At least one; the URL that clients call is the usual one, as in `https://gate.example.org/mcp`.
     pub audiences: Vec<String>,
     /// The algorithms that its tokens may be signed with: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA.
@@ -50,6 +52,7 @@ impl Default for IssuerTable {
             jwks_url: None,
             jwks_file: None,
             jwks: None,
+            ca_file: None,
             audiences: Vec::new(),
             algorithms: ["RS256", "PS256", "ES256", "ES384", "EdDSA"].map(str::to_owned).to_vec(),
             types: ["JWT", "at+jwt"].map(str::to_owned).to_vec(),
@@ -169,6 +172,8 @@ impl IssuerTable {
             Some(format!("takes `{TASK_TYPE}` in `types`, which is what the gateway's own task tokens are"))
         } else if sources.iter().filter(|is_set| **is_set).count() > 1 {
             Some("has several of `jwks_url`, `jwks_file` and `jwks`".to_owned())
+        } else if self.ca_file.is_some() && (self.jwks_file.is_some() || self.jwks.is_some()) {
+            Some("has a `ca_file`, and keys that are not fetched".to_owned())
         } else if format!("{prefix}x").parse::<PrincipalName>().is_err() {
             Some(format!("`{prefix}` can't be the beginning of a name"))
         } else if self.principal.claim.is_empty() {

@@ -26,6 +26,7 @@ use crate::identity::issuer::IssuerTable;
 use crate::identity::jwt::Jwt;
 use crate::identity::mapping;
 use crate::jwk::KeySet;
+use crate::trust;
 
 /// How long after an attempt to fetch keys the next one may be made.
 const ATTEMPT_PAUSE_US: u64 = 5_000_000;
@@ -41,8 +42,8 @@ const VERIFIED_LIMIT: usize = 4 << 10;
 const OPENID: &str = "/.well-known/openid-configuration";
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 
-/// Gets what is at a URL, if it may be called and is no larger than [`DOCUMENT_LIMIT_BYTES`].
-pub type Fetch = Arc<dyn Fn(String) -> Fetching + Send + Sync>;
+/// Gets what is at a URL, if it may be called and is no larger than [`DOCUMENT_LIMIT_BYTES`]. The file has authorities that are believed there besides those of the web.
+pub type Fetch = Arc<dyn Fn(String, Option<PathBuf>) -> Fetching + Send + Sync>;
 /// What is on its way.
 pub type Fetching = Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>>;
 
@@ -72,6 +73,7 @@ pub struct Issuer {
     name: IssuerName,
     table: IssuerTable,
     source: Source,
+    ca_file: Option<PathBuf>,
     keys: ArcSwapOption<Known>,
     /// When it was last tried to fetch the keys. Held while they are fetched, so that nobody fetches them twice.
     attempt: Mutex<Option<Timestamp>>,
@@ -206,6 +208,7 @@ pub fn check(tables: &BTreeMap<IssuerName, IssuerTable>, base: &Path) -> Vec<Str
             (None, None) => Ok(()),
         };
         problems.extend(keys.err().map(at));
+        problems.extend(trust::check(table.ca_file.as_deref(), base).err().map(at));
         for (other, its) in tables.iter().filter(|(other, _)| *other != name) {
             if name < other && its.issuer == table.issuer {
                 problems.push(at(format!("has the same `issuer` as `{other}`")));
@@ -235,6 +238,7 @@ impl Issuer {
             name: name.clone(),
             table: table.clone(),
             source,
+            ca_file: table.ca_file.as_ref().map(|file| base.join(file)),
             keys: ArcSwapOption::new(keys.map(Arc::new)),
             attempt: Mutex::default(),
             waiting: Arc::new(Semaphore::new(WAITING_LIMIT)),
@@ -296,15 +300,15 @@ impl Issuer {
             Source::Url(url) => url.clone(),
             Source::Discovery => self.discover(fetch).await?,
         };
-        KeySet::read(&text(fetch(url).await?)?)
+        KeySet::read(&text(fetch(url, self.ca_file.clone()).await?)?)
     }
 
     /// Where it says that its keys are.
     async fn discover(&self, fetch: &Fetch) -> Result<String, String> {
         let [openid, oauth] = metadata_urls(&self.table.issuer);
-        let document = match fetch(openid).await {
+        let document = match fetch(openid, self.ca_file.clone()).await {
             Ok(document) => document,
-            Err(problem) => fetch(oauth).await.map_err(|other| format!("{problem}; {other}"))?,
+            Err(problem) => fetch(oauth, self.ca_file.clone()).await.map_err(|other| format!("{problem}; {other}"))?,
         };
         let metadata: Metadata =
             serde_json::from_str(&text(document)?).map_err(|error| format!("its metadata can't be read: {error}"))?;
@@ -403,6 +407,7 @@ mod tests {
             &format!(r#"{{"a":{{{good},"jwks_url":"https://x","jwks_file":"none"}}}}"#),
             &["several of", "can't be read"],
         );
+        check(&format!(r#"{{"a":{{{good},"ca_file":"none"}}}}"#), &["`ca_file`"]);
         check(&format!(r#"{{"a":{{{good},"jwks":"{{}}"}}}}"#), &["no set of keys"]);
         check(&format!(r#"{{"a":{{{good},"principal":{{"prefix":"-"}}}}}}"#), &["beginning of a name"]);
         check(&format!(r#"{{"a":{{{good},"roles":{{"map":{{"x":["y"]}}}}}}}}"#), &["no `roles.claim`"]);

@@ -5,6 +5,7 @@
 pub mod assertion;
 pub mod certificate;
 pub mod certificates;
+pub mod declared;
 pub mod facts;
 pub mod issue;
 pub mod issuer;
@@ -15,6 +16,7 @@ pub mod signing;
 pub mod spiffe;
 pub mod table;
 pub mod task;
+pub mod uses;
 
 /// The principal that the first start issues a key for.
 pub const ADMINISTRATOR: &str = "admin";

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::identity::certificate::CertificateTable;
+use crate::identity::declared::KeyTable;
 use crate::identity::issuer::IssuerTable;
 use crate::identity::task::LIFE_LIMIT_S;
 
@@ -17,6 +18,8 @@ pub struct IdentityTable {
     /// Users, services and agents by name. Keys are issued for them with `portcullis identity key create`.
     #[schemars(with = "BTreeMap<String, PrincipalTable>")]
     pub principals: BTreeMap<PrincipalName, PrincipalTable>,
+    /// Keys that the gateway has not issued, by names of your own. One that does not stand here any more opens nothing.
+    pub keys: BTreeMap<String, KeyTable>,
     /// Who vouches for principals that do not stand here, by tokens: OpenID providers and OAuth authorization servers by a name of your own.
     #[schemars(with = "BTreeMap<String, IssuerTable>")]
     pub issuers: BTreeMap<IssuerName, IssuerTable>,
@@ -88,6 +91,7 @@ impl Default for IdentityTable {
     fn default() -> Self {
         Self {
             principals: BTreeMap::new(),
+            keys: BTreeMap::new(),
             issuers: BTreeMap::new(),
             certificates: BTreeMap::new(),
             issuers_allowed: Vec::new(),

@@ -13,6 +13,7 @@ use portcullis_domain::ids::{CallId, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::registry::Placement;
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::push::PushName;
 use portcullis_domain::session::{Earlier, Mark, Repetition, Turn};
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::asking::Asking;
 use crate::hydration;
+use crate::life::credential::Upstream;
 use crate::life::guarding::Guarding;
 use crate::life::held::Held;
 use crate::life::{ELSEWHERE_PAUSE, Gate, Terms, of_fault};
@@ -29,7 +31,7 @@ use crate::registry::Agent;
 use crate::registry::table::{AgentProtocol, ToolServerTable};
 use crate::repetition::Patience;
 use crate::reply::UpstreamFault;
-use crate::snapshot::{Setting, Snapshot};
+use crate::snapshot::{Known, Setting, Snapshot};
 use crate::turns::under_way;
 use crate::upstreams::agent::{AgentAnswer, AgentEndpoint};
 
@@ -53,8 +55,24 @@ pub struct Wish {
     pub push: Option<OpenPush>,
     /// What guardrails made of it.
     pub guarding: Guarding,
+    /// What becomes of it where a person must say yes first.
+    pub parks: Parks,
     /// What the names of the waits begin with that are over once the agent has the call.
     pub answers: Option<String>,
+}
+
+/// What becomes of a call that a person must say yes to.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Parks {
+    /// Whoever makes it makes it again.
+    #[default]
+    ForCaller,
+    /// It is a task, which the gateway goes on with itself.
+    AsTask,
+    /// Nobody is asked: it is about a task that there is, and makes no other.
+    Unasked,
+    /// It was parked before: it is made by this approval of this content, or not at all.
+    Before(CallId, Digest),
 }
 
 /// What comes of it.
@@ -99,7 +117,7 @@ impl Gate {
 
     /// The same, but that a place for news stays open.
     async fn try_agent(&self, asking: &Asking, agent: &Arc<Agent>, wish: Wish) -> Result<Replied, Refusal> {
-        let Wish { payload, content, trace, mut patience, turn, mut push, answers, guarding } = wish;
+        let Wish { payload, content, trace, mut patience, turn, mut push, answers, guarding, parks } = wish;
         let mark = patience.key.as_deref().map(|key| mark(agent, content, key));
         let place = match turn {
             Some(wait) => Some(self.turns.enter(&asking.session, &agent.capability, wait).await?),
@@ -110,7 +128,7 @@ impl Gate {
             attempts -= 1;
             let content = of_capability(agent, content);
             let as_made = (&payload, content, &guarding);
-            let admitted = match self.enter_agent(asking, agent, as_made, mark, turn, &mut patience).await? {
+            let admitted = match self.enter_agent(asking, agent, as_made, mark, (turn, parks), &mut patience).await? {
                 Passed::New(admitted) => admitted,
                 Passed::Again(Earlier::Done(done)) => return self.replay(asking, done).await,
                 Passed::Again(Earlier::Open(_)) => return Err(under_way(&agent.capability)),
@@ -120,7 +138,7 @@ impl Gate {
             }
             let under_way = mark.map(|mark| self.repetitions.begin(admitted.call(), &asking.session, mark, &patience));
             asking.effect.begin();
-            match self.forward(&admitted, agent, &trace, &mut patience).await? {
+            match self.forward(asking, &admitted, agent, &trace, &mut patience).await? {
                 Ok((answer, permit)) => {
                     if let Some(prefix) = &answers {
                         // A wait that stays open is ended by what the agent says.
@@ -170,10 +188,20 @@ impl Gate {
         agent: &Arc<Agent>,
         (payload, content, guarding): (&Body, Digest, &Guarding),
         mark: Option<Mark>,
-        turn: Option<Duration>,
+        (turn, parks): (Option<Duration>, Parks),
         patience: &mut Patience,
     ) -> Result<Passed, Refusal> {
-        let know = |snapshot: &Snapshot, setting: &Setting| snapshot.know_agent(asking, setting, Place::Request, agent);
+        let know = |snapshot: &Snapshot, setting: &Setting| {
+            let known = snapshot.know_agent(asking, setting, Place::Request, agent);
+            match parks {
+                Parks::Unasked => Known { decision: known.decision.unasked(), ..known },
+                Parks::ForCaller | Parks::AsTask | Parks::Before(..) => known,
+            }
+        };
+        let (content, uses) = match parks {
+            Parks::ForCaller | Parks::AsTask | Parks::Unasked => (content, None),
+            Parks::Before(approval, content) => (content, Some(approval)),
+        };
         let mut looks =
             turn.map_or(0, |wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)).saturating_mul(TURN_LOOKS_PER_S);
         loop {
@@ -186,7 +214,8 @@ impl Gate {
                     Some(_) => Turn::Now,
                 },
                 content: Some(content),
-                uses: None,
+                uses,
+                is_task: matches!(parks, Parks::AsTask),
                 guarding: guarding.clone(),
             };
             let waited = match self.admit(asking, None, payload, terms, know).await {
@@ -212,6 +241,7 @@ impl Gate {
     /// Sends the call to its replica, which first learns what the session remembers if it has not served it before. The outer error says that the caller has left.
     async fn forward(
         &self,
+        asking: &Asking,
         admitted: &Admitted,
         agent: &Agent,
         trace: &HeaderMap,
@@ -219,34 +249,54 @@ impl Gate {
     ) -> Result<Result<(AgentAnswer, OwnedSemaphorePermit), UpstreamFault>, Refusal> {
         let sent = async {
             let task = self.task_for(admitted, &agent.principal)?;
-            let endpoint = AgentEndpoint {
-                authorization: agent.authorization.as_ref(),
-                task: Some(&task),
-                timeout: agent.timeout,
-                grpc_port: agent.grpc_port,
-            };
             let unplaced = || UpstreamFault::Unreachable("the session has no replica".to_owned());
             let placement = admitted.placement().ok_or_else(unplaced)?;
             let permit = self.replicas.enter(&placement.replica, agent.calls_limit);
             let permit = permit.map_err(|refusal| UpstreamFault::Busy(refusal.message))?;
-            if agent.protocol == AgentProtocol::A2a {
-                return Ok((self.forward_a2a(admitted, agent, placement, trace, &task).await?, permit));
+            let name = agent.capability.to_string();
+            let mut presented = self.present(asking, Upstream::new(&name, &agent.credential)).await?;
+            loop {
+                let endpoint = AgentEndpoint {
+                    authorization: presented.authorization(),
+                    task: Some(&task),
+                    timeout: agent.timeout,
+                    grpc_port: agent.grpc_port,
+                };
+                let answer = self.send(admitted, agent, placement, trace, endpoint).await;
+                let answer = answer.and_then(|answer| answer.let_in(presented.is_given()));
+                if !presented.is_renewed(&answer).await? {
+                    return Ok((answer?, permit));
+                }
             }
-            if let Some(path) = agent.hydrate.as_deref().filter(|_| !admitted.knows_session()) {
-                let name = &agent.capability.name;
-                let memory = hydration::memory(&self.journal, admitted.session(), name, placement, None).await;
-                let memory = memory.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
-                // What it is told is no task yet.
-                self.egress.hydrate(admitted, AgentEndpoint { task: None, ..endpoint }, path, memory).await?;
-            }
-            let before = self.history(admitted, agent).await;
-            let before = before.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
-            Ok((self.egress.call_agent(admitted, endpoint, &before).await?, permit))
         };
         tokio::select! {
             answer = sent => Ok(answer),
             _ = &mut patience.gone => Err(self.left(admitted).await),
         }
+    }
+
+    /// Sends the call in what the agent speaks.
+    async fn send(
+        &self,
+        admitted: &Admitted,
+        agent: &Agent,
+        placement: &Placement,
+        trace: &HeaderMap,
+        endpoint: AgentEndpoint<'_>,
+    ) -> Result<AgentAnswer, UpstreamFault> {
+        if agent.protocol == AgentProtocol::A2a {
+            return self.forward_a2a(admitted, agent, placement, trace, endpoint).await;
+        }
+        if let Some(path) = agent.hydrate.as_deref().filter(|_| !admitted.knows_session()) {
+            let name = &agent.capability.name;
+            let memory = hydration::memory(&self.journal, admitted.session(), name, placement, None).await;
+            let memory = memory.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
+            // What it is told is no task yet.
+            self.egress.hydrate(admitted, AgentEndpoint { task: None, ..endpoint }, path, memory).await?;
+        }
+        let before = self.history(admitted, agent).await;
+        let before = before.map_err(|refusal| UpstreamFault::Unreachable(refusal.to_string()))?;
+        self.egress.call_agent(admitted, endpoint, &before).await
     }
 
     /// What a fault says of the replica.

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::asking::Asking;
 use crate::conversation;
-use crate::life::agent::{Replied, Reply, Wish};
+use crate::life::agent::{Parks, Replied, Reply, Wish};
 use crate::life::guarding::Prompt;
 use crate::life::{Asked, Gate, Terms, of_fault};
 use crate::registry::Agent;
@@ -73,6 +73,7 @@ impl Gate {
             answers: None,
             push: None,
             guarding: prompt.guarding.clone(),
+            parks: Parks::default(),
         };
         let mut calling = std::pin::pin!(self.call_agent(asking, agent, wish));
         let replied = tokio::select! {

@@ -4,13 +4,14 @@
 //! Nothing new is kept for it: it is a wait like any other, whose name begins with what tells the task apart. Whatever was missed, as by a crash, is mended by the next
 //! thing that is heard of the task.
 
-use portcullis_domain::admission::{EndWait, NoteTaskOver, OpenWait};
+use portcullis_domain::admission::{EndWait, NoteTask, NoteTaskOver, OpenWait};
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::Capability;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::ids::{Actor, CallId, SessionId};
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::{Code, Refusal};
+use portcullis_domain::session::agent_tasks::AgentTask;
 use portcullis_domain::session::wait::{End, WaitName};
 use portcullis_domain::time::Timestamp;
 use portcullis_interop::a2a::TaskState;
@@ -62,15 +63,33 @@ impl Gate {
     async fn task_is_over(&self, task: Task<'_>) -> Result<(), Refusal> {
         let (session, agent, task) = (task.session.clone(), task.agent.clone(), task.id.to_owned());
         let over = NoteTaskOver { session, agent, task };
-        let asked = over.clone();
-        let has_places = self.journal.read(move |world| {
+        let (asked, left) = (over.clone(), task_named(&over));
+        let found = self.journal.read(move |world| {
             let places = world.pushes.of_task(&asked.session, &asked.agent, &asked.task);
-            places.iter().any(|(_, push)| !push.is_over)
+            (places.iter().any(|(_, push)| !push.is_over), world.agent_tasks.find(&left).is_some())
         });
-        if has_places.await? {
+        let (has_places, was_left) = found.await?;
+        if was_left {
+            self.journal.execute(NoteTask { task: task_named(&over), left: None }).await?;
+        }
+        if has_places {
             self.journal.execute(over).await?;
         }
         Ok(())
+    }
+
+    /// Notes that a call has ended and its task goes on, so that it can be stopped when nobody may act for it any more.
+    pub async fn task_is_left(&self, task: Task<'_>, authority: &Authority) {
+        let (session, agent, id) = (task.session.clone(), task.agent.clone(), task.id.to_owned());
+        let task = AgentTask { session, agent, id };
+        let asked = task.clone();
+        let is_known = self.journal.read(move |world| world.agent_tasks.find(&asked).is_some()).await;
+        if matches!(is_known, Ok(true)) {
+            return;
+        }
+        if let Err(fault) = self.journal.execute(NoteTask { task, left: Some(authority.clone()) }).await {
+            tracing::warn!(%fault, "that a task goes on was not noted");
+        }
     }
 
     async fn task_waits(
@@ -129,4 +148,8 @@ impl Gate {
         });
         Ok(names.await?)
     }
+}
+
+fn task_named(over: &NoteTaskOver) -> AgentTask {
+    AgentTask { session: over.session.clone(), agent: over.agent.clone(), id: over.task.clone() }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
 use portcullis_domain::admission::{Admitted, Passed, Settle};
 use portcullis_domain::call::Place;
 use portcullis_domain::event::Outcome;
@@ -16,6 +15,7 @@ use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Earlier, Mark, Repetition};
 
 use crate::asking::Asking;
+use crate::life::credential::Upstream;
 use crate::life::guarding::{Guarding, Notes};
 use crate::life::{Gate, Terms, deployment, not_kept};
 use crate::registry::table::ToolServerTable;
@@ -154,24 +154,21 @@ impl Gate {
         if is_own {
             return Ok(self.call_own(asking, admitted, &tool.name).await);
         }
-        let snapshot = self.snapshot.load();
+        let snapshot = self.snapshot.load_full();
         let next = snapshot.catalogue.server_principal(&tool.server);
         let task = next.map(|next| self.task_for(admitted, next)).transpose()?;
         let task = task.as_ref().and_then(|task| task.to_str().ok());
-        let mut shown = self.presented(asking, &tool.server).await?;
-        let mut is_again = false;
+        let name = format!("server/{}", tool.server);
+        let credential = snapshot.catalogue.server_credential(&tool.server);
+        let url = snapshot.config.registry.servers.get(&tool.server).and_then(|table| table.url.as_deref());
+        let mut presented = self.present(asking, Upstream::new(&name, credential).at(url)).await?;
         loop {
-            let authorization = shown.as_ref().map(|shown| &shown.authorization);
-            let answer = self
-                .egress
-                .call_tool(admitted, &tool.server, &tool.name, &tool.input_schema, task, authorization)
-                .await;
-            // Whoever was not let in has done nothing. The token may have been taken back before its time.
-            let refused = shown.take_if(|_| matches!(answer, Err(UpstreamFault::Credential(StatusCode::UNAUTHORIZED))));
-            let Some(refused) = refused.filter(|_| !is_again) else { return answer };
-            is_again = true;
-            self.credentials.forget(&refused).await;
-            shown = self.presented(asking, &tool.server).await?;
+            let shown = presented.authorization();
+            let answer =
+                self.egress.call_tool(admitted, &tool.server, &tool.name, &tool.input_schema, task, shown).await;
+            if !presented.is_renewed(&answer).await? {
+                return answer;
+            }
         }
     }
 

@@ -15,6 +15,9 @@ permit (principal in Role::"administrator", action, resource);
 pub const ON_TRIAL: &str =
     "policy.mode is `audit`: NO CALL IS REFUSED BY POLICY; what would have been refused is in the journal";
 
+/// What is said where rules of before are in force.
+pub const PUT_BACK: &str = "the policies were rolled back: what the files say does not count until they change, or until `portcullis policy rollforward`";
+
 /// The largest file of rules, in bytes.
 const FILE_LIMIT_BYTES: usize = 4 << 20;
 

@@ -4,4 +4,5 @@
 
 pub mod load;
 pub mod made_of;
+pub mod rulebook;
 pub mod table;

@@ -86,10 +86,10 @@ impl ApprovalsTable {
         self.expires_s.saturating_mul(1_000_000)
     }
 
-    /// How a person is asked about a call of something of that kind.
+    /// How a person is asked about a call of something of that kind. What its caller waits for as a task, the gateway goes on with itself.
     #[must_use]
-    pub fn asks(&self, kind: Kind) -> Asks {
-        Asks::Anew { lasts_us: self.expires_us(), is_run: self.run && kind == Kind::Tool }
+    pub fn asks(&self, kind: Kind, is_task: bool) -> Asks {
+        Asks::Anew { lasts_us: self.expires_us(), is_run: is_task || (self.run && kind == Kind::Tool) }
     }
 
     /// What is wrong with it.

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
+use http::Uri;
 use portcullis_domain::call::{Capability, Kind};
 use portcullis_domain::ids::{AgentName, PrincipalName};
 use portcullis_domain::registry::Replica;
 
-use crate::credential::bearer;
 use crate::jwk::KeySet;
+use crate::registry::credential::UpstreamCredential;
 use crate::registry::table::{AgentHistory, AgentProtocol, AgentTable, fixed};
 
 /// How long a replica may take, if nothing is said.
@@ -35,8 +35,8 @@ pub struct Agent {
     pub replicas: Vec<Replica>,
     /// Those that take new turns.
     pub open: Vec<Replica>,
-    /// What is sent as `Authorization`; marked as sensitive, so that nothing prints it.
-    pub authorization: Option<HeaderValue>,
+    /// What it is shown.
+    pub credential: UpstreamCredential,
     /// What its card must be signed with.
     pub card_keys: Option<Arc<KeySet>>,
     /// The port that is called by gRPC, if it is another one.
@@ -86,6 +86,7 @@ impl Agent {
         if table.protocol != AgentProtocol::A2a && table.card_keys.is_some() {
             return Err("`card_keys` are for agents that speak Agent2Agent: others have no card".to_owned());
         }
+        let fixed = fixed(&table.token, &table.token_file, base)?;
         for path in [&table.health, &table.hydrate].into_iter().flatten() {
             if !path.starts_with('/') {
                 return Err(format!("`{path}` is no path: it begins with `/`"));
@@ -99,7 +100,7 @@ impl Agent {
             protocol: table.protocol,
             open: replicas.iter().filter(|replica| !draining.contains(replica)).cloned().collect(),
             replicas,
-            authorization: fixed(&table.token, &table.token_file, base)?.map(|token| bearer(&token.0)).transpose()?,
+            credential: UpstreamCredential::of_table(fixed.as_ref(), table.credential.as_ref(), base)?,
             card_keys: table.card_keys.as_deref().map(|keys| key_set(keys, base)).transpose()?.map(Arc::new),
             grpc_port: table.grpc_port,
             health: table.health.clone(),

@@ -8,10 +8,11 @@ use portcullis_domain::call::{Capability, Kind};
 use portcullis_domain::ids::{PrincipalName, ServerName};
 
 use crate::registry::agent::Agent;
+use crate::registry::credential::UpstreamCredential;
 use crate::registry::deployment;
 use crate::registry::model::Model;
 use crate::registry::own;
-use crate::registry::table::{AgentProtocol, RegistryTable};
+use crate::registry::table::{AgentProtocol, RegistryTable, fixed};
 use crate::registry::tool::{SEPARATOR, Tool};
 
 /// A selection of tools, by the names that its callers use.
@@ -35,6 +36,8 @@ pub struct Catalogue {
     agents: BTreeMap<String, Arc<Agent>>,
     acting: BTreeMap<PrincipalName, Acting>,
     servers: BTreeMap<ServerName, PrincipalName>,
+    /// What servers are shown.
+    credentials: BTreeMap<ServerName, UpstreamCredential>,
     /// All tools as `server__tool`.
     all: Toolset,
     /// By the name that the server gave, for models that leave the server out.
@@ -87,6 +90,15 @@ impl Catalogue {
                 problems.push(format!("registry.servers.{name}: its principal is that of {}", other.what));
             }
             catalogue.servers.insert(name.clone(), principal.clone());
+        }
+        for (name, server) in &table.servers {
+            let fixed = fixed(&server.token, &server.token_file, base);
+            let credential =
+                fixed.and_then(|fixed| UpstreamCredential::of_table(fixed.as_ref(), server.credential.as_ref(), base));
+            // What is wrong with it, whoever makes the connection has said: there is none then.
+            if let Ok(credential) = credential {
+                catalogue.credentials.insert(name.clone(), credential);
+            }
         }
         for tool in tools {
             catalogue.by_plain_name.entry(tool.name.clone()).or_default().push(tool.clone());
@@ -166,6 +178,12 @@ impl Catalogue {
     #[must_use]
     pub fn server_principal(&self, server: &ServerName) -> Option<&PrincipalName> {
         self.servers.get(server)
+    }
+
+    /// What the server is shown.
+    #[must_use]
+    pub fn server_credential(&self, server: &ServerName) -> &UpstreamCredential {
+        self.credentials.get(server).unwrap_or(&UpstreamCredential::Nothing)
     }
 
     /// The agents by name.

@@ -1,21 +1,62 @@
-//! The table `credential` of an upstream: what it is shown, where that is not one fixed token.
+//! What an upstream is shown with calls: nothing, always the same, or what its table `credential` says.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use http::HeaderValue;
 use portcullis_domain::call::Shown;
 use portcullis_domain::ids::IssuerName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::credential::Secret;
+use crate::credential::{Secret, bearer};
+use crate::trust;
 
-/// What a server is shown, got from an authorization server. Tokens are kept in memory until shortly before they end.
+/// What an upstream is shown, whatever it is: an MCP server, an agent, a model.
+#[derive(Debug, Clone, Default)]
+pub enum UpstreamCredential {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The same with every call; marked as sensitive, so that nothing prints it.
+    Fixed(HeaderValue),
+    /// What an authorization server gives.
+    Given(Arc<CredentialTable>),
+}
+
+impl UpstreamCredential {
+    /// What a table says of it; paths are relative to `base`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when it says two things, or something that can't be sent.
+    pub fn of_table(fixed: Option<&Secret>, given: Option<&CredentialTable>, base: &Path) -> Result<Self, String> {
+        match (fixed, given) {
+            (Some(_), Some(_)) => Err("has a fixed token or key, and a `credential` too".to_owned()),
+            (Some(secret), None) => bearer(&secret.0).map(Self::Fixed),
+            (None, Some(table)) => table.check(base).map(|()| Self::Given(Arc::new(table.clone()))),
+            (None, None) => Ok(Self::Nothing),
+        }
+    }
+
+    /// The kind of what is shown with a call.
+    #[must_use]
+    pub fn shown(&self) -> Option<Shown> {
+        match self {
+            Self::Nothing => None,
+            Self::Fixed(_) => Some(Shown::Token),
+            Self::Given(table) => table.shown(),
+        }
+    }
+}
+
+/// What an upstream is shown, got from an authorization server. Tokens are kept in memory until shortly before they end.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CredentialTable {
-    /// A token for the gateway itself (RFC 6749, section 4.4). Beside `exchange` it is used only to ask for the list of tools, never for a call.
+    /// A token for the gateway itself (RFC 6749, section 4.4). Beside `exchange` it is used only for what is asked for nobody, the list of tools or an agent's card, never for a call.
     pub client_credentials: Option<GrantTable>,
-    /// A token for whoever calls (RFC 8693), so that the server sees the user and the agent that acts for them. Where none can be had the call is refused: the gateway's own credential never takes its place.
+    /// A token for whoever calls (RFC 8693), so that the upstream sees the user and the agent that acts for them. Where none can be had the call is refused: the gateway's own credential never takes its place.
     pub exchange: Option<ExchangeTable>,
 }
 
@@ -25,8 +66,12 @@ pub struct CredentialTable {
 pub struct ClientTable {
     /// Who it is, exactly as its metadata says (RFC 8414), which then says where its token endpoint is.
     pub issuer: Option<String>,
+    /// In its place, for an MCP server that says itself whose tokens it takes (RFC 9728): those that it may say. Nobody else is asked for a token or shown anything. Where the gateway has a secret, one: a secret is for one authorization server.
+    pub issuers: Vec<String>,
     /// Its token endpoint, if its metadata are not to be asked.
     pub token_endpoint: Option<String>,
+    /// A PEM file with certificates of authorities that it may have its own from, besides those of the web, read each time that it is asked.
+    pub ca_file: Option<PathBuf>,
     /// What the gateway is called there (`client_id`).
     pub id: String,
     /// The gateway's secret there, as in `${CRM_CLIENT_SECRET}`.
@@ -137,12 +182,23 @@ impl CredentialTable {
             client.check(base).map_err(|problem| format!("`credential.{at}.client`: {problem}"))
         })?;
         let id_jag = self.exchange.as_ref().and_then(|exchange| exchange.id_jag.as_ref());
-        if id_jag.is_some_and(|id_jag| id_jag.client.issuer.is_none()) {
+        if id_jag.is_some_and(|id_jag| id_jag.client.issuer.is_none() && id_jag.client.issuers.is_empty()) {
             return Err(
                 "`credential.exchange.id_jag.client` needs an `issuer`: the assertion is made for it".to_owned()
             );
         }
+        let client = self.exchange.as_ref().map(|exchange| &exchange.client);
+        if id_jag.is_some() && client.is_some_and(|client| !client.issuers.is_empty()) {
+            return Err("`credential.exchange.client` has `issuers`: with `id_jag`, they are those of `id_jag.client`"
+                .to_owned());
+        }
         Ok(())
+    }
+
+    /// Whether the upstream is to say whose tokens it takes.
+    #[must_use]
+    pub fn is_discovered(&self) -> bool {
+        self.clients().any(|(_, client)| !client.issuers.is_empty())
     }
 
     /// The kind of what is shown with a call.
@@ -164,18 +220,26 @@ impl CredentialTable {
 }
 
 impl ClientTable {
-    /// What the authorization server is called.
+    /// What the authorization server is called; all that it may be, with a space between them, where the upstream says which.
     fn name(&self) -> String {
-        self.issuer.as_ref().or(self.token_endpoint.as_ref()).cloned().unwrap_or_default()
+        // Which one of several it is, is not known before it is asked.
+        self.issuer.as_ref().or(self.token_endpoint.as_ref()).cloned().unwrap_or_else(|| self.issuers.join(" "))
     }
 
     fn check(&self, base: &Path) -> Result<(), String> {
-        if self.issuer.is_none() && self.token_endpoint.is_none() {
-            return Err("needs an `issuer` or a `token_endpoint`".to_owned());
+        let is_named = self.issuer.is_some() || self.token_endpoint.is_some();
+        match (is_named, self.issuers.as_slice()) {
+            (false, []) => return Err("needs an `issuer` or a `token_endpoint`".to_owned()),
+            (true, [_, ..]) => return Err("has `issuers` beside an `issuer` or a `token_endpoint`".to_owned()),
+            (false, [_, _, ..]) if matches!(self.auth, ClientAuth::Basic | ClientAuth::Post) => {
+                return Err("has several `issuers` and a secret, which is for one authorization server".to_owned());
+            }
+            (true, []) | (false, [_, ..]) => {}
         }
         if self.id.is_empty() {
             return Err("needs an `id`".to_owned());
         }
+        trust::check(self.ca_file.as_deref(), base)?;
         let needs_secret = matches!(self.auth, ClientAuth::Basic | ClientAuth::Post);
         match (needs_secret, self.secret.is_some(), self.secret_file.is_some()) {
             (_, true, true) => Err("has both `secret` and `secret_file`".to_owned()),
@@ -223,6 +287,14 @@ mod tests {
         check(&with(r#""issuer":"https://a","id":"g","secret_file":"none""#), "can't be read");
         check(&with(r#""issuer":"https://a","id":"g","secret_file":"secret""#), "");
         check(&with(r#""issuer":"https://a","id":"g","auth":"private_key_jwt""#), "");
+        check(&with(r#""issuers":["https://a"],"id":"g","secret":"s""#), "");
+        check(&with(r#""issuers":["https://a","https://b"],"id":"g","auth":"private_key_jwt""#), "");
+        check(&with(r#""issuers":["https://a","https://b"],"id":"g","secret":"s""#), "for one authorization server");
+        check(&with(r#""issuers":["https://a"],"issuer":"https://a","id":"g","secret":"s""#), "beside an `issuer`");
+        let step = r#""issuers":["https://a"],"id":"g","auth":"none"}, "id_jag":{"client":{"issuer":"https://b","id":"g","auth":"none"}"#;
+        check(&with(step), "they are those of `id_jag.client`");
+        check(&with(r#""issuer":"https://a","id":"g","auth":"none","ca_file":"none.pem""#), "`ca_file`");
+        check(&with(r#""issuer":"https://a","id":"g","auth":"none","ca_file":"secret""#), "has no certificate");
         let jag = r#""issuer":"https://a","id":"g","auth":"none"}, "id_jag":{"client":{"token_endpoint":"https://b/t","id":"g","auth":"none"}"#;
         check(&with(jag), "needs an `issuer`");
     }

@@ -7,6 +7,7 @@ use portcullis_domain::money::Price;
 use portcullis_domain::registry::Replica;
 
 use crate::registry::agent::replica;
+use crate::registry::credential::UpstreamCredential;
 use crate::registry::model::{Deployment, Model};
 use crate::registry::table::{DeploymentTable, ModelTable};
 
@@ -33,10 +34,22 @@ pub fn model(name: &str, table: &ModelTable, base: &Path) -> Result<Model, Strin
         }
         deployments.push(deployment);
     }
+    is_shown_alike(&deployments)?;
     let Some(first) = table.deployments.first() else { return Err("has no deployment".to_owned()) };
     let model = Model::of_table(name, &of_place(table, first), base)?;
     // What is held must suffice wherever the call goes.
     Ok(Model { price: dearest(&deployments), deployments, ..model })
+}
+
+/// A call that goes to another deployment must not be shown something else there: a key of the gateway's in the place of a token for the user, least of all.
+fn is_shown_alike(deployments: &[Deployment]) -> Result<(), String> {
+    let mut shown = deployments.iter().map(|place| place.model.credential.shown());
+    let is_given = deployments.iter().any(|place| matches!(place.model.credential, UpstreamCredential::Given(_)));
+    let first = shown.next().flatten();
+    if is_given && shown.any(|other| other != first) {
+        return Err("shows its deployments different kinds of credentials: with a `credential`, all must have one of the same kind from the same authorization server".to_owned());
+    }
+    Ok(())
 }
 
 fn deployment(name: &str, table: &ModelTable, place: &DeploymentTable, base: &Path) -> Result<Deployment, String> {
@@ -56,6 +69,7 @@ fn of_place(table: &ModelTable, place: &DeploymentTable) -> ModelTable {
         deployments: Vec::new(),
         api_key: place.api_key.clone(),
         api_key_file: place.api_key_file.clone(),
+        credential: place.credential.clone().or_else(|| table.credential.clone()),
         price: place.price.or(table.price),
         ..table.clone()
     }
@@ -97,6 +111,25 @@ mod tests {
         check(r#"{"base_url": "http://a", "deployments": [{"base_url": "http://b"}]}"#, Err("must have no `base_url`"));
         check(r#"{"deployments": [{"base_url": "http://user:pass@a"}]}"#, Err("is no URL"));
         check(r#"{}"#, Err("needs a `base_url`"));
+        let given = |at: &str| {
+            format!(r#""credential": {{"exchange": {{"client": {{"issuer": "{at}", "id": "g", "auth": "none"}}}}}}"#)
+        };
+        let two = |one: &str, other: &str| {
+            format!(r#"{{"deployments": [{{"base_url": "http://a", {one}}}, {{"base_url": "http://b", {other}}}]}}"#)
+        };
+        check(&two(&given("https://a"), &given("https://a")), Ok(&["http://a", "http://b"]));
+        check(&two(&given("https://a"), &given("https://b")), Err("different kinds"));
+        check(&two(&given("https://a"), r#""api_key": "k""#), Err("different kinds"));
+        check(&two(&given("https://a"), r#""draining": false"#), Err("different kinds"));
+        check(
+            &format!(r#"{{"base_url": "http://a", "api_key": "k", {}}}"#, given("https://a")),
+            Err("a `credential` too"),
+        );
+        let all = format!(
+            r#"{{"deployments": [{{"base_url": "http://a"}}, {{"base_url": "http://b"}}], {}}}"#,
+            given("https://a")
+        );
+        check(&all, Ok(&["http://a", "http://b"]));
     }
 
     #[test]

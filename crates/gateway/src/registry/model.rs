@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
-use portcullis_domain::call::{Capability, Kind};
+use http::Uri;
+use portcullis_domain::call::{Capability, Kind, Shown};
 use portcullis_domain::money::Price;
 use portcullis_domain::registry::Replica;
 
-use crate::credential::{bearer, read_file};
+use crate::credential::{Secret, read_file};
+use crate::registry::credential::UpstreamCredential;
 use crate::registry::table::ModelTable;
 
 /// A model of the registry.
@@ -19,8 +20,8 @@ pub struct Model {
     pub capability: Capability,
     /// Its chat completions endpoint.
     pub chat_uri: Uri,
-    /// What is sent as `Authorization`; marked as sensitive, so that nothing prints it.
-    pub authorization: Option<HeaderValue>,
+    /// What it is shown.
+    pub credential: UpstreamCredential,
     /// Its name for the upstream.
     pub upstream_name: String,
     /// What it costs.
@@ -51,10 +52,10 @@ impl fmt::Debug for Model {
 }
 
 impl Model {
-    /// Whether a key is sent to it, wherever it runs.
+    /// The kind of what it is shown, wherever it runs: it is the same everywhere, but that it may be nothing where no key is needed.
     #[must_use]
-    pub fn is_shown_a_key(&self) -> bool {
-        self.authorization.is_some() || self.deployments.iter().any(|place| place.model.authorization.is_some())
+    pub fn shown(&self) -> Option<Shown> {
+        self.credential.shown().or_else(|| self.deployments.iter().find_map(|place| place.model.credential.shown()))
     }
 
     /// The model of that name and table; paths are relative to `base`.
@@ -71,14 +72,14 @@ impl Model {
         let chat_uri = uri.ok_or_else(|| format!("`{}` is no URL of http or https", table.base_url))?;
         let key = match (&table.api_key, &table.api_key_file) {
             (Some(_), Some(_)) => return Err("has both `api_key` and `api_key_file`".to_owned()),
-            (Some(key), None) => Some(key.0.clone()),
-            (None, Some(file)) => Some(read_file(&base.join(file))?),
+            (Some(key), None) => Some(key.clone()),
+            (None, Some(file)) => Some(Secret(read_file(&base.join(file))?)),
             (None, None) => None,
         };
         Ok(Self {
             capability: Capability::new(Kind::Model, name),
             chat_uri,
-            authorization: key.as_deref().map(bearer).transpose()?,
+            credential: UpstreamCredential::of_table(key.as_ref(), table.credential.as_ref(), base)?,
             upstream_name: table.model.clone().unwrap_or_else(|| name.to_owned()),
             price: table.price.map(|price| Price { input: price.input.0, output: price.output.0 }),
             max_output_tokens: table.max_output_tokens,

@@ -46,6 +46,8 @@ pub struct ModelTable {
     pub api_key: Option<Secret>,
     /// A file with that key, read at each start and reload.
     pub api_key_file: Option<PathBuf>,
+    /// What is sent instead of a fixed key: a token for whoever calls, or one for the gateway that an authorization server gives. It is that of all deployments that have none of their own.
+    pub credential: Option<CredentialTable>,
     /// What the model is called there, if not by the same name.
     pub model: Option<String>,
     /// What it costs. Without a price it can't be called on a limited budget.
@@ -70,6 +72,8 @@ pub struct DeploymentTable {
     pub api_key: Option<Secret>,
     /// A file with that key, read at each start and reload.
     pub api_key_file: Option<PathBuf>,
+    /// What is sent instead of a fixed key, if not what the model has for all of them. No deployment is shown another kind of credential than the others.
+    pub credential: Option<CredentialTable>,
     /// What it costs here, if not what the model costs elsewhere.
     pub price: Option<PriceTable>,
     /// Whether it takes no new calls: its sessions move to others with their next one.
@@ -141,6 +145,8 @@ pub struct AgentTable {
     pub token: Option<Secret>,
     /// A file with that token. The gateway notices when it changes.
     pub token_file: Option<PathBuf>,
+    /// What is sent instead of a fixed token: one for whoever calls, or one for the gateway that an authorization server gives.
+    pub credential: Option<CredentialTable>,
     /// The path that is asked whether a replica is well, as in `/healthz`: any status below 400 is. Without one, being connected to is enough.
     pub health: Option<String>,
     /// The path that a session's state is posted to when the session moves to another replica, before the turn. Agents that speak Agent2Agent are told with the message instead.
@@ -245,6 +251,12 @@ impl ToolServerTable {
         if self.url.is_none() && self.urls.is_empty() {
             return Err("has a `credential` and no `url` to send it to".to_owned());
         }
+        if credential.is_discovered() && (self.url.is_none() || !self.urls.is_empty()) {
+            return Err(
+                "has `issuers` in its `credential`: it needs one `url`, at which it says whose tokens it takes"
+                    .to_owned(),
+            );
+        }
         // Of the versions with sessions, the server knows whose its session is.
         if credential.exchange.is_some() && self.session != UpstreamSession::PerSession {
             return Err(
@@ -276,6 +288,24 @@ pub fn fixed(token: &Option<Secret>, file: &Option<PathBuf>, base: &Path) -> Res
 }
 
 impl RegistryTable {
+    /// All tables `credential`, with what they belong to.
+    pub fn credentials(&self) -> impl Iterator<Item = (String, &CredentialTable)> {
+        let of = |at: String| move |credential| (at.clone(), credential);
+        let models = self.models.iter().flat_map(move |(name, model)| {
+            let places = model.deployments.iter().filter_map(|place| place.credential.as_ref());
+            places.chain(&model.credential).map(of(format!("registry.models.{name}")))
+        });
+        let servers = self
+            .servers
+            .iter()
+            .flat_map(move |(name, server)| server.credential.iter().map(of(format!("registry.servers.{name}"))));
+        let agents = self
+            .agents
+            .iter()
+            .flat_map(move |(name, agent)| agent.credential.iter().map(of(format!("registry.agents.{name}"))));
+        models.chain(servers).chain(agents)
+    }
+
     /// The files that secrets of upstreams are in and are read from when the configuration is taken in.
     pub fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
         let models = self.models.values().flat_map(|model| {

@@ -2,12 +2,13 @@
 
 use http::uri::Parts;
 use http::{HeaderMap, Uri};
-use portcullis_domain::admission::Admitted;
-use portcullis_interop::a2a::{Binding, Edits, Interface, News, egress, kept};
+use portcullis_domain::admission::{Admitted, Cancellation};
+use portcullis_interop::a2a::egress::Outgoing;
+use portcullis_interop::a2a::{A2aCall, Binding, Dialect, Edits, Interface, Method, News, Version, egress, kept};
 use portcullis_interop::frame::grpc;
 
 use crate::reply::{AnswerStream, UpstreamFault};
-use crate::upstreams::agent::{AgentAnswer, AgentEndpoint, tell};
+use crate::upstreams::agent::{AgentAnswer, AgentEndpoint, tell, tell_session};
 use crate::upstreams::egress::Egress;
 
 /// What a replica is told besides the call.
@@ -51,15 +52,53 @@ impl Egress {
             }
         }
         let outgoing = egress::ask(interface, &call, &params, 1).map_err(unspoken)?;
+        let mut more = aside.trace.clone();
+        tell(&mut more, admitted, placement);
+        self.send_a2a(outgoing, more, endpoint, (interface, call.method)).await
+    }
+
+    /// Tells an agent to cancel a task that nobody may act for any more.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub async fn cancel_a2a(
+        &self,
+        cancellation: &Cancellation,
+        endpoint: AgentEndpoint<'_>,
+        interface: &Interface,
+    ) -> Result<AgentAnswer, UpstreamFault> {
+        let params = serde_json::json!({"id": cancellation.task().id}).to_string();
+        let call = A2aCall {
+            dialect: Dialect::new(Version::V1_0, Binding::JsonRpc),
+            method: Method::CancelTask,
+            id: None,
+            extensions: Vec::new(),
+            params: params.as_str().into(),
+        };
+        let unspoken = |failure| UpstreamFault::Unspoken(Box::new(failure));
+        let outgoing = egress::ask(interface, &call, &params, 1).map_err(unspoken)?;
+        let mut more = HeaderMap::new();
+        tell_session(&mut more, &cancellation.task().session, cancellation.placement());
+        self.send_a2a(outgoing, more, endpoint, (interface, call.method)).await
+    }
+
+    async fn send_a2a(
+        &self,
+        outgoing: Outgoing,
+        more: HeaderMap,
+        endpoint: AgentEndpoint<'_>,
+        (interface, method): (&Interface, Method),
+    ) -> Result<AgentAnswer, UpstreamFault> {
+        let unreachable = |problem: String| UpstreamFault::Unreachable(problem);
         let uri: Uri = outgoing.url.parse().map_err(|_| unreachable(format!("`{}` is no address", outgoing.url)))?;
         let is_grpc = interface.dialect.binding == Binding::Grpc;
         let uri = if is_grpc { at_port(uri, endpoint.grpc_port)? } else { uri };
         let mut headers = outgoing.headers;
-        if is_grpc && !call.method.is_streaming() {
+        if is_grpc && !method.is_streaming() {
             headers.insert(grpc::TIMEOUT, grpc::timeout(endpoint.timeout));
         }
-        headers.extend(aside.trace.clone());
-        tell(&mut headers, admitted, placement);
+        headers.extend(more);
         endpoint.credentials(&mut headers);
         let body = outgoing.body.unwrap_or_default();
         let sent = async {

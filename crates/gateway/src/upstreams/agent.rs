@@ -6,9 +6,11 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use portcullis_domain::admission::Admitted;
+use portcullis_domain::ids::SessionId;
 use portcullis_domain::refusal::Refusal;
 use portcullis_domain::registry::Placement;
 use portcullis_interop::a2a::Dialect;
+use portcullis_interop::frame::grpc;
 use portcullis_interop::frame::http::read_request;
 use portcullis_interop::llm::chat::ChatRequest;
 use serde_json::Value;
@@ -61,6 +63,19 @@ pub struct AgentAnswer {
     pub body: AnswerStream,
     /// What is spoken in it, where it is Agent2Agent.
     pub dialect: Option<Dialect>,
+}
+
+impl AgentAnswer {
+    /// The same, unless the agent does not let in who comes with a token that was given for the call: that is nothing for the caller, whose own credential it is not.
+    ///
+    /// # Errors
+    ///
+    /// That it does not.
+    pub fn let_in(self, is_given: bool) -> Result<Self, UpstreamFault> {
+        let is_refused = self.status == StatusCode::UNAUTHORIZED
+            || grpc::Status::read(&self.headers).is_some_and(|status| status.name() == "UNAUTHENTICATED");
+        if is_given && is_refused { Err(UpstreamFault::Credential(StatusCode::UNAUTHORIZED)) } else { Ok(self) }
+    }
 }
 
 impl Egress {
@@ -122,6 +137,7 @@ impl Egress {
         // The turn itself has not been sent: whatever went wrong, it had no effect.
         match status {
             Ok(Ok(status)) if status.is_success() => Ok(()),
+            Ok(Ok(StatusCode::UNAUTHORIZED)) => Err(UpstreamFault::Credential(StatusCode::UNAUTHORIZED)),
             Ok(Ok(status)) => Err(unreachable(&format!("it does not take the session's memory: {status}"))),
             Ok(Err(fault)) => Err(unreachable(&format!("it does not take the session's memory: {fault}"))),
             Err(_) => Err(unreachable("it takes too long to take the session's memory")),
@@ -140,11 +156,17 @@ fn address(placement: &Placement, target: &str) -> Result<Uri, UpstreamFault> {
 
 /// Whose call it is, and by which placement. Callers can't say these things themselves: such headers of theirs are left out at the door.
 pub(super) fn tell(headers: &mut HeaderMap, admitted: &Admitted, placement: &Placement) {
-    let session = admitted.session();
+    tell_session(headers, admitted.session(), placement);
+    if let Ok(call) = HeaderValue::from_str(&admitted.call().to_string()) {
+        headers.insert(CALL, call);
+    }
+}
+
+/// The same where it is no call of anybody's.
+pub(super) fn tell_session(headers: &mut HeaderMap, session: &SessionId, placement: &Placement) {
     for (name, value) in [
         (SESSION, session.name.to_string()),
         (PRINCIPAL, session.owner.to_string()),
-        (CALL, admitted.call().to_string()),
         (FENCE, placement.fence.to_string()),
     ] {
         if let Ok(value) = HeaderValue::from_str(&value) {

@@ -94,21 +94,12 @@ impl Cards {
         })
     }
 
-    /// The replica's card; looked at now when it was not before.
-    ///
-    /// # Errors
-    ///
-    /// When the replica shows none, or none that can be used: nothing was asked of it yet.
-    pub async fn of(
-        &self,
-        http: &HttpClient,
-        replica: &Replica,
-        terms: CardTerms<'_>,
-    ) -> Result<Arc<ShownCard>, UpstreamFault> {
-        match self.known(replica, terms.keys) {
-            Some(card) => Ok(card),
-            None => self.look(http, replica, terms).await,
-        }
+    /// The replica could not be asked for its card, for want of a credential: it is asked again after a while.
+    pub fn not_asked(&self, replica: &Replica, fault: &UpstreamFault) {
+        let now = self.clock.now();
+        let mut all = self.lock();
+        let known = all.entry(replica.clone()).or_default();
+        (known.looked_at, known.problems) = (now, vec![fault.to_string()]);
     }
 
     /// Looks at the replica's card. One that was good stays in use when the replica has none to show now, but not when it shows one that is not signed as it must be.

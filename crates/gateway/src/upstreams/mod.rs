@@ -4,7 +4,7 @@
 //! itself: whether that would be right, only the caller can know.
 //!
 //! Start with [`egress`]; [`model`] speaks to model APIs, [`tool`] to MCP servers, [`agent`] and [`a2a`] to agents, whose [`replicas`] and [`cards`] it looks after. [`push`] calls what clients
-//! name, as far as the [`guard`] lets it; [`oauth`] gets tokens for upstreams that way.
+//! name, as far as the [`guard`] lets it, and [`issuer`] calls issuers and authorization servers; [`oauth`] gets tokens for upstreams that way.
 //!
 //! [`Admitted`]: portcullis_domain::admission::Admitted
 
@@ -14,6 +14,7 @@ pub mod cards;
 pub mod client;
 pub mod egress;
 pub mod guard;
+pub mod issuer;
 pub mod model;
 pub mod oauth;
 pub mod push;

@@ -1,37 +1,47 @@
-//! Calls of what clients name, of where issuers say that their keys are, and of token endpoints: each over a connection of its own, whose address the [`Guard`] has seen.
+//! Calls of what clients name, of services that guardrails ask, and of issuers ([`Way`](super::issuer::Way)): each over a connection of its own, whose address the [`Guard`] has seen.
 
+use std::collections::HashMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Collected, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::TokioExecutor;
 
+use crate::trust;
 use crate::upstreams::client::chain;
 use crate::upstreams::guard::Guard;
 
 /// How long a client may take to accept news.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a document may take to come.
-const GET_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of how many files with authorities what stood in them last is kept.
+const TRUSTED_LIMIT: usize = 1_000;
+
+/// A client that speaks TLS and nothing else.
+type Encrypted = Client<HttpsConnector<HttpConnector<Lookout>>, Full<Bytes>>;
 
 /// The way to what clients name.
 pub struct PushClient {
     guard: Arc<ArcSwap<Guard>>,
     plain: Client<HttpConnector<Lookout>, Full<Bytes>>,
-    encrypted: Client<HttpsConnector<HttpConnector<Lookout>>, Full<Bytes>>,
+    /// For those with a certificate of the web.
+    encrypted: Encrypted,
+    /// For those that may have one of an authority in a file, as it was read last. Locked to look up and to insert, never across a wait.
+    trusting: Mutex<HashMap<PathBuf, Encrypted>>,
 }
 
 impl PushClient {
@@ -39,21 +49,9 @@ impl PushClient {
     #[must_use]
     pub fn new() -> Self {
         let guard = Arc::new(ArcSwap::from_pointee(Guard::default()));
-        let tcp = |is_plain| {
-            let mut tcp = HttpConnector::new_with_resolver(Lookout { guard: guard.clone(), is_plain });
-            tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-            tcp.enforce_http(is_plain);
-            tcp
-        };
-        let tls =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_only().enable_http1().wrap_connector(tcp(false));
-        // No connection is used twice: what was allowed for one need not be allowed for the next.
-        let builder = || {
-            let mut builder = Client::builder(TokioExecutor::new());
-            builder.pool_max_idle_per_host(0);
-            builder
-        };
-        Self { plain: builder().build(tcp(true)), encrypted: builder().build(tls), guard }
+        let tls = HttpsConnectorBuilder::new().with_webpki_roots().https_only().enable_http1();
+        let encrypted = builder().build(tls.wrap_connector(tcp(&guard, false)));
+        Self { plain: builder().build(tcp(&guard, true)), encrypted, trusting: Mutex::default(), guard }
     }
 
     /// What the operator allows from now on.
@@ -77,64 +75,9 @@ impl PushClient {
         let checked = self.guard().check(url)?;
         let mut request = Request::post(checked.uri).body(Full::new(body)).map_err(|error| error.to_string())?;
         *request.headers_mut() = headers;
-        let sent = async {
-            if checked.is_plain { self.plain.request(request).await } else { self.encrypted.request(request).await }
-        };
-        let answer = tokio::time::timeout(PUSH_TIMEOUT, sent).await;
+        let answer = tokio::time::timeout(PUSH_TIMEOUT, self.send(checked.is_plain, None, request)).await;
         let answer = answer.map_err(|_| format!("it takes longer than {} s", PUSH_TIMEOUT.as_secs()))?;
-        answer.map(|answer| answer.status()).map_err(|error| chain(&error))
-    }
-}
-
-impl PushClient {
-    /// Gets what is there, if it is no larger than that. No redirect is followed.
-    ///
-    /// # Errors
-    ///
-    /// Why there is nothing, for the operator.
-    pub async fn get(&self, url: &str, limit_bytes: usize) -> Result<Bytes, String> {
-        let of = |problem: String| format!("`{url}`: {problem}");
-        let checked = self.guard().check(url).map_err(of)?;
-        let request = Request::get(checked.uri).header(ACCEPT, "application/json").body(Full::default());
-        let request = request.map_err(|error| of(error.to_string()))?;
-        let got = async {
-            let sent = if checked.is_plain { self.plain.request(request) } else { self.encrypted.request(request) };
-            let answer = sent.await.map_err(|error| chain(&error))?;
-            if answer.status() != StatusCode::OK {
-                return Err(format!("is answered with status {}", answer.status()));
-            }
-            let body = Limited::new(answer.into_body(), limit_bytes).collect().await;
-            body.map(Collected::to_bytes).map_err(|error| format!("can't be read: {error}"))
-        };
-        let got = tokio::time::timeout(GET_TIMEOUT, got).await;
-        got.unwrap_or_else(|_| Err(format!("it takes longer than {} s", GET_TIMEOUT.as_secs()))).map_err(of)
-    }
-
-    /// Posts a form there, and gives the status and what is answered, if it is no larger than that. No redirect is followed.
-    ///
-    /// # Errors
-    ///
-    /// Why there is no answer, for the operator; what was posted is not in it.
-    pub async fn ask(
-        &self,
-        url: &str,
-        headers: HeaderMap,
-        form: Bytes,
-        limit_bytes: usize,
-    ) -> Result<(StatusCode, Bytes), String> {
-        let of = |problem: String| format!("`{url}`: {problem}");
-        let checked = self.guard().check(url).map_err(of)?;
-        let mut request = Request::post(checked.uri).body(Full::new(form)).map_err(|error| of(error.to_string()))?;
-        *request.headers_mut() = headers;
-        let asked = async {
-            let sent = if checked.is_plain { self.plain.request(request) } else { self.encrypted.request(request) };
-            let answer = sent.await.map_err(|error| chain(&error))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), limit_bytes).collect().await;
-            body.map(|body| (status, body.to_bytes())).map_err(|error| format!("can't be read: {error}"))
-        };
-        let asked = tokio::time::timeout(GET_TIMEOUT, asked).await;
-        asked.unwrap_or_else(|_| Err(format!("it takes longer than {} s", GET_TIMEOUT.as_secs()))).map_err(of)
+        answer.map(|answer| answer.status())
     }
 }
 
@@ -157,8 +100,7 @@ impl PushClient {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         authorization.into_iter().for_each(|value| drop(headers.insert(AUTHORIZATION, value.clone())));
-        let sent = if checked.is_plain { self.plain.request(request) } else { self.encrypted.request(request) };
-        let answer = sent.await.map_err(|error| chain(&error))?;
+        let answer = self.send(checked.is_plain, None, request).await?;
         if answer.status() != StatusCode::OK {
             return Err(format!("is answered with status {}", answer.status()));
         }
@@ -167,10 +109,71 @@ impl PushClient {
     }
 }
 
+impl PushClient {
+    /// Sends a request to an address that the guard has looked at. With a file of authorities, the certificate may also be of one of these.
+    pub(super) async fn send(
+        &self,
+        is_plain: bool,
+        ca_file: Option<&Path>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, String> {
+        let sent = match (is_plain, ca_file) {
+            (true, _) => self.plain.request(request),
+            (false, None) => self.encrypted.request(request),
+            (false, Some(file)) => self.trusting(file).await?.request(request),
+        };
+        sent.await.map_err(|error| chain(&error))
+    }
+
+    /// The client that trusts the authorities in the file, as it is now; while it can't be read, as it was when it could.
+    async fn trusting(&self, file: &Path) -> Result<Encrypted, String> {
+        let path = file.to_owned();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut roots = trust::public();
+            trust::add(&mut roots, &path)?;
+            trust::client(roots)
+        });
+        let read = read.await.map_err(|error| error.to_string()).flatten();
+        let made = read.map(|tls| {
+            let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
+            builder().build(tls.wrap_connector(tcp(&self.guard, false)))
+        });
+        let mut trusting = self.trusting.lock().unwrap_or_else(PoisonError::into_inner);
+        match made {
+            Ok(client) => {
+                if trusting.len() >= TRUSTED_LIMIT {
+                    trusting.clear();
+                }
+                let client: Encrypted = client;
+                trusting.insert(file.to_owned(), client.clone());
+                Ok(client)
+            }
+            Err(problem) => {
+                tracing::warn!(problem, "a file of authorities can't be used");
+                trusting.get(file).cloned().ok_or_else(|| format!("`ca_file`: {problem}"))
+            }
+        }
+    }
+}
+
 impl Default for PushClient {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// No connection is used twice: what was allowed for one need not be allowed for the next.
+fn builder() -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_max_idle_per_host(0);
+    builder
+}
+
+fn tcp(guard: &Arc<ArcSwap<Guard>>, is_plain: bool) -> HttpConnector<Lookout> {
+    let mut tcp = HttpConnector::new_with_resolver(Lookout { guard: guard.clone(), is_plain });
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.enforce_http(is_plain);
+    tcp
 }
 
 /// Looks names up for a connection that is about to be made.

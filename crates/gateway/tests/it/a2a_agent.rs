@@ -1,7 +1,7 @@
 //! A small agent that speaks Agent2Agent in one version and binding, and says what it was asked.
 //!
 //! `direct …` is answered by a message, `wait …` by a task that goes on until it is cancelled, `hang …` by nothing, `fail <code>` by that error, `garble …` by what is no answer, everything else by a
-//! task that is done. Its tasks are called `t-1`, `t-2` and so on. Who subscribes to `wait briefly` sees its end.
+//! task that is done; in a stream `pieces a|b` by an artifact in as many pieces. Its tasks are called `t-1`, `t-2` and so on. Who subscribes to `wait briefly` sees its end.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,6 +40,8 @@ pub(crate) struct State {
     /// Locked to read and to change, never across a wait.
     tasks: Mutex<BTreeMap<String, Value>>,
     pub(crate) has_card: Mutex<bool>,
+    /// How many requests to cancel a task are still to fail. Locked to read and to change, never across a wait.
+    pub(crate) cancels_failing: Mutex<usize>,
     /// What becomes of its card before it is shown. Locked to read and to change, never across a wait.
     pub(crate) sealed: Mutex<Option<Sealed>>,
 }
@@ -49,8 +51,13 @@ type Sealed = Box<dyn Fn(&str) -> String + Send>;
 impl Agent {
     pub(crate) async fn start(speaks: Speaks) -> Self {
         let (listener, url) = listen().await.unwrap();
-        let state =
-            Arc::new(State { speaks, tasks: Mutex::default(), has_card: Mutex::new(true), sealed: Mutex::default() });
+        let state = Arc::new(State {
+            speaks,
+            tasks: Mutex::default(),
+            has_card: Mutex::new(true),
+            cancels_failing: Mutex::default(),
+            sealed: Mutex::default(),
+        });
         let (shared, name) = (state.clone(), url.clone());
         let upstream = RawUpstream::start_at(listener, url, move |request| shared.answer(&name, request));
         Self { upstream, state }
@@ -139,6 +146,11 @@ impl State {
                 self.task(named).map_or_else(missing, |task| vec![whole(200, "", &result(task))])
             }
             "CancelTask" | "tasks/cancel" => {
+                let mut failing = self.cancels_failing.lock().unwrap_or_else(PoisonError::into_inner);
+                if *failing > 0 {
+                    *failing -= 1;
+                    return error(-32603, "not now");
+                }
                 match self.task(named) {
                     None => return missing(),
                     Some(task) if self.is_last(&task) => return error(-32002, "Task cannot be canceled"),
@@ -242,11 +254,24 @@ impl State {
 
     /// The events of a message: the task, what it has made, and its end, unless it waits.
     fn stream(&self, message: &Value) -> Vec<Value> {
-        let first = self.send(message, true);
+        let mut first = self.send(message, true);
         let is_old = self.speaks == Speaks::Old;
+        let pieces = message["parts"][0]["text"].as_str().and_then(|text| text.strip_prefix("pieces "));
+        if pieces.is_some() {
+            let task = if is_old { &mut first } else { &mut first["task"] };
+            task["artifacts"] = json!([]);
+        }
         let task = if is_old { first.clone() } else { first["task"].clone() };
         let Some(id) = task["id"].as_str() else { return vec![first] };
         let mut events = vec![first.clone()];
+        for (index, piece) in pieces.into_iter().flat_map(|pieces| pieces.split('|')).enumerate() {
+            let part = if is_old { json!({"kind": "text", "text": piece}) } else { json!({"text": piece}) };
+            let mut update = json!({"taskId": id, "contextId": task["contextId"], "append": index > 0, "artifact": {"artifactId": "p", "parts": [part]}});
+            if is_old {
+                update["kind"] = json!("artifact-update");
+            }
+            events.push(if is_old { update } else { json!({"artifactUpdate": update}) });
+        }
         if !message["parts"][0]["text"].as_str().unwrap_or_default().starts_with("wait") {
             self.change(id, self.state("completed"));
             let status = json!({"state": self.state("completed")});

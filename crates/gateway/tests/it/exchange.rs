@@ -1,192 +1,27 @@
 //! Tokens for upstreams: a server behind the gateway sees the user and the agent that acts for them, by a token that its authorization server has given for exactly them, and nothing where there is none.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use portcullis_domain::call::Shown;
 use portcullis_domain::event::{Event, Outcome};
 use portcullis_testkit::http::Client;
-use portcullis_testkit::process::{listen, wait_until};
+use portcullis_testkit::process::wait_until;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::authorization_server::{AuthorizationServer, Mood, SECRET, Shared, State, TYPES, lock, whom};
 use crate::gateway::{Gateway, LIMIT};
-use crate::issuer::{TestIssuer, TokenKey, form};
+use crate::issuer::{TestIssuer, TokenKey};
 use crate::raw_upstream::{RawUpstream, Received, SILENCE, whole};
 use crate::scene::tools_client;
 
 const RULES: &str = "permit (principal, action, resource);";
-const SECRET: &str = "s3cr3t-of-the-gateway/+ ";
 const CRM_SECRET: &str = "other-s3cr3t-of-the-gateway";
-const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-const BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-const TYPES: &str = "urn:ietf:params:oauth:token-type:";
-
-/// What the authorization server does when it is asked to exchange a token.
-#[derive(Clone, Copy, PartialEq)]
-enum Mood {
-    Good,
-    Down,
-    Silent,
-    Malformed,
-    Oversized,
-    WrongType,
-    Expired,
-    /// It says in its error what it was sent.
-    Chatty,
-}
-
-struct State {
-    mood: Mood,
-    /// The gateway's public keys.
-    keys: Vec<Value>,
-    /// What the gateway's secret is.
-    secret: String,
-    /// Whom each token stands for: the user and who acts for them.
-    tokens: BTreeMap<String, String>,
-    /// Everything that exchanges were asked with.
-    asked: Vec<HashMap<String, String>>,
-    /// The tokens that clients brought and that were never published.
-    users: BTreeMap<String, String>,
-    /// How often the gateway asked for itself.
-    granted: usize,
-    /// Whether the server behind the gateway lets nobody in.
-    is_shut: bool,
-    /// Whom the server has seen call.
-    seen: Vec<String>,
-    /// Whom it has seen do anything else.
-    greeted: Vec<String>,
-}
-
-type Shared = Arc<Mutex<State>>;
-
-fn lock(state: &Shared) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The claims of a JWT that one of the gateway's published keys has signed for that audience.
-fn verified(token: &str, keys: &[Value], audience: &str) -> Value {
-    let (input, signature) = token.rsplit_once('.').unwrap();
-    let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
-    let mut parts = input.split('.').map(|part| serde_json::from_slice::<Value>(&decoded(part)).unwrap());
-    let (header, claims) = (parts.next().unwrap(), parts.next().unwrap());
-    let key = keys.iter().find(|key| key["kid"] == header["kid"]).unwrap();
-    let key = UnparsedPublicKey::new(&ED25519, decoded(key["x"].as_str().unwrap()));
-    key.verify(input.as_bytes(), &decoded(signature)).unwrap();
-    assert_eq!((&header["alg"], &claims["aud"]), (&json!("EdDSA"), &json!(audience)));
-    assert!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap() <= 60);
-    claims
-}
-
-/// Who is there at the token endpoint, if the gateway proves it.
-fn is_gateway(request: &Received, form: &HashMap<String, String>, state: &State, issuer: &str) -> bool {
-    if let Some(assertion) = form.get("client_assertion") {
-        let claims = verified(assertion, &state.keys, issuer);
-        assert_eq!(form["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-        return (&claims["iss"], &claims["sub"]) == (&json!("gateway"), &json!("gateway"));
-    }
-    let header = request.raw_head.lines().find_map(|line| line.strip_prefix("authorization: Basic "));
-    let Some(pair) = header.and_then(|pair| STANDARD.decode(pair.trim()).ok()) else { return false };
-    let pair = String::from_utf8(pair).unwrap();
-    let decoded = crate::issuer::form(&pair.replace(':', "="));
-    decoded.get("gateway").is_some_and(|secret| *secret == state.secret)
-}
-
-fn authorization_server(request: &Received, shared: &Shared, url: &str) -> Vec<Vec<u8>> {
-    let target = request.raw_head.split(' ').nth(1).unwrap_or_default();
-    let metadata = |issuer: &str| json!({"issuer": issuer, "token_endpoint": format!("{issuer}/token")}).to_string();
-    let (issuer, form) = match target {
-        "/.well-known/oauth-authorization-server" => return vec![whole(200, "", &metadata(url))],
-        "/.well-known/oauth-authorization-server/crm" => return vec![whole(200, "", &metadata(&format!("{url}/crm")))],
-        "/token" => (url.to_owned(), form(std::str::from_utf8(&request.body).unwrap())),
-        "/crm/token" => (format!("{url}/crm"), form(std::str::from_utf8(&request.body).unwrap())),
-        _ => return vec![whole(404, "", "")],
-    };
-    let mut state = lock(shared);
-    if !is_gateway(request, &form, &state, &issuer) {
-        return vec![whole(401, "", r#"{"error":"invalid_client"}"#)];
-    }
-    match form["grant_type"].as_str() {
-        "client_credentials" => {
-            let answer = give(&mut state, "gateway");
-            state.granted += 1;
-            vec![whole(200, "", &answer)]
-        }
-        BEARER => {
-            let whom = state.tokens[&form["assertion"]].strip_prefix("jag:").unwrap().to_owned();
-            let answer = give(&mut state, &whom);
-            vec![whole(200, "", &answer)]
-        }
-        EXCHANGE => {
-            state.asked.push(form.clone());
-            exchanged(&form, &mut state, url)
-        }
-        other => panic!("{other}"),
-    }
-}
-
-/// A token that stands for somebody.
-fn give(state: &mut State, whom: &str) -> String {
-    let token = format!("up-{}-{}", state.tokens.len(), URL_SAFE_NO_PAD.encode(whom));
-    state.tokens.insert(token.clone(), whom.to_owned());
-    json!({"access_token": token, "token_type": "Bearer", "expires_in": 300}).to_string()
-}
-
-fn exchanged(form: &HashMap<String, String>, state: &mut State, issuer: &str) -> Vec<Vec<u8>> {
-    let subject = &form["subject_token"];
-    let (user, before) = match state.users.get(subject) {
-        Some(user) => (user.clone(), Value::Null),
-        None => {
-            assert_eq!(form["subject_token_type"], format!("{TYPES}jwt"));
-            let claims = verified(subject, &state.keys, issuer);
-            (claims["sub"].as_str().unwrap().to_owned(), claims["act"].clone())
-        }
-    };
-    let mut whom = user;
-    if let Some(actor) = form.get("actor_token") {
-        assert_eq!(form["actor_token_type"], format!("{TYPES}jwt"));
-        let claims = verified(actor, &state.keys, issuer);
-        whom = format!("{whom} by {}", claims["sub"].as_str().unwrap());
-    }
-    if let Some(before) = before["sub"].as_str() {
-        whom = format!("{whom} for {before}");
-    }
-    let wanted = form["requested_token_type"].clone();
-    let is_jag = wanted == format!("{TYPES}id-jag");
-    let token =
-        format!("{}-{}-{}", if is_jag { "jag" } else { "up" }, state.tokens.len(), URL_SAFE_NO_PAD.encode(&whom));
-    let answer = |ty: &str, expires_in: u64| {
-        let used = if is_jag { "N_A" } else { "Bearer" };
-        let answer =
-            json!({"access_token": token, "issued_token_type": ty, "token_type": used, "expires_in": expires_in});
-        vec![whole(200, "", &answer.to_string())]
-    };
-    match state.mood {
-        Mood::Good => {
-            state.tokens.insert(token.clone(), if is_jag { format!("jag:{whom}") } else { whom });
-            answer(&wanted, 300)
-        }
-        Mood::Down => vec![whole(503, "", "")],
-        Mood::Silent => vec![SILENCE.to_vec()],
-        Mood::Malformed => vec![whole(200, "", "<html>")],
-        Mood::Oversized => vec![whole(200, "", &format!("{{\"access_token\":\"{}\"}}", "x".repeat(100_000)))],
-        Mood::WrongType => answer(&format!("{TYPES}refresh_token"), 300),
-        Mood::Expired => answer(&wanted, 0),
-        Mood::Chatty => {
-            vec![whole(400, "", &json!({"error": "invalid_grant", "error_description": subject}).to_string())]
-        }
-    }
-}
 
 /// An MCP server of 2025-11-25 that lets in who has a token, and notes whom that stands for.
-fn crm(request: &Received, shared: &Shared) -> Vec<Vec<u8>> {
+pub(crate) fn crm(request: &Received, shared: &Shared) -> Vec<Vec<u8>> {
     let mut state = lock(shared);
-    let token = request.raw_head.lines().find_map(|line| line.strip_prefix("authorization: Bearer "));
-    let whom = token.and_then(|token| state.tokens.get(token.trim()).cloned()).filter(|_| !state.is_shut);
-    let Some(whom) = whom else { return vec![whole(401, "www-authenticate: Bearer\r\n", "")] };
+    let Some(whom) = whom(request, &state) else { return vec![whole(401, "www-authenticate: Bearer\r\n", "")] };
     let message = request.json();
     let Some(id) = message.get("id") else { return vec![whole(202, "", "")] };
     let method = message["method"].as_str().unwrap();
@@ -215,13 +50,13 @@ fn crm(request: &Received, shared: &Shared) -> Vec<Vec<u8>> {
 
 struct Site {
     gateway: Gateway,
-    state: Shared,
-    /// The authorization server.
+    server: AuthorizationServer,
+    /// What it is called.
     url: String,
     agents: RawUpstream,
     issuer: TestIssuer,
     key: Arc<TokenKey>,
-    _servers: [RawUpstream; 2],
+    _tools: RawUpstream,
 }
 
 impl Site {
@@ -229,24 +64,9 @@ impl Site {
     async fn start(exchange: &str) -> Self {
         let key = Arc::new(TokenKey::new("k", "ES256"));
         let issuer = TestIssuer::start(key.clone()).await;
-        let state = State {
-            mood: Mood::Good,
-            keys: Vec::new(),
-            secret: SECRET.trim().to_owned(),
-            tokens: BTreeMap::new(),
-            asked: Vec::new(),
-            users: BTreeMap::new(),
-            granted: 0,
-            is_shut: false,
-            seen: Vec::new(),
-            greeted: Vec::new(),
-        };
-        let state = Arc::new(Mutex::new(state));
-        let (listener, url) = listen().await.unwrap();
-        let (shared, own) = (state.clone(), url.clone());
-        let server =
-            RawUpstream::start_at(listener, url.clone(), move |request| authorization_server(request, &shared, &own));
-        let shared = state.clone();
+        let server = AuthorizationServer::start().await;
+        let url = server.url.clone();
+        let shared = server.shared();
         let tools = RawUpstream::start(move |request| crm(request, &shared)).await;
         // One that answers at once, and one that is still at it.
         let agents = RawUpstream::start(|request| {
@@ -272,15 +92,14 @@ impl Site {
         let files = [("rules.cedar", RULES), ("secret", SECRET.trim())];
         let gateway = Gateway::start_with(&config, &files, &[]).await;
         [SECRET.trim(), CRM_SECRET].iter().for_each(|secret| gateway.keep_secret(secret));
-        let site = Self { gateway, state, url, agents, issuer, key, _servers: [server, tools] };
-        let keys = site.gateway.stranger().get("/.well-known/jwks.json").await.unwrap().json();
-        site.lock().keys = keys["keys"].as_array().unwrap().clone();
+        server.trust(&gateway).await;
+        let site = Self { gateway, server, url, agents, issuer, key, _tools: tools };
         site.wait_for_tools().await;
         site
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        self.server.lock()
     }
 
     async fn wait_for_tools(&self) {
@@ -350,19 +169,8 @@ impl Site {
 
     /// No token that came or went stands anywhere.
     async fn finish(self) {
-        self.keep_secrets();
+        self.server.keep_secrets(&self.gateway);
         self.gateway.finish().await;
-    }
-
-    fn keep_secrets(&self) {
-        let state = self.lock();
-        for token in state.tokens.keys() {
-            self.gateway.keep_secret(token);
-        }
-        for form in &state.asked {
-            let named = ["subject_token", "actor_token", "client_assertion"];
-            named.iter().filter_map(|name| form.get(*name)).for_each(|token| self.gateway.keep_secret(token));
-        }
     }
 }
 

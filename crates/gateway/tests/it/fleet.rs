@@ -32,7 +32,7 @@ pub(crate) struct Fleet {
 pub(crate) struct Member {
     pub(crate) port: u16,
     pub(crate) process: ChildProcess,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Fleet {

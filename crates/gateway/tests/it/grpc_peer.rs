@@ -249,7 +249,7 @@ async fn show_card(socket: TcpStream, card: String) {
     drop(http1::Builder::new().serve_connection(TokioIo::new(socket), service).await);
 }
 
-fn acceptor(proof: &Certificate, protocol: &[u8]) -> TlsAcceptor {
+pub(crate) fn acceptor(proof: &Certificate, protocol: &[u8]) -> TlsAcceptor {
     let chain = CertificateDer::pem_slice_iter(proof.certificate.as_bytes()).map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_slice(proof.key.as_bytes()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_testkit::process::listen;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::raw_upstream::{RawUpstream, Received, whole};
 
@@ -145,12 +146,17 @@ impl TestIssuer {
     }
 
     pub(crate) fn start_at(listener: TcpListener, url: &str, key: Arc<TokenKey>) -> Self {
+        Self::start_with(listener, url, key, None)
+    }
+
+    /// The same, under TLS where there is something to prove its name with.
+    pub(crate) fn start_with(listener: TcpListener, url: &str, key: Arc<TokenKey>, tls: Option<TlsAcceptor>) -> Self {
         let name = format!("{url}{REALM}");
         let state = State { keys: vec![key.jwk()], is_down: false, named: None, codes: HashMap::new() };
         let state = Arc::new(Mutex::new(state));
         let (shared, own) = (state.clone(), name.clone());
-        let upstream =
-            RawUpstream::start_at(listener, url.to_owned(), move |request| vec![answer(request, &shared, &own, &key)]);
+        let reply = move |request: &Received| vec![answer(request, &shared, &own, &key)];
+        let upstream = RawUpstream::start_with(listener, url.to_owned(), tls, reply);
         Self { name, upstream, state }
     }
 

@@ -2,7 +2,7 @@
 //! an upstream would, and has the oracle judge its journal at the end.
 //!
 //! [`gateway`] is the process, [`scene`] puts a scripted model and a tool server behind it, [`spoken`] is what clients say to
-//! models, [`raw_upstream`] and [`fake_mcp`] are upstreams that misbehave, [`a2a_agent`] and [`grpc_peer`] are agents, [`issuer`] gives tokens, [`fleet`] are several gateways behind a balancer. The other modules are tests, one for each part that a
+//! models, [`raw_upstream`] and [`fake_mcp`] are upstreams that misbehave, [`a2a_agent`] and [`grpc_peer`] are agents, [`issuer`] gives tokens, [`authorization_server`] gives them for upstreams, [`fleet`] are several gateways behind a balancer. The other modules are tests, one for each part that a
 //! user would name.
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,7 @@
 )]
 
 mod a2a_agent;
+mod authorization_server;
 mod fake_mcp;
 mod fleet;
 mod gateway;
@@ -25,8 +26,11 @@ mod spoken;
 mod tls_way;
 
 mod a2a;
+mod a2a_ask;
 mod a2a_grpc;
 mod a2a_grpc_replicas;
+mod a2a_guard;
+mod a2a_halt;
 mod a2a_list;
 mod a2a_matrix;
 mod agentdojo;
@@ -45,6 +49,9 @@ mod demo;
 mod deployments;
 mod elicitation;
 mod exchange;
+mod exchange_discovery;
+mod exchange_kinds;
+mod exchange_tls;
 mod grants;
 mod guardrails;
 mod halt;
@@ -64,6 +71,7 @@ mod provenance;
 mod push;
 mod rates;
 mod responses;
+mod rollback;
 mod rolling;
 mod sdk;
 mod sessions;

@@ -132,6 +132,62 @@ async fn questions_are_tried_and_tested_beside_the_gateway() {
 }
 
 #[tokio::test]
+async fn those_who_are_vouched_for_are_tried_as_the_configuration_reads_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = portcullis_testkit::authority::Authority::new(folder.path()).unwrap();
+    let own = authority.issue("IP:127.0.0.1").unwrap();
+    for (name, text) in [
+        ("gate.pem", own.certificate.as_str()),
+        ("gate.key", &own.key),
+        ("rules.cedar", "@id(\"j\") permit (principal in Role::\"junior\", action, resource);"),
+        (
+            "portcullis.yaml",
+            "server: { tls: { certificate_file: gate.pem, key_file: gate.key } }
+identity:
+  principals: { helper: { roles: [junior] } }
+  issuers: { corp: { issuer: 'https://login.example', audiences: [gate], roles: { claim: groups, map: { adjusters: [junior] } } } }
+  certificates: { prod: { trust_domain: example.org, ca_file: ca.pem, principals: { '/a/*': { roles: [junior] }, '/b': { principal: helper }, '/c': {} } } }
+registry: { models: { gpt: { base_url: 'http://127.0.0.1:1/v1' } } }
+policy: { files: [rules.cedar] }
+",
+        ),
+        (
+            "rules.test.yaml",
+            "tests:
+  - { name: an adjuster, token: { issuer: corp, claims: { sub: eve, groups: [adjusters] } }, capability: model/gpt, expect: allow, by: j }
+  - { name: somebody else, token: { issuer: corp, claims: { sub: eve, groups: [others] } }, capability: model/gpt, expect: deny }
+  - { name: through an agent, token: { issuer: corp, claims: { sub: eve, groups: [others] } }, chain: [helper], capability: model/gpt, expect: deny }
+  - { name: a workload, certificate: { issuer: prod, name: 'spiffe://example.org/a/x' }, capability: model/gpt, expect: allow }
+  - { name: the helper, certificate: { issuer: prod, name: 'spiffe://example.org/b' }, capability: model/gpt, expect: allow }
+  - { name: one of no role, certificate: { issuer: prod, name: 'spiffe://example.org/c' }, capability: model/gpt, expect: deny }
+  - { name: within the scope, principal: helper, scope: 'model/g*', capability: model/gpt, expect: allow }
+  - { name: outside of it, principal: helper, scope: 'tool/x__*', capability: model/gpt, expect: deny }
+",
+        ),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let check = async |arguments: &[&str], expected: &str, code: i32| {
+        let output = crate::gateway::run(folder.path(), arguments).await;
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains(expected) && output.status.code() == Some(code), "{arguments:?}: {text}");
+    };
+    check(&["policy", "test"], "8 passed, 0 failed", 0).await;
+    let attempt = async |more: &[&str], expected: &str, code: i32| {
+        check(&[&["policy", "try", "model/gpt"], more].concat(), expected, code).await;
+    };
+    let claims = r#"{"sub":"eve","groups":["adjusters"]}"#;
+    attempt(&["--issuer", "corp", "--claims", claims], "corp.eve: model/gpt: allow by `j`", 0).await;
+    attempt(&["--issuer", "corp", "--claims", claims, "--scope", "tool/x__*"], "outside of what this task", 1).await;
+    attempt(&["--issuer", "corp", "--claims", r#"{"sub":"e e"}"#], "corp.e e", 1).await;
+    attempt(&["--issuer", "prod", "--certificate", "spiffe://example.org/b"], "helper: model/gpt: allow", 0).await;
+    attempt(&["--issuer", "prod", "--certificate", "spiffe://example.org/d"], "nobody's", 1).await;
+    attempt(&["--issuer", "prod", "--certificate", "spiffe://other.org/b"], "vouches for nobody of", 1).await;
+    attempt(&["--issuer", "none", "--claims", claims], "no `identity.issuers.none`", 1).await;
+    attempt(&[], "--as", 2).await;
+}
+
+#[tokio::test]
 async fn past_decisions_are_explained_and_judged_by_other_rules() {
     let rules = r#"
         @id("everything") permit (principal, action, resource);

@@ -205,6 +205,12 @@ impl Failure {
         Self { message: replaced(&self.message), details, ..self.clone() }
     }
 
+    /// What it says.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Which error of the specification it is, if it is one.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {

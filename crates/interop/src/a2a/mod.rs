@@ -25,6 +25,8 @@ pub mod ingress;
 pub mod kept;
 pub mod listing;
 pub mod method;
+pub mod parked;
+pub mod pieces;
 pub mod refusal;
 pub mod reply;
 pub mod state;

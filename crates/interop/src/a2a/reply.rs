@@ -212,7 +212,7 @@ impl Reply {
     }
 
     /// What is in it, and its raw object.
-    fn content(&self) -> Option<(Payload, &str)> {
+    pub(super) fn content(&self) -> Option<(Payload, &str)> {
         if matches!(self.method, Method::GetTask | Method::CancelTask) {
             return Some((Payload::Task, &self.raw));
         }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use portcullis_domain::json;
 use serde_json::value::RawValue;
 
+use crate::decision::Decision;
 use crate::frame::jsonrpc::{self, Id};
 use crate::frame::object::{Object, quoted};
 use crate::mcp::version::Version;
@@ -87,21 +88,8 @@ pub fn read(result: &str) -> Answered {
 }
 
 fn read_form(content: &str) -> Answered {
-    let Ok(members) = json::members(content) else { return Answered::Nothing };
-    let decision = json::member(&members, "decision").and_then(json::text);
-    let is_yes = match decision.as_deref() {
-        Some("approve") => true,
-        Some("deny") => false,
-        _ => return Answered::Nothing,
-    };
-    let comment = json::member(&members, "comment").filter(|raw| raw.get() != "null");
-    match comment.map(json::text) {
-        None => Answered::Said { is_yes, comment: None },
-        Some(Some(text)) => {
-            Answered::Said { is_yes, comment: Some(text.into_owned()).filter(|text| !text.trim().is_empty()) }
-        }
-        Some(None) => Answered::Nothing,
-    }
+    let said = |Decision { is_yes, comment }| Answered::Said { is_yes, comment };
+    Decision::read(content).map_or(Answered::Nothing, said)
 }
 
 fn params(message: &str) -> String {

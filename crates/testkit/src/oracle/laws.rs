@@ -1,6 +1,7 @@
 //! What the entries say: that no law was broken at any moment. The world comes from the same code as in the gateway; the laws are reckoned
 //! here once more, so that a fault in deciding does not hide itself.
 
+mod agent_task;
 mod approval;
 mod carved;
 mod grant;
@@ -8,6 +9,8 @@ mod granted;
 mod guarded;
 mod identity;
 mod keyed;
+mod left;
+mod policy;
 mod push;
 mod reckoned;
 mod scratchpad;
@@ -23,6 +26,7 @@ use portcullis_domain::ids::{Actor, CallId, SessionId, TaskId};
 use portcullis_domain::journal::{Entry, StreamId};
 use portcullis_domain::ledger::{Account, Balance};
 use portcullis_domain::money::Nanodollars;
+use portcullis_domain::policy::Version;
 use portcullis_domain::refusal::Code;
 use portcullis_domain::session::once::Done;
 use portcullis_domain::session::{Earlier, Status};
@@ -54,6 +58,9 @@ pub(super) struct Laws {
     tasks: carved::Tasks,
     grants: granted::Granted,
     approvals: HashMap<CallId, reckoned::Reckoned>,
+    agent_tasks: left::Left,
+    /// The digests of the rules that were in force, by the entries that put them there.
+    activated: BTreeMap<u64, (Version, Option<Digest>)>,
     last_at: Timestamp,
     position: u64,
     /// What is wrong with the entry at hand.
@@ -91,11 +98,18 @@ impl Laws {
             self.key_limited(event);
         } else if let Event::KeyRevoked(event) = &entry.event {
             self.key_revoked(event);
+            self.agent_tasks.key_ended(&event.key);
+        } else if let Event::KeyWithdrawn(event) = &entry.event {
+            self.key_withdrawn(event);
+            self.agent_tasks.key_ended(&event.key);
+        } else if let Event::KeyRestored(event) = &entry.event {
+            self.key_restored(event);
         } else if let Event::PrincipalSeen(event) = &entry.event {
             self.principal_seen(event, &entry.actor);
         } else if let Event::PrincipalDisabled(event) = &entry.event {
             let is_new = self.world.disabled.since(&event.principal).is_none();
             self.must(is_new, || format!("`{}` was disabled before", event.principal));
+            self.agent_tasks.disabled(&event.principal);
         } else if let Event::PrincipalEnabled(event) = &entry.event {
             let is_there = self.world.disabled.since(&event.principal).is_some();
             self.must(is_there, || format!("`{}` was not disabled", event.principal));
@@ -103,10 +117,11 @@ impl Laws {
             let before = self.world.identity.signing().generation;
             self.must(event.generation == before + 1, || format!("signing key {} after {before}", event.generation));
         } else if let Event::PolicyActivated(event) = &entry.event {
-            // Its text, and since there is something that can tell, all that it was made of.
-            let is_there = matches!(entry.bodies.len(), 1 | 2);
-            self.must(is_there, || format!("it has {} bodies", entry.bodies.len()));
-            self.approvals_end(event.version);
+            self.policy_activated(event, entry);
+        } else if let Event::PolicyRolledBack(event) = &entry.event {
+            self.policy_rolled_back(event, entry);
+        } else if let Event::PolicyRolledForward(event) = &entry.event {
+            self.policy_rolled_forward(event, entry);
         } else if let Event::ToolsObserved(event) = &entry.event {
             self.has_body(entry, Some(event.digest));
         } else if let Event::Granted(event) = &entry.event {
@@ -177,11 +192,16 @@ impl Laws {
             Event::ApprovalEscalated(event) => self.approval_escalated(event),
             Event::ApprovalUsed(event) => self.approval_used(session, event, entry),
             Event::ApprovalExpired(event) => self.approval_expired(event, entry),
+            Event::ApprovalWithdrawn(event) => self.approval_withdrawn(session, event),
             Event::PushOpened(event) => self.push_opened(session, event, entry),
             Event::PushBound(event) => self.push_bound(session, event),
             Event::PushClosed(event) => self.has_push(session, &event.push),
             Event::NewsCame(event) => self.news_came(session, event, entry),
             Event::NewsDelivered(event) => self.news_delivered(session, event),
+            Event::TaskLeft(event) => self.task_left(session, event),
+            Event::TaskOver(event) => self.task_ended(session, &event.agent, &event.task),
+            Event::TaskCancelling(event) => self.task_cancelling(session, event),
+            Event::TaskCancelled(event) => self.task_ended(session, &event.agent, &event.task),
             Event::RecordPut(event) => self.record_put(session, event, entry),
             Event::RecordExtended(event) => {
                 self.has_body(entry, None);
@@ -206,11 +226,15 @@ impl Laws {
             Event::KeyCreated(_)
             | Event::KeyLimited(_)
             | Event::KeyRevoked(_)
+            | Event::KeyWithdrawn(_)
+            | Event::KeyRestored(_)
             | Event::PrincipalSeen(_)
             | Event::PrincipalDisabled(_)
             | Event::PrincipalEnabled(_)
             | Event::SigningRotated(_)
             | Event::PolicyActivated(_)
+            | Event::PolicyRolledBack(_)
+            | Event::PolicyRolledForward(_)
             | Event::ToolsObserved(_) => {
                 self.problems.push("it belongs to no session and stands in one".to_owned());
             }
@@ -450,6 +474,10 @@ fn is_the_gateways(event: &Event) -> bool {
             | Event::Granted(_)
             | Event::ApprovalEscalated(_)
             | Event::ApprovalExpired(_)
+            | Event::TaskLeft(_)
+            | Event::TaskOver(_)
+            | Event::TaskCancelling(_)
+            | Event::TaskCancelled(_)
     )
 }
 

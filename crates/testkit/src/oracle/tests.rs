@@ -5,7 +5,7 @@ mod grant;
 mod told;
 
 use bytes::Bytes;
-use portcullis_domain::admission::{Admit, Command, Configure, CreateKey, PutState, Recover, Settle};
+use portcullis_domain::admission::{Activation, Admit, Command, Configure, CreateKey, PutState, Recover, Settle};
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::identity::event::{KeyCreated, KeyLimited, KeyRevoked, PrincipalSeen};
@@ -16,7 +16,7 @@ use portcullis_domain::journal::{Body, Draft, Entry};
 use portcullis_domain::ledger::Account;
 use portcullis_domain::ledger::event::Granted;
 use portcullis_domain::money::Nanodollars;
-use portcullis_domain::policy::event::Activated;
+use portcullis_domain::policy::event::{Activated, RolledBack, RolledForward};
 use portcullis_domain::policy::{Asks, Decision, Deed, Effect, Guarded, Point};
 use portcullis_domain::registry::event::ToolsObserved;
 use portcullis_domain::session::event::{Closed, Opened, RecordDropped, StateDeleted, StatePut};
@@ -54,14 +54,7 @@ impl Journal {
             now: 1_000,
         };
         let budgets = [("ann".parse().unwrap(), Nanodollars::new(1_000))].into();
-        journal.run(&Configure {
-            policy_version: version(),
-            policies: 1,
-            is_audit: false,
-            made_of: None,
-            policy_text: body("permit"),
-            budgets,
-        });
+        journal.run(&Configure { policies: Activation::of(version(), body("permit")), written: None, budgets });
         for (key, principal) in [("key-ann", "ann"), ("key-bob", "bob")] {
             journal.run(&create_key(key, principal)).unwrap();
         }
@@ -403,11 +396,54 @@ fn an_admission_that_no_rule_would_make_is_found() {
     let other_policies = |journal: &mut Journal| {
         journal.plant(
             "control",
-            Event::PolicyActivated(Activated { version: Digest::ZERO, policies: 0, is_audit: false }),
+            Event::PolicyActivated(Activated { version: Digest::ZERO, policies: 0, is_audit: false, rules: None }),
         );
         journal.plant(CLAIM, Event::CallAdmitted(admitted(2)));
     };
     check(other_policies, "policies that were not in force");
+}
+
+#[test]
+fn policies_that_nobody_may_have_put_in_force_are_found() {
+    let (other, unknown) = (Digest::of(b"other"), Digest::of(b"unknown"));
+    let activated = |rules: Digest| {
+        let version = Digest::of(&rules.0);
+        Event::PolicyActivated(Activated { version, policies: 1, is_audit: false, rules: Some(rules) })
+    };
+    let back = || RolledBack {
+        entry: 1,
+        version: version(),
+        rules: other,
+        instead_of: unknown,
+        replaced: version(),
+        reason: String::new(),
+    };
+    check_planted("control", Event::PolicyRolledBack(back()), "the gateway has done so by itself");
+    for (event, expected) in [
+        (RolledBack { entry: 9, ..back() }, "entry 9 has not put"),
+        (RolledBack { version: other, ..back() }, "entry 1 has not put"),
+        (RolledBack { replaced: other, ..back() }, "is rolled back, which was not in force"),
+    ] {
+        check_planted("control", Event::PolicyRolledBack(event), expected);
+    }
+    check_planted(CLAIM, Event::PolicyRolledBack(back()), "it belongs to no session and stands in one");
+    let forward = |rules| Event::PolicyRolledForward(RolledForward { rules, replaced: None, reason: String::new() });
+    check_planted("control", forward(other), "nothing was rolled back");
+    let by_somebody = |journal: &mut Journal| {
+        let (actor, event) = (Actor::Principal("boss".parse().unwrap()), Event::PolicyRolledBack(back()));
+        journal.place(Draft { stream: StreamId::Control, actor, event, bodies: Vec::new() });
+    };
+    let despite = |journal: &mut Journal| {
+        by_somebody(journal);
+        journal.plant("control", activated(unknown));
+    };
+    check(despite, "has other rules than those that were put back");
+    let by_itself = |journal: &mut Journal| {
+        by_somebody(journal);
+        journal.plant("control", activated(other));
+        journal.plant("control", forward(unknown));
+    };
+    check(by_itself, "the gateway has done so by itself");
 }
 
 #[test]

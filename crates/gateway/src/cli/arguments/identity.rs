@@ -77,6 +77,14 @@ pub enum Key {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Make a key for the configuration, `identity.keys`, and say its digest; nothing is issued, and no gateway is asked
+    Generate {
+        /// A name of your own for it, without `_`
+        name: String,
+        /// Whose it will be
+        #[arg(long, default_value = "PRINCIPAL")]
+        principal: String,
+    },
     /// Issue a new key in the place of another one, which ends by itself; the new one is shown this once
     Rotate {
         /// The key's id

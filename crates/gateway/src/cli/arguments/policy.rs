@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::arguments::Check;
+use crate::cli::arguments::{Check, Remote};
 
-/// Commands on policies. All but `explain`, `backtest`, `history` and `show` ask the tool servers for their tools, as a start would.
+/// Commands on policies. `check`, `test` and `try` ask the tool servers for their tools, as a start would; `versions`, `rollback` and `rollforward` speak to the running gateway; the others read the store.
 #[derive(Debug, Subcommand)]
 pub enum Policy {
     /// Check configuration and policies, as `portcullis check` does: types, misspelt names, and rules that do nothing
@@ -30,6 +30,33 @@ pub enum Policy {
     Backtest(Backtest),
     /// List the versions of the policies that were in force, the newest last
     History,
+    /// List the versions that were in force as the running gateway knows them: when, by whom, why
+    Versions {
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Put the rules of an earlier version back in force, on all gateways at once; what the files say does not count until they change, or until `rollforward`
+    Rollback {
+        /// The version, or its first digits [default: that of the rules before]
+        #[arg(value_name = "VERSION")]
+        digits: Option<String>,
+        /// Why, for the record
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Put in force again what the files say, after a rollback
+    Rollforward {
+        /// Why, for the record
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// The gateway.
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Print the policies of a version as text
     Show {
         /// The version, or its first digits
@@ -46,8 +73,20 @@ pub struct Try {
     /// The arguments as JSON
     pub arguments: Option<String>,
     /// Who asks
-    #[arg(long = "as", value_name = "PRINCIPAL")]
-    pub principal: String,
+    #[arg(long = "as", value_name = "PRINCIPAL", required_unless_present = "issuer", conflicts_with = "issuer")]
+    pub principal: Option<String>,
+    /// Who vouches for whoever asks: one of `identity.issuers`, with `--claims`, or of `identity.certificates`, with `--certificate`
+    #[arg(long, value_name = "NAME")]
+    pub issuer: Option<String>,
+    /// What their token says, as JSON
+    #[arg(long, value_name = "JSON", requires = "issuer", conflicts_with = "certificate")]
+    pub claims: Option<String>,
+    /// The SPIFFE id or the DNS name in their certificate
+    #[arg(long, value_name = "ID", requires = "issuer")]
+    pub certificate: Option<String>,
+    /// What the task, or the key, is for, as in `model/* tool/claims__*` [default: everything]
+    #[arg(long)]
+    pub scope: Option<String>,
     /// An agent that asks for them; again for one that asks through it
     #[arg(long, value_name = "PRINCIPAL")]
     pub through: Vec<String>,

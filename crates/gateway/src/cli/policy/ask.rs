@@ -8,9 +8,10 @@ use portcullis_domain::call::{Capability, Door, Kind, Place};
 use portcullis_domain::ids::{PrincipalName, SessionId};
 use portcullis_domain::policy::{Decision, Effect, Moment, Question, Said, arguments};
 use portcullis_domain::profile::Profile;
+use portcullis_domain::scope::Scope;
 use serde_json::{Value, json};
 
-use crate::snapshot::{both, of_everybody};
+use crate::snapshot::{OUTSIDE, both, of_everybody};
 
 /// A call that rules are asked about.
 pub(super) struct Case {
@@ -22,6 +23,8 @@ pub(super) struct Case {
     pub(super) profile: Option<Profile>,
     /// The agents through whom.
     pub(super) through: Vec<PrincipalName>,
+    /// What the task or the key is for; everything where nothing is said.
+    pub(super) scope: Option<Scope>,
     /// What is called.
     pub(super) capability: Capability,
     /// A tool's arguments as JSON.
@@ -68,7 +71,7 @@ impl<'a> Judge<'a> {
             (Kind::Tool | Kind::Model | Kind::Agent | Kind::Function, _) => None,
         };
         let (subject, through, credential) = (&case.subject, case.through.as_slice(), &case.credential);
-        let chain = Chain { subject, through, credential, scope: None };
+        let chain = Chain { subject, through, credential, scope: case.scope.as_ref() };
         let profile = self.profile(case);
         let question = Question {
             principal: subject,
@@ -82,7 +85,11 @@ impl<'a> Judge<'a> {
             moment: &case.moment,
             said: case.said.as_ref(),
         };
-        let ask = |question: Question<'_>| of_everybody(self.engine, &question);
+        let nothing = || Decision::of(Effect::Deny, self.engine.version());
+        let ask = |question: Question<'_>| match chain.covers(question.capability) {
+            true => of_everybody(self.engine, &question),
+            false => Decision { message: Some(OUTSIDE.to_owned()), ..nothing() },
+        };
         let functions = case.functions.iter();
         functions.map(|capability| ask(Question { capability, arguments: None, ..question })).fold(ask(question), both)
     }

@@ -58,7 +58,7 @@ fn again(source: &dyn Source, recorded: &Recorded) -> Result<Again, Exit> {
         return Ok(Again::Not(lacks.clone()));
     }
     let versions = history::versions(source)?;
-    let Some(version) = versions.iter().find(|version| Some(version.event.version) == recorded.version) else {
+    let Some(version) = versions.all().iter().find(|version| Some(version.event.version) == recorded.version) else {
         return Ok(Again::Not("the policies of then are not in the journal".to_owned()));
     };
     let Some(made_of) = history::made_of(source, version)? else {

@@ -9,8 +9,10 @@ mod explain;
 mod ground;
 mod history;
 mod record;
+mod roll;
 mod run;
 mod tests_file;
 mod try_one;
+mod vouched;
 
 pub(super) use run::run;

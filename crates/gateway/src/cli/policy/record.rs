@@ -178,6 +178,7 @@ impl<'a> Walk<'a> {
             subject: session.owner.clone(),
             credential: authority.credential.clone(),
             profile: profile.cloned(),
+            scope: authority.scope.clone(),
             through: authority.through.clone(),
             capability: Capability::new(Kind::Function, ""),
             arguments: None,

@@ -3,7 +3,7 @@
 use crate::cli::arguments::{Common, Policy};
 use crate::cli::check;
 use crate::cli::exit::Exit;
-use crate::cli::policy::{backtest, explain, history, tests_file, try_one};
+use crate::cli::policy::{backtest, explain, history, roll, tests_file, try_one};
 
 pub(in crate::cli) async fn run(common: &Common, command: Policy) -> Result<(), Exit> {
     match command {
@@ -14,6 +14,9 @@ pub(in crate::cli) async fn run(common: &Common, command: Policy) -> Result<(), 
         Policy::Explain { call } => tokio::task::block_in_place(|| explain::run(common, &call)),
         Policy::Backtest(flags) => tokio::task::block_in_place(|| backtest::run(common, &flags)),
         Policy::History => tokio::task::block_in_place(|| history::list(common)),
+        Policy::Versions { remote } => roll::versions(common, &remote).await,
+        Policy::Rollback { digits, reason, remote } => roll::back(common, &remote, digits.as_deref(), &reason).await,
+        Policy::Rollforward { reason, remote } => roll::forward(common, &remote, &reason).await,
         Policy::Show { digits } => tokio::task::block_in_place(|| history::show(common, &digits)),
     }
 }

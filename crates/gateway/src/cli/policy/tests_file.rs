@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use portcullis_domain::call::Place;
-use portcullis_domain::ids::{LabelName, PrincipalName, SessionId};
+use portcullis_domain::ids::{IssuerName, LabelName, PrincipalName, SessionId};
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::{Decision, Effect, Moment, Said};
 use portcullis_domain::time::Timestamp;
@@ -17,8 +17,10 @@ use crate::cli::arguments::Common;
 use crate::cli::exit::Exit;
 use crate::cli::policy::ask::{self, Case, Judge};
 use crate::cli::policy::ground;
+use crate::cli::policy::vouched::{self, Who};
 use crate::cli::print;
 use crate::config::read;
+use crate::identity::table::IdentityTable;
 
 /// The end of the names of files with tests.
 const SUFFIX: &str = ".test.yaml";
@@ -38,11 +40,17 @@ struct TestsFile {
 struct Row {
     /// What it shows, in words.
     name: String,
-    /// Who asks; or `chain`.
+    /// Who asks; or `token`, `certificate` or `chain`.
     principal: Option<PrincipalName>,
-    /// Who asks first, and the agents through whom.
+    /// What an issuer says of who asks.
+    token: Option<TokenRow>,
+    /// Whom the certificate of who asks is for.
+    certificate: Option<CertificateRow>,
+    /// Who asks first, and the agents through whom; with `token` or `certificate` the agents alone.
     #[serde(default)]
     chain: Vec<PrincipalName>,
+    /// What the task, or the key, is for, as in `model/* tool/claims__*`.
+    scope: Option<String>,
     /// What is called, as in `tool/claims__approve_payment`.
     capability: String,
     /// The arguments of a tool; as text they are taken as JSON, digit for digit.
@@ -61,6 +69,24 @@ struct Row {
     by: Option<String>,
     /// The message that must be told.
     message: Option<String>,
+}
+
+/// A token of an issuer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenRow {
+    issuer: IssuerName,
+    claims: Value,
+}
+
+/// A client certificate.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CertificateRow {
+    /// One of `identity.certificates`.
+    issuer: IssuerName,
+    /// The SPIFFE id, or the DNS name.
+    name: String,
 }
 
 /// What the session has done by then.
@@ -113,11 +139,14 @@ struct Outcome {
 
 pub(super) async fn run(common: &Common, files: &[PathBuf], is_offline: bool) -> Result<(), Exit> {
     let files = if files.is_empty() { beside_policies(common)? } else { files.to_vec() };
+    let loaded = read::read_file(&common.config).map_err(|problem| Exit::config(problem.to_string()))?;
+    let identity = &loaded.config.identity;
     let mut tests = Vec::new();
     for file in &files {
         let name = file.display().to_string();
         for row in read_file(file)?.tests {
-            let case = row.case().map_err(|problem| Exit::config(format!("{name}: {}: {problem}", row.name)))?;
+            let case =
+                row.case(identity).map_err(|problem| Exit::config(format!("{name}: {}: {problem}", row.name)))?;
             tests.push((name.clone(), row, case));
         }
     }
@@ -163,12 +192,24 @@ fn read_file(file: &Path) -> Result<TestsFile, Exit> {
 }
 
 impl Row {
-    fn case(&self) -> Result<Case, String> {
-        let mut chain = self.principal.iter().chain(&self.chain).cloned();
-        let subject = chain.next().ok_or("`principal` or `chain` is missing")?;
-        if self.principal.is_some() && !self.chain.is_empty() {
-            return Err("`principal` and `chain` exclude one another".to_owned());
+    /// Who asks first, what is said of them, and the agents through whom.
+    fn who(&self, identity: &IdentityTable) -> Result<(Who, Vec<PrincipalName>), String> {
+        match (&self.principal, &self.token, &self.certificate, self.chain.as_slice()) {
+            (Some(principal), None, None, []) => Ok(((principal.clone(), None), Vec::new())),
+            (None, Some(TokenRow { issuer, claims }), None, through) => {
+                Ok((vouched::by_claims(identity, issuer, &claims.to_string())?, through.to_vec()))
+            }
+            (None, None, Some(CertificateRow { issuer, name }), through) => {
+                Ok((vouched::by_certificate(identity, issuer, name)?, through.to_vec()))
+            }
+            (None, None, None, [first, through @ ..]) => Ok(((first.clone(), None), through.to_vec())),
+            (None, None, None, []) => Err("`principal`, `token`, `certificate` or `chain` is missing".to_owned()),
+            _ => Err("`principal`, `token`, `certificate` and `chain` exclude one another".to_owned()),
         }
+    }
+
+    fn case(&self, identity: &IdentityTable) -> Result<Case, String> {
+        let ((subject, profile), through) = self.who(identity)?;
         let name = self.session.name.as_deref().unwrap_or("test").parse()?;
         let at: Timestamp = self.at.as_deref().unwrap_or(NOON).parse()?;
         let raw = |arguments: &Value| arguments.as_str().map_or_else(|| arguments.to_string(), str::to_owned);
@@ -177,8 +218,9 @@ impl Row {
             session: SessionId { owner: subject.clone(), name },
             subject,
             credential: ask::no_key()?,
-            profile: None,
-            through: chain.collect(),
+            profile,
+            through,
+            scope: self.scope.as_deref().map(str::parse).transpose()?,
             capability: self.capability.parse()?,
             arguments,
             functions: Vec::new(),

@@ -83,6 +83,12 @@ impl Face {
         Self { url: format!("{base}{session}/a2a/{agent}"), base, agent: agent.to_owned() }
     }
 
+    /// What whoever is not there sees.
+    #[must_use]
+    pub fn of_nobody(agent: &str) -> Self {
+        Self { url: String::new(), base: String::new(), agent: agent.to_owned() }
+    }
+
     /// The card with the gateway in the agent's place, signed.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Which session and which tasks a call is about, as far as its sender may say so.
 
-use portcullis_domain::ids::SessionId;
+use portcullis_domain::ids::{SessionId, SessionName};
 use portcullis_domain::session::Origin;
 use portcullis_interop::a2a::{A2aCall, Change, Edits, Failure, Kind, News, Webhook, refusal};
 
@@ -23,7 +23,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Reads them. The path or the header names the session first, then the task, then the context; where several do, they must agree.
+    /// Reads them. The path or the header names the session first, then the task, then the context; where several do, they must agree. What the named task is, is known
+    /// already where it is a message that was `parked`.
     ///
     /// # Errors
     ///
@@ -33,8 +34,10 @@ impl Claims {
         caller: &Caller,
         named: Option<SessionId>,
         names: Names<'_>,
+        parked: Option<(SessionName, String)>,
     ) -> Result<Self, Failure> {
-        let task = call.task_id().map(|shown| names.task_behind(&shown).map(|behind| (shown, behind))).transpose()?;
+        let behind = |shown: &str| parked.map_or_else(|| names.task_behind(shown), Ok);
+        let task = call.task_id().map(|shown| behind(&shown).map(|behind| (shown, behind))).transpose()?;
         let context = call.context_id();
         let claimed = context.as_deref().map(session_of).transpose()?;
         let differ = |message: &str| Failure::new(Kind::InvalidParams, message).with("parameter", "contextId");

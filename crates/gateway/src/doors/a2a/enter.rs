@@ -6,6 +6,7 @@ use http::Method as Verb;
 use http::header::HeaderMap;
 use portcullis_domain::call::{Capability, Door};
 use portcullis_domain::digest::Digest;
+use portcullis_domain::ids::SessionName;
 use portcullis_domain::journal::Body;
 use portcullis_domain::refusal::Refusal;
 use portcullis_domain::session::push::PushName;
@@ -17,6 +18,7 @@ use portcullis_interop::a2a::{
 use crate::doors::a2a::apart::{apart, trace};
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
+use crate::doors::a2a::parked::{Meant, Parked};
 use crate::doors::a2a::push::{Concern, Wanted};
 use crate::doors::a2a::refuse::{failed, refused, said, shown};
 use crate::doors::a2a::relay::{Asked, Relay, replayed};
@@ -25,7 +27,7 @@ use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, turn_wait};
 use crate::entropy::new_call;
-use crate::life::agent::{Replied, Wish};
+use crate::life::agent::{Parks, Replied, Wish};
 use crate::life::guarding::Guarding;
 use crate::life::task::Task;
 
@@ -65,11 +67,16 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
     if call.method == Method::ListTasks {
         return Ok(list::answer(doors, &arrived, &agent.capability, agent.calls_limit, &call).await);
     }
-    let prepared = match Prepared::of(doors, &arrived, &agent.capability, &call).await {
+    let parked = match Meant::of(doors, &arrived, &agent.capability, &call).await {
+        Ok(Meant::OfAgent(parked)) => parked,
+        Ok(Meant::Answered(answer)) => return Ok(*answer),
+        Err(failure) => return Ok(failed(&call, &failure)),
+    };
+    let prepared = match Prepared::of(doors, &arrived, &agent.capability, &call, parked).await {
         Ok(prepared) => prepared,
         Err(failure) => return Ok(failed(&call, &failure)),
     };
-    let Prepared { claims, concern, terms } = prepared;
+    let Prepared { call, claims, concern, terms, guarding } = prepared;
     if let Concern::Answered(reply) = &concern {
         return Ok(written::whole(&call, reply).map_or_else(|failure| failed(&call, &failure), said));
     }
@@ -89,11 +96,12 @@ pub async fn call(doors: &Arc<Doors>, arrived: Arrived, name: &str, call: A2aCal
         claims,
         concern,
         authority,
+        is_alone: arrived.caller.is_by_themself(),
         face,
     };
     let answered = apart(key, |patience| async move {
-        let guarding = Guarding::default();
-        let wish = Wish { payload, content, trace, patience, turn, push, answers, guarding };
+        let parks = if asked.call.method.is_sending() { Parks::AsTask } else { Parks::Unasked };
+        let wish = Wish { payload, content, trace, patience, turn, push, answers, guarding, parks };
         let replied = asked.doors.gate.call_agent(&asking, &agent, wish).await;
         asked.answer(replied).await
     });
@@ -109,20 +117,31 @@ fn split(path: &str) -> (&str, &str) {
 
 /// What is known of a call before it is made.
 struct Prepared {
+    /// As guardrails have made it.
+    call: A2aCall<'static>,
     claims: Claims,
     concern: Concern,
     terms: Terms,
+    guarding: Guarding,
 }
 
 impl Prepared {
-    async fn of(doors: &Doors, arrived: &Arrived, agent: &Capability, call: &A2aCall<'_>) -> Result<Self, Failure> {
+    async fn of(
+        doors: &Doors,
+        arrived: &Arrived,
+        agent: &Capability,
+        call: &A2aCall<'static>,
+        parked: Option<(SessionName, String)>,
+    ) -> Result<Self, Failure> {
         check_offer(doors, agent, call).await?;
         let names = Names { sealer: &doors.transport, owner: &arrived.caller.principal, agent };
         let base = push::public_url(doors, agent, call).await?;
-        let claims = Claims::read(call, &arrived.caller, arrived.session.clone(), names)?;
+        let claims = Claims::read(call, &arrived.caller, arrived.session.clone(), names, parked)?;
         let concern = Concern::of(doors, agent, call, &claims, base.as_deref()).await?;
-        let terms = Terms::read(&arrived.headers, call, &claims, names, &concern)?;
-        Ok(Self { claims, concern, terms })
+        let asking = arrived.asking(claims.session.clone(), claims.origin, Door::A2a);
+        let (call, guarding) = doors.gate.guard_message(&asking, agent, call.clone()).await;
+        let terms = Terms::read(&arrived.headers, &call, &claims, names, &concern)?;
+        Ok(Self { call, claims, concern, terms, guarding })
     }
 }
 
@@ -202,6 +221,9 @@ impl Asked {
             }
             Ok(Replied::Unspoken(id, failure)) => answer::with_header(failed(&call, &failure), CALL, &id.to_string()),
             Err(refusal) => {
+                if let Some(parked) = Parked::by(&self, &refusal).await {
+                    return parked.begun().await;
+                }
                 let task = self.claims.task.as_ref().map(|(shown, _)| shown.as_str());
                 let id = new_call().map(|id| id.to_string()).unwrap_or_default();
                 refused(&call, &refusal, &id, &self.claims.context, task)

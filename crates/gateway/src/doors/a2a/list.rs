@@ -30,7 +30,7 @@ use crate::doors::a2a::refuse::{failed, said};
 use crate::doors::a2a::relay::{Asked, Relay};
 use crate::doors::answer::{self, Answer, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
-use crate::life::agent::{Replied, Wish};
+use crate::life::agent::{Parks, Replied, Wish};
 use crate::life::guarding::Guarding;
 
 /// The most contexts that one list is put together from.
@@ -91,7 +91,7 @@ impl Listing {
         let owner = arrived.caller.principal.clone();
         let names = Names { sealer: &doors.transport, owner: &owner, agent };
         let is_of_one = arrived.session.is_some() || call.context_id().is_some();
-        let claims = is_of_one.then(|| Claims::read(call, &arrived.caller, arrived.session.clone(), names));
+        let claims = is_of_one.then(|| Claims::read(call, &arrived.caller, arrived.session.clone(), names, None));
         Ok(Self {
             context: claims.transpose()?.map(|claims| claims.session),
             doors: doors.clone(),
@@ -205,7 +205,16 @@ impl Listing {
         let agent = self.doors.gate.snapshot.load().agent_for(asking.chain(), &self.agent.name, Door::A2a);
         let agent = agent.map_err(|refused| refusal::failure(&refused))?;
         let (doors, face) = (self.doors.clone(), self.face.clone());
-        let asked = Asked { doors, agent: self.agent.clone(), call, claims, concern: Concern::None, authority, face };
+        let asked = Asked {
+            doors,
+            agent: self.agent.clone(),
+            call,
+            claims,
+            concern: Concern::None,
+            authority,
+            is_alone: false,
+            face,
+        };
         let (content, trace) = (Digest::of(payload.bytes()), self.trace.clone());
         let is_of_all = self.context.is_none();
         let replied = apart(None, |patience| async move {
@@ -218,6 +227,7 @@ impl Listing {
                 push: None,
                 answers: None,
                 guarding: Guarding::default(),
+                parks: Parks::Unasked,
             };
             match asked.doors.gate.call_agent(&asking, &agent, wish).await {
                 Ok(Replied::Fresh(reply)) => Relay::new(asked, *reply).whole().await.map(Some),

@@ -12,7 +12,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_domain::call::Capability;
-use portcullis_domain::ids::{PrincipalName, SessionId, SessionName};
+use portcullis_domain::ids::{CallId, PrincipalName, SessionId, SessionName};
 use portcullis_interop::a2a::{Failure, Kind, Named};
 
 use crate::doors::sealed::Sealer;
@@ -64,6 +64,22 @@ impl Names<'_> {
             // One that can't be shown must not pass either.
             Named::Task => Some(self.task_shown(&session.name, behind).unwrap_or_default()),
         }
+    }
+
+    /// What the task is called that a message is which waits for a person; the same each time.
+    #[must_use]
+    pub fn parked_shown(&self, session: &SessionName, approval: CallId) -> Option<String> {
+        self.sealer.seal_alike(&self.parked_purpose(), &(session, approval)).ok()
+    }
+
+    /// The session of such a task, and the approval that it waits for; none for every other name.
+    #[must_use]
+    pub fn parked_behind(&self, shown: &str) -> Option<(SessionName, CallId)> {
+        self.sealer.open(&self.parked_purpose(), shown)
+    }
+
+    fn parked_purpose(&self) -> String {
+        format!("a2a parked\n{}\n{}", self.owner, self.agent)
     }
 
     fn purpose(&self) -> String {

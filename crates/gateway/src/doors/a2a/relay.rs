@@ -1,20 +1,23 @@
 //! An agent's answer on its way to the client: with the client's names in it, and its end once the call is settled.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use portcullis_domain::authority::Authority;
-use portcullis_domain::call::Capability;
+use portcullis_domain::call::{Capability, Door};
 use portcullis_domain::event::Outcome;
 use portcullis_domain::json;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::egress::{AnswerReader, Inbound};
 use portcullis_interop::a2a::{
-    A2aCall, Dialect, Failure, Kind, Method, Reply as Said, answer as written, kept, refusal,
+    A2aCall, Dialect, Failure, Kind, Method, Named, Payload, Reply as Said, TaskState, answer as written, kept, pieces,
+    refusal,
 };
 use tokio::sync::mpsc;
 
+use crate::asking::{Asking, Effect};
 use crate::doors::a2a::card::Face;
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::Names;
@@ -23,6 +26,7 @@ use crate::doors::a2a::refuse::{events, failed, good_end, said as told, stream};
 use crate::doors::answer::{Answer, PIECES_LIMIT};
 use crate::doors::arrived::Doors;
 use crate::life::agent::{Reply, settle};
+use crate::life::parts::Lookout;
 use crate::life::task::Task;
 use crate::reply::UpstreamFault;
 
@@ -30,6 +34,8 @@ use crate::reply::UpstreamFault;
 const ANSWER_LIMIT_BYTES: usize = 32 << 20;
 /// The largest answer that is kept, in bytes. Of a longer one the journal says that it was given, and a repetition can't have it again.
 const KEPT_LIMIT_BYTES: usize = 1 << 20;
+/// The most that is held back of an artifact in pieces until all of it is there to be looked at, in bytes.
+const HELD_LIMIT_BYTES: usize = 1 << 20;
 
 /// A call whose answer is awaited.
 pub struct Asked {
@@ -45,6 +51,8 @@ pub struct Asked {
     pub concern: Concern,
     /// On whose authority the caller asks.
     pub authority: Authority,
+    /// Whether they do so by themselves, with a key or token of their own.
+    pub is_alone: bool,
     /// Where the caller sees the agent.
     pub face: Face,
 }
@@ -59,9 +67,17 @@ pub struct Relay {
     concern: Concern,
     authority: Authority,
     face: Face,
+    /// The task that the agent has spoken of, by its own id, and whether it goes on, as far as is known.
+    heard: Option<(String, bool)>,
     /// Whether the agent has taken the place for news that is asked for.
     is_bound: bool,
     reader: AnswerReader,
+    /// The guardrails that look at what the agent says, and what they did.
+    lookout: Lookout,
+    /// The pieces of an artifact that is not whole yet, as one, where somebody is to look at it.
+    held: Option<Said>,
+    /// What may be looked at.
+    ready: VecDeque<Said>,
     is_read: bool,
     /// Whether the client has the head of a stream: its leaving is then seen at the stream.
     is_flowing: bool,
@@ -83,6 +99,8 @@ enum Over {
     /// The body is at its end.
     End,
     Fault(UpstreamFault),
+    /// A guardrail lets it go no further.
+    Blocked(Refusal),
     /// The client has left.
     Left,
 }
@@ -91,10 +109,11 @@ impl Relay {
     /// The relay of this answer.
     #[must_use]
     pub fn new(asked: Asked, reply: Reply) -> Self {
-        let Asked { doors, agent, call, claims, concern, authority, face } = asked;
+        let Asked { doors, agent, call, claims, concern, authority, is_alone: _, face } = asked;
         let content_type = reply.answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let dialect: Dialect = reply.answer.dialect.unwrap_or(call.dialect);
         let status = reply.answer.status.as_u16();
+        let lookout = doors.gate.lookout(&agent);
         let reader = AnswerReader::new(dialect, call.method, status, content_type, ANSWER_LIMIT_BYTES);
         Self {
             doors,
@@ -105,7 +124,11 @@ impl Relay {
             concern,
             authority,
             face,
+            heard: None,
             is_bound: false,
+            lookout,
+            held: None,
+            ready: VecDeque::new(),
             reader,
             is_read: false,
             is_flowing: false,
@@ -138,6 +161,27 @@ impl Relay {
     pub async fn whole(mut self) -> Result<Said, Failure> {
         let next = self.next().await;
         self.only(next).await
+    }
+
+    /// Takes the answer in to its end, or until the agent waits for its client: for whoever reads in the journal what came of the call.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn taken(mut self) -> Result<(), Failure> {
+        if !self.call.method.is_streaming() {
+            return self.whole().await.map(drop);
+        }
+        let mut has_begun = false;
+        loop {
+            match self.next().await {
+                Next::Said(said) if said.is_last() || said.state().is_some_and(TaskState::is_interrupted) => {
+                    return self.finish(said).await.map(drop);
+                }
+                Next::Said(_) => has_begun = true,
+                Next::Over(over) => return self.end(over, has_begun).await.map_or(Ok(()), Err),
+            }
+        }
     }
 
     async fn only(&mut self, next: Next) -> Result<Said, Failure> {
@@ -193,14 +237,31 @@ impl Relay {
     /// The next thing that the agent says, in the client's names.
     async fn next(&mut self) -> Next {
         loop {
-            if let Some(inbound) = self.reader.next_inbound() {
-                return match inbound {
-                    Inbound::Reply(said) => self.said(&said).await,
-                    Inbound::Failure(failure) => Next::Over(Over::Failed(self.failure_named(&failure))),
+            if let Some(said) = self.ready.pop_front() {
+                return match self.looked_at(said).await {
+                    Ok(said) => {
+                        self.keep(&said);
+                        Next::Said(said)
+                    }
+                    Err(refusal) => Next::Over(Over::Blocked(refusal)),
                 };
             }
+            if let Some(inbound) = self.reader.next_inbound() {
+                let taken = match inbound {
+                    Inbound::Reply(said) => self.said(&said).await.and_then(|said| self.gather(said)),
+                    Inbound::Failure(failure) => Err(Over::Failed(self.failure_named(&failure))),
+                };
+                match taken {
+                    Ok(()) => continue,
+                    Err(over) => return Next::Over(over),
+                }
+            }
             if self.is_read {
-                return Next::Over(Over::End);
+                match self.held.take() {
+                    Some(held) => self.ready.push_back(held),
+                    None => return Next::Over(Over::End),
+                }
+                continue;
             }
             let piece = tokio::select! {
                 piece = self.reply.answer.body.next() => piece,
@@ -222,23 +283,73 @@ impl Relay {
         }
     }
 
-    async fn said(&mut self, said: &Said) -> Next {
-        if let Err(refusal) = self.bind(said).await {
-            return Next::Over(Over::Failed(refusal::failure(&refusal)));
-        }
+    async fn said(&mut self, said: &Said) -> Result<Said, Over> {
+        self.bind(said).await.map_err(|refusal| Over::Failed(refusal::failure(&refusal)))?;
         if let (Some(id), Some(state)) = (said.task_id(), said.state()) {
             let task = Task { session: &self.claims.session, agent: &self.agent, id: &id };
             self.doors.gate.heard_of(task, &self.authority, state, self.doors.clock.now()).await;
         }
+        match (said.task_id(), said.state()) {
+            (Some(id), Some(state)) => self.heard = Some((id, !state.is_terminal())),
+            (Some(id), None) if said.payload() == Some(Payload::ArtifactUpdate) && self.heard.is_none() => {
+                self.heard = Some((id, true));
+            }
+            // A message says nothing of how its task stands.
+            (Some(_), None) | (None, _) => {}
+        }
         let is_card = self.call.method == Method::GetExtendedCard;
         let said = if is_card { self.shown_card(said) } else { self.named(said) };
-        match said {
-            Ok(said) => {
-                self.keep(&said);
-                Next::Said(said)
+        said.map_err(|problem| Over::Fault(UpstreamFault::Garbled(problem)))
+    }
+
+    /// Puts what was said where it may be looked at. Where somebody looks, the pieces of an artifact are one first, or what stands in two of them would be missed.
+    fn gather(&mut self, said: Said) -> Result<(), Over> {
+        let is_piece = said.payload() == Some(Payload::ArtifactUpdate) && self.call.method.is_streaming();
+        if self.lookout.is_idle() || !is_piece {
+            if said.is_last() {
+                self.ready.extend(self.held.take());
             }
-            Err(problem) => Next::Over(Over::Fault(UpstreamFault::Garbled(problem))),
+            self.ready.push_back(said);
+            return Ok(());
         }
+        let garbled = |problem| Over::Fault(UpstreamFault::Garbled(problem));
+        let whole = match self.held.take() {
+            Some(held) if pieces::goes_on(&held, &said) => pieces::joined(&held, &said).map_err(garbled)?,
+            before => {
+                self.ready.extend(before);
+                said
+            }
+        };
+        if whole.raw().len() > HELD_LIMIT_BYTES {
+            let message =
+                format!("an artifact in pieces has more than {HELD_LIMIT_BYTES} bytes, and is to be looked at");
+            return Err(Over::Blocked(Refusal::new(Code::Blocked, message)));
+        }
+        if pieces::is_last(&whole) {
+            self.ready.push_back(whole)
+        } else {
+            self.held = Some(whole)
+        }
+        Ok(())
+    }
+
+    /// What was said, as guardrails have made it.
+    async fn looked_at(&mut self, said: Said) -> Result<Said, Refusal> {
+        let has_parts = said.payload().is_some() || self.call.method == Method::ListTasks;
+        if self.lookout.is_idle() || !has_parts {
+            return Ok(said);
+        }
+        let asking = Asking {
+            authority: self.authority.clone(),
+            session: self.claims.session.clone(),
+            origin: self.claims.origin,
+            door: Door::A2a,
+            effect: Effect::default(),
+            token: None,
+        };
+        let made = self.doors.gate.guard_said(&asking, &self.agent, said.raw(), &mut self.lookout).await?;
+        let unread = |problem| Refusal::new(Code::UpstreamFailed, "the answer can't be looked at").because(problem);
+        Said::read(said.method(), said.form(), &made).map_err(unread)
     }
 
     /// The card for known callers, with the gateway in the agent's place.
@@ -269,7 +380,12 @@ impl Relay {
         }
         let said = if self.call.method == Method::ListTasks { self.own_tasks(said)? } else { said.clone() };
         let names = Names { sealer: &self.doors.transport, owner: &self.claims.session.owner, agent: &self.agent };
-        said.renamed(&mut |named, id| names.rename(&self.claims.session, &self.claims.context, named, id))
+        let task = self.claims.task.as_ref();
+        // A task may have another name here than it would be given: that of the message which it was begun by.
+        said.renamed(&mut |named, id| match task.filter(|(_, behind)| named == Named::Task && behind == id) {
+            Some((shown, _)) => Some(shown.clone()),
+            None => names.rename(&self.claims.session, &self.claims.context, named, id),
+        })
     }
 
     fn own_tasks(&self, page: &Said) -> Result<Said, String> {
@@ -329,6 +445,7 @@ impl Relay {
             Over::End => (Outcome::Unknown, fault_of(UpstreamFault::Garbled("it ended without an answer".to_owned()))),
             Over::Failed(failure) => (outcome_of(&failure), Some(failure)),
             Over::Fault(fault) => (Outcome::Unknown, fault_of(fault)),
+            Over::Blocked(refused) => (Outcome::Completed, Some(refusal::failure(&refused))),
             Over::Left => (Outcome::Aborted, None),
         };
         self.settle(outcome, None).await.err().or(failure)
@@ -345,7 +462,13 @@ impl Relay {
         if let Some((name, unless_bound)) = over {
             self.doors.gate.close_push(&self.claims.session, name, unless_bound).await;
         }
-        let settled = self.doors.gate.settle(settle(self.reply.call, outcome, answer)).await;
+        if let Some((id, true)) = self.heard.as_ref().filter(|_| self.call.method.is_sending()) {
+            let task = Task { session: &self.claims.session, agent: &self.agent, id };
+            self.doors.gate.task_is_left(task, &self.authority).await;
+        }
+        let mut end = settle(self.reply.call, outcome, answer);
+        self.lookout.notes.clone().add_to(&mut end);
+        let settled = self.doors.gate.settle(end).await;
         settled.map(drop).map_err(|refused| {
             tracing::error!(call = %self.reply.call, %refused, "a call of an agent could not be settled");
             refusal::failure(&refused)

@@ -22,6 +22,8 @@ use crate::life::Gate;
 
 mod words;
 
+pub use words::plain;
+
 /// The most approvals in one answer.
 const PAGE_LIMIT: usize = 200;
 
@@ -97,6 +99,7 @@ pub fn status(standing: Standing) -> &'static str {
         Standing::Denied => "denied",
         Standing::Used(_) => "used",
         Standing::Expired => "expired",
+        Standing::Withdrawn => "withdrawn",
         Standing::Void => "void",
     }
 }
@@ -136,7 +139,12 @@ pub async fn shown(gate: &Gate, call: CallId, approval: &Approval) -> Result<Sho
         wait: approval.is_run.then(|| format!("{WAIT_PREFIX}{call}")),
         used_by: match approval.standing {
             Standing::Used(call) => Some(call.to_string()),
-            Standing::Pending | Standing::Approved | Standing::Denied | Standing::Expired | Standing::Void => None,
+            Standing::Pending
+            | Standing::Approved
+            | Standing::Denied
+            | Standing::Expired
+            | Standing::Withdrawn
+            | Standing::Void => None,
         },
         link: None,
     })

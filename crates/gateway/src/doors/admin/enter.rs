@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use portcullis_domain::refusal::{Code, Refusal};
 
-use crate::doors::admin::{approval, grant, health, identity, ledger, resolve, session, state, wait};
+use crate::doors::admin::{approval, grant, health, identity, ledger, policy, resolve, session, state, wait};
 use crate::doors::answer::Answer;
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::path::decoded;
@@ -59,7 +59,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::GET, ["api", "v1", "approvals", id]) => approval::show(doors, &arrived, id).await,
         (&Method::POST, ["api", "v1", "approvals", id, "approve"]) => approval::answer(gate, &arrived, id, true).await,
         (&Method::POST, ["api", "v1", "approvals", id, "deny"]) => approval::answer(gate, &arrived, id, false).await,
-        (&Method::GET, ["api", "v1", "identity", "keys"]) => identity::list(gate, &arrived.caller),
+        (&Method::GET, ["api", "v1", "identity", "keys"]) => identity::list(gate, &arrived.caller).await,
         (&Method::POST, ["api", "v1", "identity", "keys"]) => identity::create(gate, &arrived).await,
         (&Method::POST, ["api", "v1", "identity", "keys", id, "rotate"]) => identity::rotate(doors, &arrived, id).await,
         (&Method::DELETE, ["api", "v1", "identity", "keys", id]) => identity::revoke(gate, &arrived, id).await,
@@ -70,6 +70,9 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
         (&Method::POST, ["api", "v1", "identity", "disabled"]) => identity::disable(gate, &arrived).await,
         (&Method::DELETE, ["api", "v1", "identity", "disabled", name]) => identity::enable(gate, &arrived, name).await,
         (&Method::GET, ["api", "v1", "ledger", "accounts"]) => ledger::accounts(gate, &arrived.caller).await,
+        (&Method::GET, ["api", "v1", "policy", "versions"]) => policy::versions(gate, &arrived).await,
+        (&Method::POST, ["api", "v1", "policy", "rollback"]) => policy::back(gate, &arrived).await,
+        (&Method::POST, ["api", "v1", "policy", "rollforward"]) => policy::forward(gate, &arrived).await,
         (method, _) => Err(Refusal::new(Code::NotFound, format!("{method} {} is not served here", arrived.path))),
     }
 }

@@ -62,6 +62,8 @@ struct Listed {
     created_at: String,
     expires_at: Option<String>,
     revoked_at: Option<String>,
+    /// For calls at any gateway; for other requests at this one since it was started, to the minute.
+    last_used_at: Option<String>,
     #[serde(skip_serializing_if = "Scope::is_everything")]
     scope: Scope,
 }
@@ -120,15 +122,17 @@ pub(super) async fn rotate(doors: &Doors, arrived: &Arrived, id: &str) -> Result
 }
 
 /// `GET /api/v1/identity/keys`.
-pub(super) fn list(gate: &Gate, caller: &Caller) -> Result<Answer, Refusal> {
+pub(super) async fn list(gate: &Gate, caller: &Caller) -> Result<Answer, Refusal> {
     administrator(gate, caller)?;
     let keys = gate.journal.keys();
+    let by_calls = gate.journal.read(|world| world.uses.clone()).await?;
     let listed = |(id, key): (&KeyId, &portcullis_domain::identity::Key)| Listed {
         id: id.to_string(),
         principal: key.principal.clone(),
         created_at: key.created_at.to_string(),
         expires_at: key.expires_at.map(|at| at.to_string()),
         revoked_at: key.revoked_at.map(|at| at.to_string()),
+        last_used_at: gate.uses.last(id).max(by_calls.last(id)).map(|at| at.to_string()),
         scope: key.scope.clone(),
     };
     json(200, &serde_json::json!({"keys": keys.all().map(listed).collect::<Vec<_>>()}))

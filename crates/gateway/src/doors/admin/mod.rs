@@ -9,6 +9,7 @@ pub mod grant;
 pub mod health;
 pub mod identity;
 pub mod ledger;
+pub mod policy;
 pub mod resolve;
 pub mod session;
 pub mod state;

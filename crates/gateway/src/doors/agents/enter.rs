@@ -17,7 +17,7 @@ use crate::doors::agents::relay::relay;
 use crate::doors::answer::{self, Answer, CALL, REPLAYED, SESSION};
 use crate::doors::arrived::{Arrived, Doors};
 use crate::doors::caller::{header_idempotency_key, session_of_key, turn_wait};
-use crate::life::agent::{Replied, Wish};
+use crate::life::agent::{Parks, Replied, Wish};
 use crate::life::guarding::Guarding;
 use crate::repetition::Patience;
 use crate::reply::UpstreamFault;
@@ -53,6 +53,7 @@ pub async fn enter(doors: &Arc<Doors>, arrived: Arrived) -> Result<Answer, Refus
             push: None,
             answers: None,
             guarding: Guarding::default(),
+            parks: Parks::default(),
         };
         match gate.call_agent(&asking, &agent, wish).await? {
             Replied::Fresh(reply) => {

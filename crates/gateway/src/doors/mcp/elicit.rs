@@ -92,7 +92,7 @@ pub async fn way(
         take(doors, caller, ticket.call, elicit::read_responses(call.responses)).await;
         asked = Some(ticket.call);
     }
-    if !is_by_themself(caller) {
+    if !caller.is_by_themself() {
         return Ok(Way::Nobody);
     }
     let accepts = text_header(&arrived.headers, &http::header::ACCEPT).unwrap_or_default();
@@ -216,10 +216,5 @@ async fn take(doors: &Doors, caller: &Caller, call: CallId, answered: Answered) 
 
 fn open(doors: &Doors, caller: &Caller, token: &str) -> Option<Ticket> {
     let ticket: Ticket = doors.transport.open(PURPOSE, token)?;
-    (ticket.by == caller.principal && is_by_themself(caller)).then_some(ticket)
-}
-
-/// Whether the caller came with a key or token of their own: a task token is for whoever works for them.
-fn is_by_themself(caller: &Caller) -> bool {
-    caller.bound.is_none() && caller.authority.through.is_empty()
+    (ticket.by == caller.principal && caller.is_by_themself()).then_some(ticket)
 }

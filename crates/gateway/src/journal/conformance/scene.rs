@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use portcullis_domain::admission::{
-    Admit, CloseSession, Command, Configure, CreateKey, Put, PutState, Recover, RevokeKey, Settle, Verdict,
+    Activation, Admit, CloseSession, Command, Configure, CreateKey, Put, PutState, Recover, RevokeKey, Settle, Verdict,
 };
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
@@ -155,11 +155,8 @@ fn policies() -> Digest {
 fn configure(budget: u64) -> Configure {
     let budgets = BTreeMap::from([("ann".parse().unwrap(), Nanodollars::new(budget))]);
     Configure {
-        policy_version: policies(),
-        is_audit: false,
-        made_of: None,
-        policies: 1,
-        policy_text: body("permit (principal, action, resource);"),
+        policies: Activation::of(policies(), body("permit (principal, action, resource);")),
+        written: None,
         budgets,
     }
 }

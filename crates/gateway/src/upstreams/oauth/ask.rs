@@ -7,7 +7,9 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use portcullis_domain::json;
 
+use crate::upstreams::issuer::Way;
 use crate::upstreams::oauth::kind;
+use crate::upstreams::oauth::server::Server;
 use crate::upstreams::push::PushClient;
 
 /// The largest answer of a token endpoint, in bytes.
@@ -88,7 +90,7 @@ pub struct Issued {
 /// Why there is no token, for the operator. Neither what was sent nor what came stands in it, but for the code of an error.
 pub async fn ask(
     way: &PushClient,
-    endpoint: &str,
+    server: &Server,
     client: &Client,
     grant: &Grant<'_>,
     target: &Target,
@@ -102,6 +104,8 @@ pub async fn ask(
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
+    let endpoint = &server.token_endpoint;
+    let way = Way::new(way, server.ca_file.as_deref());
     let (status, body) = way.ask(endpoint, headers, form(client, grant, target).into(), ANSWER_LIMIT_BYTES).await?;
     let wanted = match grant {
         Grant::Exchange { wanted, .. } => Some(*wanted),

@@ -1,14 +1,16 @@
 //! Tokens for upstreams, as an authorization server gives them: what it is asked, what it may answer, and how long that is kept.
 //!
-//! [`ask`] speaks to a token endpoint; [`server`] finds out where that is; [`kept`] sees to it that nobody is asked twice for the same token. On whose behalf a token
+//! [`ask`] speaks to a token endpoint; [`server`] finds out where that is, and [`resource`] whose it is where an upstream is to say so; [`kept`] sees to it that nobody is asked twice for the same token. On whose behalf a token
 //! is asked for, and what it is shown to, others say: nothing here knows callers or upstreams.
 
 pub mod ask;
 pub mod kept;
+pub mod resource;
 pub mod server;
 
 pub use ask::{Client, Grant, Issued, Proof};
 pub use kept::{Kept, Tokens};
+pub use resource::{Resource, Resources};
 pub use server::{Place, Server, Servers};
 
 /// How a kind of token is called (RFC 8693, section 3).

@@ -1,11 +1,13 @@
 //! Where the token endpoint of an authorization server is (RFC 8414; OpenID Connect Discovery 1.0).
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_domain::time::Timestamp;
 use serde::Deserialize;
 
+use crate::upstreams::issuer::Way;
 use crate::upstreams::push::PushClient;
 
 /// The largest metadata, in bytes.
@@ -16,12 +18,14 @@ const METADATA_KEPT_S: u64 = 600;
 const SERVERS_LIMIT: usize = 1_000;
 
 /// What the configuration says of where it is: at least one of the two.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Place {
     /// Who it is.
     pub issuer: Option<String>,
     /// Its token endpoint.
     pub token_endpoint: Option<String>,
+    /// A file with authorities of which its certificate may be, besides those of the web.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// An authorization server.
@@ -31,6 +35,8 @@ pub struct Server {
     pub token_endpoint: String,
     /// What it is called: its issuer, or its token endpoint where no more is known.
     pub name: String,
+    /// A file with authorities of which its certificate may be, besides those of the web.
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -42,8 +48,8 @@ struct Metadata {
 /// The servers whose metadata was read.
 #[derive(Default)]
 pub struct Servers {
-    /// By their issuer. Locked to look up and to insert, never across a wait.
-    found: Mutex<HashMap<String, (Timestamp, Arc<Server>)>>,
+    /// By where they were looked for. Locked to look up and to insert, never across a wait.
+    found: Mutex<HashMap<Place, (Timestamp, Arc<Server>)>>,
 }
 
 impl Servers {
@@ -55,29 +61,31 @@ impl Servers {
     pub async fn find(&self, way: &PushClient, place: &Place, now: Timestamp) -> Result<Arc<Server>, String> {
         if let Some(endpoint) = &place.token_endpoint {
             let name = place.issuer.as_ref().unwrap_or(endpoint).clone();
-            return Ok(Arc::new(Server { token_endpoint: endpoint.clone(), name }));
+            let ca_file = place.ca_file.clone();
+            return Ok(Arc::new(Server { token_endpoint: endpoint.clone(), name, ca_file }));
         }
         let issuer = place.issuer.as_ref().ok_or("no authorization server is named")?;
         let is_young = |read: &Timestamp| now.0.saturating_sub(read.0) < METADATA_KEPT_S * 1_000_000;
-        let known = self.lock().get(issuer).filter(|(read, _)| is_young(read)).map(|(_, server)| server.clone());
+        let known = self.lock().get(place).filter(|(read, _)| is_young(read)).map(|(_, server)| server.clone());
         if let Some(known) = known {
             return Ok(known);
         }
-        let server = Arc::new(discover(way, issuer).await?);
+        let server = Arc::new(discover(way, place, issuer).await?);
         let mut found = self.lock();
         if found.len() >= SERVERS_LIMIT {
             found.clear();
         }
-        found.insert(issuer.clone(), (now, server.clone()));
+        found.insert(place.clone(), (now, server.clone()));
         Ok(server)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Timestamp, Arc<Server>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Place, (Timestamp, Arc<Server>)>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn discover(way: &PushClient, issuer: &str) -> Result<Server, String> {
+async fn discover(way: &PushClient, place: &Place, issuer: &str) -> Result<Server, String> {
+    let way = Way::new(way, place.ca_file.as_deref());
     let [oauth, openid] = metadata_urls(issuer);
     let document = match way.get(&oauth, METADATA_LIMIT_BYTES).await {
         Ok(document) => document,
@@ -89,7 +97,7 @@ async fn discover(way: &PushClient, issuer: &str) -> Result<Server, String> {
     if metadata.issuer != issuer {
         return Err(format!("the metadata of `{issuer}` is that of another issuer"));
     }
-    Ok(Server { token_endpoint: metadata.token_endpoint, name: metadata.issuer })
+    Ok(Server { token_endpoint: metadata.token_endpoint, name: metadata.issuer, ca_file: place.ca_file.clone() })
 }
 
 /// Before the path of the issuer (RFC 8414, section 3.1), and after it.

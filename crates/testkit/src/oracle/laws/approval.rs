@@ -8,7 +8,7 @@ use portcullis_domain::ids::{Actor, CallId, RoleName, SessionId};
 use portcullis_domain::journal::Entry;
 use portcullis_domain::policy::Version;
 use portcullis_domain::policy::event::{
-    ApprovalAnswered, ApprovalEscalated, ApprovalExpired, ApprovalRequested, ApprovalUsed,
+    ApprovalAnswered, ApprovalEscalated, ApprovalExpired, ApprovalRequested, ApprovalUsed, ApprovalWithdrawn,
 };
 use portcullis_domain::refusal::Code;
 use portcullis_domain::session::Status;
@@ -103,6 +103,19 @@ impl Laws {
             was_open && known.is_unused(|call| has_failed(calls, call)) && known.expires_at <= entry.at
         });
         self.must(is_due && !is_void, || format!("approval {} expired, and was over or not due", event.call));
+    }
+
+    pub(super) fn approval_withdrawn(&mut self, session: &SessionId, event: &ApprovalWithdrawn) {
+        let is_void = self.is_void(event.call);
+        let calls = &self.calls;
+        let was_open = self.approvals.get_mut(&event.call).is_some_and(|known| {
+            let is_here = known.session == *session;
+            let was_open = !std::mem::replace(&mut known.is_over, true);
+            is_here && was_open && known.is_unused(|call| has_failed(calls, call))
+        });
+        self.must(was_open && !is_void, || {
+            format!("approval {} was taken back, and was over or another's", event.call)
+        });
     }
 
     pub(super) fn approval_used(&mut self, session: &SessionId, event: &ApprovalUsed, entry: &Entry<Event>) {

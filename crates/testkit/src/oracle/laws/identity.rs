@@ -2,7 +2,10 @@
 
 use portcullis_domain::authority::Credential;
 use portcullis_domain::event::CallAdmitted;
-use portcullis_domain::identity::event::{KeyCreated, KeyLimited, KeyRevoked, PrincipalSeen};
+use portcullis_domain::identity::event::{
+    KeyCreated, KeyLimited, KeyRestored, KeyRevoked, KeyWithdrawn, PrincipalSeen,
+};
+use portcullis_domain::identity::key::DECLARED_PREFIX;
 use portcullis_domain::ids::{Actor, PrincipalName};
 use portcullis_domain::time::Timestamp;
 
@@ -15,8 +18,21 @@ impl Laws {
     }
 
     pub(super) fn key_revoked(&mut self, event: &KeyRevoked) {
-        let is_held = self.world.identity.find(&event.key).is_some_and(|key| key.revoked_at.is_none());
+        let is_held =
+            self.world.identity.find(&event.key).is_some_and(|key| key.revoked_at.is_none() || key.is_withdrawn);
         self.must(is_held, || format!("key `{}` was not issued, or was taken back before", event.key));
+    }
+
+    pub(super) fn key_withdrawn(&mut self, event: &KeyWithdrawn) {
+        let is_held = self.world.identity.find(&event.key).is_some_and(|key| key.revoked_at.is_none());
+        let is_declared = event.key.as_str().starts_with(DECLARED_PREFIX);
+        self.must(is_held && is_declared, || format!("key `{}` did not stand in a configuration", event.key));
+    }
+
+    /// What a person has taken back, nobody's configuration gives back.
+    pub(super) fn key_restored(&mut self, event: &KeyRestored) {
+        let is_withdrawn = self.world.identity.find(&event.key).is_some_and(|key| key.is_withdrawn);
+        self.must(is_withdrawn, || format!("key `{}` was not withdrawn", event.key));
     }
 
     /// Whose the credential is that a call was admitted with.

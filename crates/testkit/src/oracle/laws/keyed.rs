@@ -1,7 +1,7 @@
 //! The laws of requests with an idempotency key, and of what sessions keep for clients.
 
 use portcullis_domain::event::{Event, Outcome, RequestAnswered, RequestTaken};
-use portcullis_domain::ids::{RecordId, SessionId};
+use portcullis_domain::ids::{Actor, RecordId, SessionId};
 use portcullis_domain::journal::Entry;
 use portcullis_domain::session::Earlier;
 use portcullis_domain::session::event::RecordPut;
@@ -40,7 +40,10 @@ impl Laws {
     ) {
         let requests = &self.world.requests;
         let is_lawful = match requests.find_open(event.request) {
-            Some(open) => open.requester == event.requester && open.mark == event.mark,
+            Some(open) => {
+                let is_by_asker = entry.actor == open.actor || entry.actor == Actor::Gateway;
+                open.requester == event.requester && open.mark == event.mark && is_by_asker
+            }
             None => {
                 let found = requests.find(&event.requester, event.mark, true, entry.at);
                 event.outcome == Outcome::Completed && matches!(found, Ok(None | Some(Earlier::Open(_))))

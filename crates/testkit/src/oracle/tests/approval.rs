@@ -3,7 +3,7 @@
 use portcullis_domain::call::Place;
 use portcullis_domain::policy::Ask;
 use portcullis_domain::policy::event::{
-    Activated, ApprovalAnswered, ApprovalEscalated, ApprovalExpired, ApprovalRequested, ApprovalUsed,
+    Activated, ApprovalAnswered, ApprovalEscalated, ApprovalExpired, ApprovalRequested, ApprovalUsed, ApprovalWithdrawn,
 };
 
 use super::*;
@@ -132,7 +132,12 @@ fn an_approval_that_is_used_otherwise_than_once_by_its_chain_is_found() {
         for policies in [b"other".as_slice(), b"policies"] {
             journal.plant(
                 "control",
-                Event::PolicyActivated(Activated { version: Digest::of(policies), policies: 1, is_audit: false }),
+                Event::PolicyActivated(Activated {
+                    version: Digest::of(policies),
+                    policies: 1,
+                    is_audit: false,
+                    rules: None,
+                }),
             );
         }
         place(journal, uses(61));
@@ -150,4 +155,12 @@ fn time_that_has_not_gone_by_is_found() {
     check_deeds(vec![asks(requested(60)), expired()], "was over or not due");
     check_deeds(vec![asks(requested(60)), escalated(), escalated()], "escalated before");
     check_deeds(then(given(), [escalated()]), "was over, or escalated before");
+}
+
+#[test]
+fn what_was_taken_back_is_taken_back_once_and_never_used() {
+    let withdrawn = |number| ("principal/ann", Event::ApprovalWithdrawn(ApprovalWithdrawn { call: call(number) }));
+    check_deeds(vec![asks(requested(60)), withdrawn(60), withdrawn(60)], "was taken back, and was over");
+    check_deeds(vec![asks(requested(60)), withdrawn(61)], "was taken back, and was over");
+    check_deeds(then(given(), [withdrawn(60), ("principal/ann", used(60, 61))]), "not given for it");
 }

@@ -35,7 +35,8 @@ impl Shown {
 }
 
 /// Text on one line, with nothing in it that would show another one than there is.
-fn plain(text: &str) -> String {
+#[must_use]
+pub fn plain(text: &str) -> String {
     let is_seen = |letter: char| {
         !letter.is_control()
             && !matches!(letter, '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
