@@ -61,10 +61,13 @@ impl Suspicion {
         if let Some(short) = rule.others.iter().find(|other| other.len() < SHORTEST) {
             return Err(format!("`{short}` is too short a name to look for: it would be found everywhere"));
         }
-        let compiled = RULES.iter().map(|(kind, reason, text)| Ok((*kind, *reason, Regex::new(text)?)));
-        let rules: Result<_, regex_automata::meta::BuildError> = compiled.collect();
+        let compile = |(kind, reason, text): &(&'static str, &'static str, &str)| match Regex::new(text) {
+            Ok(regex) => Ok((*kind, *reason, regex)),
+            Err(error) => Err(error.to_string()),
+        };
+        let rules = RULES.iter().map(compile).collect::<Result<_, _>>()?;
         let others = rule.others.iter().map(|other| other.to_lowercase()).collect();
-        Ok(Self { rules: rules.map_err(|error| error.to_string())?, others })
+        Ok(Self { rules, others })
     }
 
     /// In order; what several rules find is found several times.

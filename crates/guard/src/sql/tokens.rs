@@ -1,5 +1,7 @@
 //! What is decided on the tokens, before there are statements.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the parser knows a hundred kinds of tokens, and few matter")]
+
 use std::collections::BTreeSet;
 
 use sqlparser::dialect;
@@ -63,7 +65,7 @@ fn is_shallow(tokens: &[TokenWithSpan]) -> bool {
                 }
             }
             Token::Word(word) if word.keyword == Keyword::NoKeyword => {}
-            token if matches!(token, Token::Whitespace(_) | Token::Number(..) | Token::SingleQuotedString(_)) => {}
+            Token::Whitespace(_) | Token::Number(..) | Token::SingleQuotedString(_) => {}
             _ => {
                 if let Some(count) = open.last_mut() {
                     *count += 1;
