@@ -22,7 +22,7 @@ pub(crate) fn run(environment: &Environment, seconds: &str, only: Option<&str>) 
         return Verdict::Failed(format!("there are the targets {names}"));
     }
     for (name, place) in targets {
-        let mut command = process::cargo(environment, &["test"], place);
+        let mut command = process::cargo(environment, &["test", "--release"], place);
         command.args(["--", "--nocapture"]).env("PORTCULLIS_FUZZ_SECONDS", seconds);
         if let Err(problem) = process::run(command) {
             return Verdict::Failed(format!("{name}: {problem}"));
