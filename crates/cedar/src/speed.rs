@@ -129,7 +129,7 @@ fn speed_of_chains() {
             "permit(principal, action, resource);\nforbid(principal, action, resource) when {{ {condition} }};"
         );
         let engine = fixture::engine(&rules, &facts);
-        let asked = Asked { moment, ..payment("agent1", 1) }.on_behalf_of("ann", &["agent1"]);
+        let asked = Asked { moment: moment.clone(), ..payment("agent1", 1) }.on_behalf_of("ann", &["agent1"]);
         let (p50, p99, each) = distribution(5_000, || drop(black_box(asked.decide(&engine))));
         println!("{:<44} {p50:>9.2} {p99:>9.2} {each:>9.2}", format!("one rule that reads {what}"));
     }
