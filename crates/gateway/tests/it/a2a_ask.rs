@@ -309,6 +309,32 @@ async fn once_the_agent_has_it_the_task_is_the_agents_own() {
 }
 
 #[tokio::test]
+async fn lists_have_what_waits_for_a_person_and_the_agents_task_by_the_same_name() {
+    let desk = Desk::open(Speaks::New, "").await;
+    let list = async |client: &Client, params: Value| {
+        let page = rpc(client, "1.0", "ListTasks", params).await.json();
+        let tasks = page["result"]["tasks"].as_array().unwrap_or_else(|| panic!("{page}")).clone();
+        let seen = |task: &Value| (task["id"].clone(), task["status"]["state"].as_str().unwrap().to_owned());
+        tasks.iter().map(seen).collect::<Vec<_>>()
+    };
+    let one = send(&desk.ann, "1.0", "wait", Some("claim-1"), None).await["id"].clone();
+    let two = send(&desk.ann, "1.0", "hello", Some("claim-2"), None).await["id"].clone();
+    let waits = |id: &Value| (id.clone(), "TASK_STATE_INPUT_REQUIRED".to_owned());
+    assert_eq!(list(&desk.ann, json!({})).await, [waits(&two), waits(&one)]);
+    assert_eq!(list(&desk.ann, json!({"contextId": "claim-1"})).await, [waits(&one)]);
+    assert_eq!(list(&desk.ann, json!({"status": "TASK_STATE_WORKING"})).await, []);
+    assert_eq!(list(&desk.bob, json!({})).await, []);
+    let task = desk.get(&desk.ann, "1.0", &one).await["result"].clone();
+    assert_eq!(desk.answer(&task, "approve").await.status, 200);
+    let is_asked = || async { desk.get(&desk.ann, "1.0", &one).await["result"]["artifacts"].is_array() };
+    wait_until("the agent has made a task of it", LIMIT, is_asked).await.unwrap();
+    // The agent says how it stands by its own id; the list says it by the one that ann was given.
+    let state = desk.get(&desk.ann, "1.0", &one).await["result"]["status"]["state"].as_str().unwrap().to_owned();
+    assert!(list(&desk.ann, json!({"contextId": "claim-1"})).await.contains(&(one, state)));
+    desk.gateway.finish().await;
+}
+
+#[tokio::test]
 async fn every_binding_of_either_version_has_the_task() {
     let desk = Desk::open(Speaks::New, "").await;
     let key = desk.gateway.key("cleo").await;

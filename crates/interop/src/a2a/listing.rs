@@ -15,6 +15,7 @@ use crate::a2a::method::Method;
 use crate::a2a::reply::Reply;
 use crate::a2a::state::TaskState;
 use crate::a2a::version::Version;
+use crate::a2a::walk::Named;
 use crate::frame::object::{Object, quoted};
 use crate::frame::proto::time;
 
@@ -151,16 +152,41 @@ impl Gathered {
     pub fn take(&mut self, wanted: &Wanted, page: &Reply) -> Result<Option<String>, String> {
         let tasks = member(page.raw(), &["tasks"]).map(json::items).transpose()?;
         for task in tasks.unwrap_or_default() {
-            let Some((id, changed_at, raw)) = wanted.of(task.get())? else { continue };
-            if self.tasks.get(&id).is_some_and(|(known, _)| *known > changed_at) {
-                continue;
-            }
-            self.bytes += raw.len();
-            if let Some((_, old)) = self.tasks.insert(id, (changed_at, raw)) {
-                self.bytes -= old.len();
-            }
+            self.take_task(wanted, task.get())?;
         }
         Ok(text_of(page.raw(), &["nextPageToken"]).filter(|token| !token.is_empty()))
+    }
+
+    /// Takes in a task, raw, if it is wanted.
+    ///
+    /// # Errors
+    ///
+    /// What can't be read.
+    pub fn take_task(&mut self, wanted: &Wanted, raw: &str) -> Result<(), String> {
+        let Some((id, changed_at, raw)) = wanted.of(raw)? else { return Ok(()) };
+        if self.tasks.get(&id).is_some_and(|(known, _)| *known > changed_at) {
+            return Ok(());
+        }
+        self.bytes += raw.len();
+        if let Some((_, old)) = self.tasks.insert(id, (changed_at, raw)) {
+            self.bytes -= old.len();
+        }
+        Ok(())
+    }
+
+    /// Gives a task another name, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// What can't be read.
+    pub fn rename(&mut self, from: &str, to: String) -> Result<(), String> {
+        let Some((changed_at, raw)) = self.tasks.remove(from) else { return Ok(()) };
+        let task = Reply::read(Method::GetTask, Version::V1_0, &raw)?;
+        let mut rename = |named, id: &str| (named == Named::Task && id == from).then(|| to.clone());
+        let renamed = task.renamed(&mut rename)?.raw().to_owned();
+        self.bytes = self.bytes - raw.len() + renamed.len();
+        self.tasks.insert(to, (changed_at, renamed));
+        Ok(())
     }
 
     /// Takes in what was gathered elsewhere.
@@ -309,6 +335,22 @@ mod tests {
                 "{params}"
             );
         }
+    }
+
+    #[test]
+    fn a_task_that_has_another_name_here_goes_by_it_wherever_it_is_named() {
+        let wanted = wanted(&json!({}));
+        let mut named = task("a", Some(1), "WORKING");
+        named["status"]["message"] = json!({"messageId": "a", "taskId": "a", "parts": [{"text": "a"}]});
+        let mut gathered = gathered(&wanted, &[named, task("b", Some(2), "WORKING")]);
+        for (from, to) in [("a", "first"), ("a", "second"), ("c", "third")] {
+            gathered.rename(from, to.to_owned()).unwrap();
+        }
+        let page = gathered.page(&wanted, None, |_| Ok(String::new())).unwrap();
+        let page: Value = serde_json::from_str(page.raw()).unwrap();
+        assert_eq!(ids(&page), ["b", "first"]);
+        let message = &page["tasks"][1]["status"]["message"];
+        assert_eq!(message, &json!({"messageId": "a", "taskId": "first", "parts": [{"text": "a"}]}));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! has, by a call like any other, which the rules judge in that session and the journal has. Where they say no, the tasks are not the caller's to see: of all contexts they are
 //! left out and not counted. Whatever else goes wrong ends the whole list, so that none is ever given for less than it is. For the next page everything is asked again: in
 //! between tasks move in the order, and whatever was kept would be out of date. So a list is right even if the agent minds no filter and shows tasks of others.
+//!
+//! Messages that wait for a person are in it too, and tasks that have come of such a message go by the name that the client was given for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +27,7 @@ use crate::doors::a2a::apart::{apart, trace};
 use crate::doors::a2a::card::Face;
 use crate::doors::a2a::claims::Claims;
 use crate::doors::a2a::names::{Names, context_of};
+use crate::doors::a2a::parked::{self, Listed};
 use crate::doors::a2a::push::Concern;
 use crate::doors::a2a::refuse::{failed, said};
 use crate::doors::a2a::relay::{Asked, Relay};
@@ -72,6 +75,7 @@ struct Listing {
     /// The only one that is listed, if there is one.
     context: Option<SessionId>,
     authority: Authority,
+    is_alone: bool,
     face: Face,
     trace: HeaderMap,
     at_once: usize,
@@ -100,6 +104,7 @@ impl Listing {
             wanted,
             owner,
             authority: arrived.caller.authority.clone(),
+            is_alone: arrived.caller.is_by_themself(),
             face: Face::of(doors, arrived, &agent.name),
             trace: trace(&arrived.headers),
             at_once: AT_ONCE_LIMIT.min(calls_limit),
@@ -117,11 +122,33 @@ impl Listing {
             page.filter(|(of, _)| *of == list).map(|(_, place)| place).ok_or_else(no_page)
         });
         let before = before.transpose()?;
-        let gathered = self.gather(self.sessions().await?).await?;
+        let (tasks, names) = self.parked().await?;
+        let mut gathered = self.gather(self.sessions().await?).await?;
+        for (behind, shown) in names {
+            gathered.rename(&behind, shown).map_err(garbled)?;
+        }
+        for task in tasks {
+            gathered.take_task(&self.wanted, task.raw()).map_err(garbled)?;
+        }
         gathered.page(&self.wanted, before.as_ref(), |place| {
             let sealed = self.doors.transport.seal(&purpose, &(list, place));
             sealed.map_err(|fault| refusal::failure(&fault.into()))
         })
+    }
+
+    /// The messages that wait for a person, as tasks, and the names of those that the agent has made tasks of. They are looked at first: one that the agent gets meanwhile may be there by
+    /// both of its names, and never by none.
+    async fn parked(&self) -> Result<(Vec<Reply>, Vec<(String, String)>), Failure> {
+        let of = (&self.owner, &self.authority, self.is_alone);
+        let parked = parked::of_caller(&self.doors, &self.agent, &self.call, of, self.context.as_ref()).await?;
+        let (mut tasks, mut names) = (Vec::new(), Vec::new());
+        for one in parked {
+            match one {
+                Listed::Task(task) => tasks.push(*task),
+                Listed::Named { behind, shown } => names.push((behind, shown)),
+            }
+        }
+        Ok((tasks, names))
     }
 
     /// Those that are asked for.
@@ -170,7 +197,6 @@ impl Listing {
             let Some(page) = self.page_of(session.clone(), token.as_deref()).await? else {
                 return Ok(Gathered::default());
             };
-            let garbled = |problem: String| Failure::new(Kind::InvalidAgentResponse, problem);
             token = gathered.take(&self.wanted, &page).map_err(garbled)?;
             check_size(&gathered)?;
             if token.is_none() {
@@ -251,6 +277,10 @@ fn check_size(gathered: &Gathered) -> Result<(), Failure> {
         return Err(too_much(&format!("they are more than {GATHERED_LIMIT_BYTES} bytes")));
     }
     Ok(())
+}
+
+fn garbled(problem: String) -> Failure {
+    Failure::new(Kind::InvalidAgentResponse, problem)
 }
 
 fn too_much(what: &str) -> Failure {

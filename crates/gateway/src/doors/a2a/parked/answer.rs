@@ -84,17 +84,17 @@ impl Meant {
 /// A message that waits for a person, as its owner asks about it.
 #[derive(Clone)]
 pub struct Parked {
-    doors: Arc<Doors>,
-    agent: Capability,
+    pub(super) doors: Arc<Doors>,
+    pub(super) agent: Capability,
     /// What is asked now.
-    call: A2aCall<'static>,
-    session: SessionId,
-    context: String,
-    authority: Authority,
-    is_alone: bool,
-    approval: CallId,
+    pub(super) call: A2aCall<'static>,
+    pub(super) session: SessionId,
+    pub(super) context: String,
+    pub(super) authority: Authority,
+    pub(super) is_alone: bool,
+    pub(super) approval: CallId,
     /// What the client knows it by.
-    shown: String,
+    pub(super) shown: String,
 }
 
 impl Parked {
@@ -280,14 +280,14 @@ impl Parked {
         }
     }
 
-    async fn stand(&self) -> Result<Stand, Failure> {
+    pub(super) async fn stand(&self) -> Result<Stand, Failure> {
         let names = Names { sealer: &self.doors.transport, owner: &self.session.owner, agent: &self.agent };
         let now = self.doors.clock.now();
         let stand = Stand::read(&self.doors.gate, names, &self.session, self.approval, now).await;
         stand.map_err(|refused| refusal::failure(&refused))?.ok_or_else(|| no_task(&self.shown))
     }
 
-    async fn task(&self, stand: &Stand) -> Result<Reply, Failure> {
+    pub(super) async fn task(&self, stand: &Stand) -> Result<Reply, Failure> {
         let method = self.call.method;
         if let Place::Task(_, replies) = &stand.place {
             let outcome = Outcome::of(replies).and_then(|outcome| outcome.task(method, &self.shown, &self.context));

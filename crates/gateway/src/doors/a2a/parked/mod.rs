@@ -4,12 +4,14 @@
 //! hands the message on by itself, at most once, as it makes approved tool calls. From then on the name stands for what the agent has made of it: all that is asked of it is asked
 //! of the agent's own task.
 //!
-//! Start with [`answer`]; [`stand`] reads how it stands, [`run`] hands the message on. Must never answer for a person: only a decision that its owner sends by themself counts, and
+//! Start with [`answer`]; [`stand`] reads how it stands, [`run`] hands the message on, [`listed`] is for lists. Must never answer for a person: only a decision that its owner sends by themself counts, and
 //! only where a rule says so.
 
 mod answer;
+mod listed;
 mod run;
 mod stand;
 
 pub use answer::{Meant, Parked};
+pub use listed::{Listed, of_caller};
 pub use run::run;
