@@ -9,7 +9,7 @@ use portcullis_testkit::process::wait_until;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::gateway::{Gateway, LIMIT, free_port, listen_at};
+use crate::gateway::{Gateway, LIMIT, end, free_port, listen_at};
 use crate::raw_upstream::{RawUpstream, Received, SILENCE, whole};
 use crate::scene::Setup;
 use crate::spoken::{COMPLETIONS, with};
@@ -48,7 +48,7 @@ impl Replica {
 
     fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            end(runtime);
         }
     }
 
