@@ -213,6 +213,8 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
         deliver.agent.as_str(),
         Door::Http,
     )?;
+    // It waits until the agent may be called again; there is nothing to write down each time that it is looked.
+    gate.journal.doorway().borrow().disabled.check_callee(&agent.principal, &agent.capability)?;
     let delivery = format!("{}/{}", due.session, due.name);
     let mut request = Request::post(deliver.path.as_str())
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
@@ -271,7 +273,7 @@ async fn take(gate: &Gate, mut reply: Reply) -> Result<http::StatusCode, Refusal
         }
     };
     if let Err(fault) = end {
-        gate.settle(settle(reply.call, Outcome::Unknown, None)).await?;
+        gate.settle(settle(reply.call, fault.outcome(), None)).await?;
         return Err(fault.refusal("the agent"));
     }
     let mut response = Response::new(kept.freeze());

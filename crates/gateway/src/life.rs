@@ -11,7 +11,7 @@ use portcullis_domain::admission::{Admit, Admitted, Look, Passed, Receipt, Settl
 use portcullis_domain::call::Capability;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Outcome;
-use portcullis_domain::ids::CallId;
+use portcullis_domain::ids::{CallId, PrincipalName};
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::money::{Nanodollars, Price};
 use portcullis_domain::policy::{Asks, Moment, Said};
@@ -26,6 +26,7 @@ use rustls::ServerConfig;
 
 use crate::asking::Asking;
 use crate::clock::Clock;
+use crate::doorway::Callee;
 use crate::entropy::new_call;
 use crate::granted::{self, Granted};
 use crate::heard::Heard;
@@ -339,6 +340,7 @@ impl Gate {
             let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
             let anew = snapshot.config.policy.approvals.asks(known.capability.kind, terms.is_task);
             let shown = snapshot.shown(&known.capability);
+            let callee = snapshot.callee(&known.capability).cloned();
             let command = Admit {
                 call,
                 parent,
@@ -348,6 +350,7 @@ impl Gate {
                 session_budget: snapshot.session_budget(),
                 door: asking.door,
                 capability: known.capability,
+                callee,
                 payload: obstacle.map_or_else(|| Ok(payload.clone()), Err),
                 decision: known.decision,
                 estimate: known.estimate,
@@ -417,12 +420,19 @@ impl Gate {
 
     /// The caller has left before an answer came; the upstream call was cancelled by dropping it. What it had cost by then can't be known.
     async fn left(&self, admitted: &Admitted) -> Refusal {
+        self.cut_off(admitted, Refusal::new(Code::UpstreamFailed, "the caller has left")).await
+    }
+
+    /// The same where it may not go on for that reason.
+    async fn cut_off(&self, admitted: &Admitted, refusal: Refusal) -> Refusal {
         let settle =
             Settle { outcome: Outcome::Aborted, ..of_fault(admitted.call(), &UpstreamFault::Broken(String::new())) };
-        match self.settle(settle).await {
-            Ok(_) => Refusal::new(Code::UpstreamFailed, "the caller has left"),
-            Err(refusal) => refusal,
-        }
+        self.settle(settle).await.err().unwrap_or(refusal)
+    }
+
+    /// Whoever is called by this call.
+    fn callee(&self, principal: Option<&PrincipalName>, called: &Capability) -> Callee {
+        Callee::new(self.journal.doorway(), principal.cloned(), called)
     }
 }
 

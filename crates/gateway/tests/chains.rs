@@ -359,6 +359,7 @@ impl Play {
         let admit = Admit {
             within: None,
             call: self.call(),
+            callee: None,
             parent: None,
             authority: caller.authority,
             session: asking.session,

@@ -184,6 +184,7 @@ impl Story {
         let key = payment.key.map(|key| format!("key-{key}-{}-{}", payment.payee, payment.amount));
         Admit {
             call: CallId([self.next; 16]),
+            callee: None,
             parent: None,
             authority,
             session: session(0, 0),

@@ -418,6 +418,7 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
     let unread = Refusal::new(Code::InvalidArguments, "argument `amount`: a number is expected");
     Admit {
         call: call(ask.call),
+        callee: None,
         parent: ask.parent.map(call),
         authority: paid_by(authority(ask.key), ask.task),
         session: session(ask.owner, ask.name),

@@ -164,6 +164,8 @@ fn collect(raw: &str, place: &str, depth: usize, pieces: &mut Vec<Piece>) -> Res
                 collect(item.get(), &format!("{place}/{index}"), depth + 1, pieces)?;
             }
         }
+        // Whoever trims it first would find what is not found here.
+        Some(byte) if byte.is_ascii_whitespace() => return Err("it begins with white space".to_owned()),
         Some(_) | None => {}
     }
     Ok(())

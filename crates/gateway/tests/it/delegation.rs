@@ -533,6 +533,47 @@ async fn nobody_acts_as_the_agent_that_a_task_was_handed_on_to_but_that_agent() 
 }
 
 #[tokio::test]
+async fn who_is_disabled_is_not_called_either_be_it_an_agent_or_a_server_of_tools() {
+    let site = Site::start().await;
+    let oncall = site.gateway.client("oncall").await;
+    assert!(called(&oncall, "/mcp/logs", "add", r#"{"a":1,"b":1}"#).await.is_ok());
+    site.hand(&oncall, "job", "director").await;
+    let turn = async |name: &str, is_on: bool| {
+        let admin = site.gateway.admin();
+        let answer = match is_on {
+            true => admin.delete(&format!("/api/v1/identity/disabled/{name}")).await,
+            false => admin.post("/api/v1/identity/disabled", &json!({"name": name})).await,
+        };
+        assert!((200..300).contains(&answer.unwrap().status), "{name}");
+    };
+    for name in ["director", "toolbox"] {
+        turn(name, false).await;
+    }
+    let calls = async || {
+        let requests = site._tools.requests().await;
+        requests.iter().filter(|request| request["body"]["method"] == "tools/call").count()
+    };
+    let (agents, tools) = (site.agents.received().len(), calls().await);
+    let refused = site.ask(&oncall, "job", "director").await;
+    assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("forbidden")), "{}", refused.text());
+    let refused = called(&oncall, "/mcp/logs", "add", r#"{"a":1,"b":1}"#).await.unwrap_err();
+    assert!(refused.contains("`logs__add` is disabled"), "{refused}");
+    assert_eq!((site.agents.received().len(), calls().await), (agents, tools), "nothing has left");
+    // A server that is nobody, and other agents, are called as before; the same one, once it may act again.
+    assert!(site.drop_table(&oncall).await.is_ok());
+    site.hand(&oncall, "job", "one").await;
+    turn("toolbox", true).await;
+    assert!(called(&oncall, "/mcp/logs", "add", r#"{"a":1,"b":1}"#).await.is_ok());
+    let entries = site.gateway.events("oncall:job");
+    let callees = entries
+        .iter()
+        .filter_map(|event| if let Event::CallAdmitted(event) = event { Some(&event.callee) } else { None });
+    let callees: Vec<_> = callees.map(|callee| callee.as_ref().map(ToString::to_string)).collect();
+    assert_eq!(callees, [Some("director".to_owned()), Some("one".to_owned())]);
+    site.gateway.finish().await;
+}
+
+#[tokio::test]
 async fn an_agent_that_leaves_its_token_out_manages_nothing() {
     let site = Site::start().await;
     let steward = site.gateway.client("steward").await;

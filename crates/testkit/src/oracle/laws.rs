@@ -255,6 +255,8 @@ impl Laws {
         self.must(self.world.disabled.check(chain).is_ok(), || {
             format!("call {call} was admitted for a chain with somebody on it who is disabled")
         });
+        let is_callable = event.callee.as_ref().is_none_or(|callee| self.world.disabled.since(callee).is_none());
+        self.must(is_callable, || format!("call {call} was admitted of somebody who is disabled"));
         self.must(entry.actor == event.authority.actor(owner), || format!("call {call} is blamed on another one"));
         self.must(holder.is_none_or(|holder| holder == *owner), || {
             format!("call {call} was admitted with a key of another principal than `{owner}`")
