@@ -347,6 +347,7 @@ mod tests {
 
     #[test]
     #[ignore = "a measurement"]
+    #[expect(clippy::disallowed_methods, reason = "it measures how long something takes")]
     fn how_long_hostile_texts_take() {
         let suspicion = Suspicion::new(&Poisoning::default()).unwrap();
         for hostile in HOSTILE {
