@@ -71,10 +71,10 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_waits_for_any_more_keeps_its_place_until_it_is_done() {
         let looks = Arc::new(Looks::default());
-        let (begins, begun) = mpsc::channel();
+        let (begins, begun) = mpsc::sync_channel(LOOKS_LIMIT);
         let mut waiting = Vec::new();
         for _ in 0..LOOKS_LIMIT {
-            let (end, ends) = mpsc::channel::<()>();
+            let (end, ends) = mpsc::sync_channel::<()>(1);
             let (looks, begins) = (looks.clone(), begins.clone());
             let work = move || {
                 begins.send(()).unwrap();
