@@ -187,7 +187,7 @@ impl World {
                 self.waits.ended(session, event, entry.seq);
                 self.approvals.told(session, &event.name);
             }
-            Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
+            Event::WaitDelivered(event) => self.waits.delivered(session, event),
             Event::GrantSet(event) => self.grants.set(session, event),
             Event::ApprovalRequested(event) => self.approvals.requested(session, event, entry.seq, entry.at),
             // Only a principal answers.

@@ -158,6 +158,12 @@ async fn due(gate: &Gate) -> Vec<Due> {
 /// One attempt; whether the agent has accepted.
 async fn deliver(gate: &Gate, due: Due) -> bool {
     let (Some(deliver), Some((end, seq))) = (&due.wait.deliver, &due.wait.end) else { return false };
+    // What comes too late for the task that waited would be refused for ever, and what is behind it never told.
+    if due.wait.is_too_late(gate.clock.now()) {
+        let (session, name) = (due.session.clone(), due.name.clone());
+        tracing::info!(%session, wait = %name, "a wait has ended behind the end of the task that waited: nobody is told");
+        return gate.journal.execute(NoteDelivery { session, name, is_given_up: true }).await.is_ok();
+    }
     let attempt = async {
         let body = message(gate, &due, end, *seq).await?;
         let (session, authority) = (&due.session, &deliver.authority);
@@ -171,7 +177,7 @@ async fn deliver(gate: &Gate, due: Due) -> bool {
             return Err(Refusal::new(Code::UpstreamFailed, format!("the agent answered {status}")));
         }
         let (session, name) = (due.session.clone(), due.name.clone());
-        gate.journal.execute(NoteDelivery { session, name }).await?;
+        gate.journal.execute(NoteDelivery { session, name, is_given_up: false }).await?;
         Ok(())
     };
     let outcome = attempt.await;

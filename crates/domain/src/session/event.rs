@@ -156,11 +156,14 @@ pub struct WaitEnded {
     pub content_type: Option<String>,
 }
 
-/// The agent has accepted the end of a wait.
+/// Nobody is told any more how a wait has ended: the agent has accepted it, or the task that waited has ended itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitDelivered {
     /// The wait's name.
     pub name: WaitName,
+    /// Whether the agent was not told, since the task that waited was handed on with an end that has come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_given_up: bool,
 }
 
 /// The name of a place for news within its session, made by the gateway.

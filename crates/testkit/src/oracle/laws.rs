@@ -186,7 +186,7 @@ impl Laws {
             Event::StateDeleted(event) => self.state_deleted(session, event, entry),
             Event::WaitOpened(event) => self.wait_opened(session, event, entry),
             Event::WaitEnded(event) => self.wait_ended(session, event, entry),
-            Event::WaitDelivered(event) => self.wait_delivered(session, event),
+            Event::WaitDelivered(event) => self.wait_delivered(session, event, entry),
             Event::ApprovalRequested(event) => self.approval_requested(session, event, entry),
             Event::ApprovalAnswered(event) => self.approval_answered(session, event, entry),
             Event::ApprovalEscalated(event) => self.approval_escalated(event),
