@@ -71,6 +71,8 @@ pub struct Authority {
     pub through: Vec<PrincipalName>,
     /// When it ends by itself, besides the key that it comes from.
     pub expires_at: Option<Timestamp>,
+    /// When whoever has handed the task on wanted it to end. Tokens end because they must be short; this end is meant, and holds for what is done later too.
+    pub until: Option<Timestamp>,
     /// What it may be used for; everything that policy allows where nothing is said.
     pub scope: Option<Scope>,
     /// The account of the task that pays, below that of the session.
@@ -83,7 +85,7 @@ impl Authority {
     /// That of somebody who came by themselves with this.
     #[must_use]
     pub fn of(credential: Credential) -> Self {
-        Self { credential, through: Vec::new(), expires_at: None, scope: None, task: None, under: None }
+        Self { credential, through: Vec::new(), expires_at: None, until: None, scope: None, task: None, under: None }
     }
 
     /// That of somebody who came by themselves with a key.
@@ -107,10 +109,16 @@ impl Authority {
         Ok(next)
     }
 
-    /// The same for what the gateway does later by itself: it ends with its key or the principals on it, not with the hour of a token.
+    /// The same for what the gateway does later by itself: it ends with its key or the principals on it, not with the hour of a token, unless the task was handed on with an end.
     #[must_use]
     pub fn lasting(&self) -> Self {
-        Self { expires_at: None, ..self.clone() }
+        Self { expires_at: self.until, ..self.clone() }
+    }
+
+    /// Whether its own end has come.
+    #[must_use]
+    pub fn is_over(&self, at: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expiry| at >= expiry)
     }
 
     /// Who acts in a session of this owner.
@@ -144,6 +152,8 @@ enum Written {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         scope: Option<Scope>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskId>,
@@ -156,8 +166,8 @@ impl From<Written> for Authority {
     fn from(written: Written) -> Self {
         match written {
             Written::Plain(credential) => Self::of(credential),
-            Written::Full { credential, through, expires_at, scope, task, under } => {
-                Self { credential, through, expires_at, scope, task, under }
+            Written::Full { credential, through, expires_at, until, scope, task, under } => {
+                Self { credential, through, expires_at, until, scope, task, under }
             }
         }
     }
@@ -165,11 +175,12 @@ impl From<Written> for Authority {
 
 impl From<Authority> for Written {
     fn from(authority: Authority) -> Self {
-        let Authority { credential, through, expires_at, scope, task, under } = authority;
-        if through.is_empty() && expires_at.is_none() && scope.is_none() && task.is_none() && under.is_none() {
+        let Authority { credential, through, expires_at, until, scope, task, under } = authority;
+        let is_limited = expires_at.is_some() || until.is_some() || scope.is_some();
+        if through.is_empty() && !is_limited && task.is_none() && under.is_none() {
             return Self::Plain(credential);
         }
-        Self::Full { credential, through, expires_at, scope, task, under }
+        Self::Full { credential, through, expires_at, until, scope, task, under }
     }
 }
 
@@ -230,6 +241,10 @@ mod tests {
         let narrow =
             r#"{"credential":"0123456789ab","through":["payer"],"expires_at":9,"scope":"tool/a__*","task":"t1"}"#;
         check(narrow, &["payer"], Some(9));
+        let ended = r#"{"credential":"0123456789ab","through":["payer"],"expires_at":9,"until":12}"#;
+        check(ended, &["payer"], Some(9));
+        let ended: Authority = serde_json::from_str(ended).unwrap();
+        assert_eq!(ended.lasting().expires_at, Some(Timestamp(12)), "an end that was meant is kept");
         assert!(serde_json::from_str::<Authority>(r#""corp/a/b""#).is_err());
     }
 }

@@ -252,6 +252,9 @@ pub struct CallAdmitted {
     pub parent: Option<CallId>,
     /// What it is aimed at.
     pub capability: Capability,
+    /// The principal that is called, where it is an agent or a server of tools that is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callee: Option<PrincipalName>,
     /// How it came in.
     pub door: Door,
     /// On whose authority.

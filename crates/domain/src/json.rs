@@ -55,6 +55,12 @@ pub fn members(raw: &str) -> Result<Members<'_>, String> {
     whole(raw, |input| input.deserialize_map(Object))
 }
 
+/// `raw` without the white space around it, so that its first byte tells what it is.
+#[must_use]
+pub fn trimmed(raw: &str) -> &str {
+    raw.trim_matches([' ', '\t', '\n', '\r'])
+}
+
 /// The items of the JSON array `raw`.
 ///
 /// # Errors

@@ -187,7 +187,7 @@ impl World {
                 self.waits.ended(session, event, entry.seq);
                 self.approvals.told(session, &event.name);
             }
-            Event::WaitDelivered(event) => self.waits.delivered(session, &event.name),
+            Event::WaitDelivered(event) => self.waits.delivered(session, event),
             Event::GrantSet(event) => self.grants.set(session, event),
             Event::ApprovalRequested(event) => self.approvals.requested(session, event, entry.seq, entry.at),
             // Only a principal answers.
@@ -249,18 +249,20 @@ impl World {
 
     fn key_ended(&mut self, key: &KeyId) {
         let credential = Credential::Key(key.clone());
-        self.agent_tasks.halt(|_, authority| authority.credential == credential);
+        self.agent_tasks.halt(|open| open.authority.credential == credential);
     }
 
     fn principal_disabled(&mut self, principal: &PrincipalName, at: Timestamp) {
         self.disabled.disabled(principal, at);
-        self.agent_tasks.halt(|owner, authority| authority.chain(owner).principals().any(|acting| acting == principal));
+        self.agent_tasks.halt(|open| open.concerns(principal));
     }
 
     fn task_left(&mut self, session: &SessionId, event: &TaskLeft) {
         let is_revoked = matches!(&event.authority.credential, Credential::Key(key)
             if self.identity.find(key).is_none_or(|key| key.revoked_at.is_some()));
-        let is_halted = is_revoked || self.disabled.check(event.authority.chain(&session.owner)).is_err();
+        let is_done_by_disabled = event.done_by().is_some_and(|callee| self.disabled.since(&callee).is_some());
+        let is_disabled = is_done_by_disabled || self.disabled.check(event.authority.chain(&session.owner)).is_err();
+        let is_halted = is_revoked || is_disabled;
         self.agent_tasks.left(session, event, is_halted);
     }
 

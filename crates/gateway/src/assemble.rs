@@ -34,6 +34,7 @@ use crate::journal::files::{DataDirectory, VAULT_FILE};
 use crate::journal::{Journal, StoreFault};
 use crate::ledger::rates::Rates;
 use crate::life::credential::Credentials;
+use crate::life::looks::Looks;
 use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
@@ -173,6 +174,7 @@ impl Assembly {
             spoken: Spoken::default(),
             pushes: PushClient::new(),
             services: PushClient::new(),
+            looks: Looks::default(),
             credentials: Credentials::new(read::directory(path).to_owned()),
             signing: SigningKeys::new(files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
             clock: clock.clone(),

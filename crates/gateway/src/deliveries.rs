@@ -158,6 +158,12 @@ async fn due(gate: &Gate) -> Vec<Due> {
 /// One attempt; whether the agent has accepted.
 async fn deliver(gate: &Gate, due: Due) -> bool {
     let (Some(deliver), Some((end, seq))) = (&due.wait.deliver, &due.wait.end) else { return false };
+    // What comes too late for the task that waited would be refused for ever, and what is behind it never told.
+    if due.wait.is_too_late(gate.clock.now()) {
+        let (session, name) = (due.session.clone(), due.name.clone());
+        tracing::info!(%session, wait = %name, "a wait has ended behind the end of the task that waited: nobody is told");
+        return gate.journal.execute(NoteDelivery { session, name, is_given_up: true }).await.is_ok();
+    }
     let attempt = async {
         let body = message(gate, &due, end, *seq).await?;
         let (session, authority) = (&due.session, &deliver.authority);
@@ -171,7 +177,7 @@ async fn deliver(gate: &Gate, due: Due) -> bool {
             return Err(Refusal::new(Code::UpstreamFailed, format!("the agent answered {status}")));
         }
         let (session, name) = (due.session.clone(), due.name.clone());
-        gate.journal.execute(NoteDelivery { session, name }).await?;
+        gate.journal.execute(NoteDelivery { session, name, is_given_up: false }).await?;
         Ok(())
     };
     let outcome = attempt.await;
@@ -213,6 +219,8 @@ async fn post(gate: &Gate, due: &Due, deliver: &Deliver, body: Bytes) -> Result<
         deliver.agent.as_str(),
         Door::Http,
     )?;
+    // It waits until the agent may be called again; there is nothing to write down each time that it is looked.
+    gate.journal.doorway().borrow().disabled.check_callee(&agent.principal, &agent.capability)?;
     let delivery = format!("{}/{}", due.session, due.name);
     let mut request = Request::post(deliver.path.as_str())
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
@@ -271,7 +279,7 @@ async fn take(gate: &Gate, mut reply: Reply) -> Result<http::StatusCode, Refusal
         }
     };
     if let Err(fault) = end {
-        gate.settle(settle(reply.call, Outcome::Unknown, None)).await?;
+        gate.settle(settle(reply.call, fault.outcome(), None)).await?;
         return Err(fault.refusal("the agent"));
     }
     let mut response = Response::new(kept.freeze());

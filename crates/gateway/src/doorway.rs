@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portcullis_domain::authority::{Authority, Credential};
+use portcullis_domain::call::Capability;
 use portcullis_domain::event::Event;
 use portcullis_domain::identity::{Disabled, Keys};
-use portcullis_domain::ids::{PrincipalName, SessionId};
+use portcullis_domain::ids::{KeyId, PrincipalName, SessionId};
 use portcullis_domain::policy::Version;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::world::World;
@@ -68,16 +69,59 @@ impl Doorway {
         authority: &Authority,
         session: Option<&SessionId>,
     ) -> Result<(), Refusal> {
-        if let Credential::Key(key) = &authority.credential
-            && self.keys.find(key).is_none_or(|key| key.revoked_at.is_some())
-        {
-            return Err(Refusal::new(Code::Unauthenticated, "the key was taken back"));
+        if let Credential::Key(key) = &authority.credential {
+            self.is_kept(key)?;
         }
         self.disabled.check(authority.chain(owner))?;
         match session.filter(|session| self.frozen.contains(*session)) {
             None => Ok(()),
             Some(session) => Err(Refusal::new(Code::SessionFrozen, format!("session `{}` is frozen", session.name))),
         }
+    }
+
+    /// Whether a key was not taken back.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Unauthenticated`].
+    pub fn is_kept(&self, key: &KeyId) -> Result<(), Refusal> {
+        match self.keys.find(key).filter(|key| key.revoked_at.is_none()) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::new(Code::Unauthenticated, "the key was taken back")),
+        }
+    }
+}
+
+/// A call under way of somebody who may be disabled.
+#[derive(Debug, Clone)]
+pub struct Callee {
+    doorway: watch::Receiver<Arc<Doorway>>,
+    /// The principal that is called; none where nobody is.
+    principal: Option<PrincipalName>,
+    called: Capability,
+}
+
+impl Callee {
+    /// Whoever is called as that.
+    #[must_use]
+    pub fn new(doorway: watch::Receiver<Arc<Doorway>>, principal: Option<PrincipalName>, called: &Capability) -> Self {
+        Self { doorway, principal, called: called.clone() }
+    }
+
+    /// Whether it may be called now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Disabled::check_callee`].
+    pub fn check(&self) -> Result<(), Refusal> {
+        let doorway = self.doorway.borrow().clone();
+        self.principal.iter().try_for_each(|callee| doorway.disabled.check_callee(callee, &self.called))
+    }
+
+    /// Waits until it may not be called any more, which is never where nobody is.
+    pub async fn halted(&self) -> Refusal {
+        let Some(callee) = &self.principal else { return std::future::pending().await };
+        halted(self.doorway.clone(), |doorway| doorway.disabled.check_callee(callee, &self.called)).await
     }
 }
 

@@ -11,6 +11,7 @@ use portcullis_domain::event::Event;
 use portcullis_domain::ids::{Actor, CallId, SessionId};
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::policy::Said;
+use portcullis_interop::a2a::kept::read_call;
 use portcullis_interop::frame::http::{DELIVERY, read_request, read_response};
 use serde_json::Value;
 
@@ -132,6 +133,9 @@ impl Listened {
                 Kind::Agent if admitted.door == Door::Openai => {
                     self.take_request(&body().await?, &admitted.authority);
                 }
+                Kind::Agent if admitted.authority.through.is_empty() && admitted.door == Door::A2a => {
+                    self.take_call(&body().await?);
+                }
                 Kind::Agent if admitted.authority.through.is_empty() => self.take_message(body().await?),
                 Kind::Agent | Kind::Tool | Kind::Function => {}
             }
@@ -163,13 +167,28 @@ impl Listened {
         Ok(())
     }
 
-    /// The user's words in a message to an agent. What the gateway itself tells an agent was said elsewhere.
+    /// The user's words in a call by Agent2Agent: the parts of a message. All ids in it, and the tokens of pages, were chosen by the agent, or may have been.
+    fn take_call(&mut self, body: &Bytes) {
+        let Ok(call) = read_call(body) else { return };
+        let message = call.message().map(|message| json(&Bytes::copy_from_slice(message.as_bytes())));
+        let parts = message.as_ref().and_then(|message| message.get("parts")).and_then(Value::as_array);
+        let said = Arc::make_mut(&mut self.said);
+        for part in parts.into_iter().flatten() {
+            let words = ["text", "data", "url", "filename", "file"].iter().filter_map(|name| part.get(name));
+            words.for_each(|value| each_text(value, &mut |text| said.by_user(text)));
+        }
+    }
+
+    /// The user's words in a request to an agent by plain HTTP. What the gateway itself tells an agent was said elsewhere, and so was what the agent has said before, word for word: its
+    /// ids come back in requests.
     fn take_message(&mut self, body: Bytes) {
         let read = read_request(&body);
         let is_told = read.as_ref().is_ok_and(|request| request.headers().contains_key(DELIVERY));
         let message = read.map_or(body, http::Request::into_body);
         let said = Arc::make_mut(&mut self.said);
-        each_text(&json(&message), &mut |text| if is_told { said.by_untrusted(text) } else { said.by_user(text) });
+        each_text(&json(&message), &mut |text| {
+            if is_told || said.is_untrusted(text) { said.by_untrusted(text) } else { said.by_user(text) }
+        });
     }
 
     /// The user's words in a request to a model, and what tools of the client's own have said. What an agent sends on somebody's behalf are not that one's own words.
@@ -267,6 +286,8 @@ fn each_scalar(value: &Value, each: &mut dyn FnMut(&str)) {
 #[cfg(test)]
 mod tests {
     use portcullis_domain::policy::{self, Origin};
+    use portcullis_interop::a2a::kept::write_call;
+    use portcullis_interop::a2a::{A2aCall, Binding, Dialect, Method, Version};
     use portcullis_interop::frame::http::write_request;
     use serde_json::json;
 
@@ -319,6 +340,48 @@ mod tests {
         listened.take_request(&Bytes::from(request.to_string()), &authority);
         let origin = |value: &str| listened.said.origin(&policy::Value::Text(value.to_owned()));
         assert_eq!((origin("US13"), origin("GB29")), (Origin::Untrusted, Origin::User));
+    }
+
+    #[test]
+    fn of_a_call_by_agent2agent_only_the_parts_are_the_users_words() {
+        let parts = json!([
+            {"text": "pay GB29", "metadata": {"to": "US13"}},
+            {"data": {"to": ["CH93"]}},
+            {"kind": "file", "file": {"name": "DE89"}}]);
+        let message = json!({"messageId": "US13", "taskId": "US13", "contextId": "US13", "referenceTaskIds": ["US13"], "metadata": {"to": "US13"}, "parts": parts});
+        let words = ["GB29", "CH93", "DE89"];
+        for (method, params, is_said) in [
+            (Method::SendMessage, json!({"message": message, "metadata": {"to": "US13"}}), true),
+            (Method::GetTask, json!({"id": "US13", "message": message}), false),
+            (Method::ListTasks, json!({"pageToken": "US13"}), false),
+        ] {
+            let dialect = Dialect::new(Version::V1_0, Binding::JsonRpc);
+            let call = A2aCall { dialect, method, id: None, extensions: Vec::new(), params: "{}".into() };
+            let mut listened = Listened::default();
+            listened.take_call(&write_call(&call, &params.to_string()).unwrap().into());
+            let origin = |value: &str| listened.said.origin(&policy::Value::Text(value.to_owned()));
+            let expected = if is_said { Origin::User } else { Origin::Model };
+            assert_eq!(words.map(origin), [expected; 3], "{method:?}");
+            assert_eq!((origin("US13"), origin("1.0")), (Origin::Model, Origin::Model), "{method:?}");
+            assert_eq!(listened.said.origin(&policy::Value::Decimal(10_000)), Origin::Model);
+        }
+    }
+
+    #[test]
+    fn what_an_agent_has_said_is_not_the_users_word_when_it_comes_back() {
+        let mut listened = Listened::default();
+        Arc::make_mut(&mut listened.said).by_untrusted("thread US13");
+        let body = json!({"thread": "US13", "text": "pay GB29, as US13 says"}).to_string();
+        let request = http::Request::post("/runs").body(Bytes::from(body)).unwrap();
+        let origin = |listened: &Listened, value: &str| listened.said.origin(&policy::Value::Text(value.to_owned()));
+        listened.take_message(write_request(&request));
+        // Who writes it in a sentence of their own has said it.
+        assert_eq!((origin(&listened, "GB29"), origin(&listened, "US13")), (Origin::User, Origin::User));
+        let mut listened = Listened::default();
+        Arc::make_mut(&mut listened.said).by_untrusted("thread US13");
+        let request = http::Request::post("/runs").body(Bytes::from_static(br#"{"thread":"US13"}"#)).unwrap();
+        listened.take_message(write_request(&request));
+        assert_eq!(origin(&listened, "US13"), Origin::Untrusted);
     }
 
     #[test]

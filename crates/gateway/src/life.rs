@@ -11,7 +11,7 @@ use portcullis_domain::admission::{Admit, Admitted, Look, Passed, Receipt, Settl
 use portcullis_domain::call::Capability;
 use portcullis_domain::digest::Digest;
 use portcullis_domain::event::Outcome;
-use portcullis_domain::ids::CallId;
+use portcullis_domain::ids::{CallId, PrincipalName};
 use portcullis_domain::journal::{Body, StreamId};
 use portcullis_domain::money::{Nanodollars, Price};
 use portcullis_domain::policy::{Asks, Moment, Said};
@@ -26,6 +26,7 @@ use rustls::ServerConfig;
 
 use crate::asking::Asking;
 use crate::clock::Clock;
+use crate::doorway::Callee;
 use crate::entropy::new_call;
 use crate::granted::{self, Granted};
 use crate::heard::Heard;
@@ -49,6 +50,7 @@ pub mod guarding;
 mod hand_over;
 pub mod held;
 mod judge;
+pub mod looks;
 mod model;
 mod outcome;
 mod owed;
@@ -63,6 +65,7 @@ mod unknown;
 use crate::life::credential::Credentials;
 use crate::life::deployment::Choice;
 use crate::life::guarding::{Guarding, Prompt};
+use crate::life::looks::Looks;
 pub use crate::life::owed::Owed;
 pub use crate::life::tool::Called;
 pub use crate::registry::{Model, Tool};
@@ -125,6 +128,8 @@ pub struct Gate {
     pub uses: Uses,
     /// What the gateway signs with for outsiders.
     pub signing: SigningKeys,
+    /// Where guardrails look by themselves.
+    pub looks: Looks,
     /// What upstreams are shown.
     pub credentials: Credentials,
     /// What time it is.
@@ -327,12 +332,15 @@ impl Gate {
             });
             known.decision.guarded.clone_from(&terms.guarding.notes.guarded);
             known.decision.labels.clone_from(&terms.guarding.notes.labels);
-            let obstacle = known.obstacle.or_else(|| terms.guarding.refusal.clone());
+            let unseen = terms.guarding.obstacle(&snapshot.guardrails, &known);
+            let is_unseen = unseen.is_some();
+            let obstacle = known.obstacle.or_else(|| terms.guarding.refusal.clone()).or(unseen);
             let audited = known.decision.audit.len();
             let rests_on_moment = known.decision.moment != Moment::default();
             let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
             let anew = snapshot.config.policy.approvals.asks(known.capability.kind, terms.is_task);
             let shown = snapshot.shown(&known.capability);
+            let callee = snapshot.callee(&known.capability).cloned();
             let command = Admit {
                 call,
                 parent,
@@ -342,6 +350,7 @@ impl Gate {
                 session_budget: snapshot.session_budget(),
                 door: asking.door,
                 capability: known.capability,
+                callee,
                 payload: obstacle.map_or_else(|| Ok(payload.clone()), Err),
                 decision: known.decision,
                 estimate: known.estimate,
@@ -360,7 +369,7 @@ impl Gate {
             });
             let decided = decided?;
             let is_stale = matches!(&decided, Err(refusal) if refusal.code == Code::StaleDecision);
-            if !is_stale || attempt >= limit {
+            if !is_stale || is_unseen || attempt >= limit {
                 self.note(asking, &decided, audited);
                 return decided.map(|passed| (passed, snapshot));
             }
@@ -411,12 +420,19 @@ impl Gate {
 
     /// The caller has left before an answer came; the upstream call was cancelled by dropping it. What it had cost by then can't be known.
     async fn left(&self, admitted: &Admitted) -> Refusal {
+        self.cut_off(admitted, Refusal::new(Code::UpstreamFailed, "the caller has left")).await
+    }
+
+    /// The same where it may not go on for that reason.
+    async fn cut_off(&self, admitted: &Admitted, refusal: Refusal) -> Refusal {
         let settle =
             Settle { outcome: Outcome::Aborted, ..of_fault(admitted.call(), &UpstreamFault::Broken(String::new())) };
-        match self.settle(settle).await {
-            Ok(_) => Refusal::new(Code::UpstreamFailed, "the caller has left"),
-            Err(refusal) => refusal,
-        }
+        self.settle(settle).await.err().unwrap_or(refusal)
+    }
+
+    /// Whoever is called by this call.
+    fn callee(&self, principal: Option<&PrincipalName>, called: &Capability) -> Callee {
+        Callee::new(self.journal.doorway(), principal.cloned(), called)
     }
 }
 

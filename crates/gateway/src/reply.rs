@@ -10,6 +10,8 @@ use portcullis_domain::event::Outcome;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_interop::a2a::Failure;
 
+use crate::doorway::Callee;
+
 /// What a model answers.
 #[derive(Debug)]
 pub enum ModelAnswer {
@@ -34,13 +36,21 @@ pub struct AnswerStream {
     body: Incoming,
     timeout: Duration,
     trailers: Option<HeaderMap>,
+    /// Who answers, where that is somebody who may be disabled meanwhile.
+    callee: Option<Callee>,
 }
 
 impl AnswerStream {
     /// The stream of this body, of which a piece may take that long.
     #[must_use]
     pub fn new(body: Incoming, timeout: Duration) -> Self {
-        Self { body, timeout, trailers: None }
+        Self { body, timeout, trailers: None, callee: None }
+    }
+
+    /// The same, which breaks off once this one may not be called any more.
+    #[must_use]
+    pub fn of_callee(self, callee: Callee) -> Self {
+        Self { callee: Some(callee), ..self }
     }
 
     /// What stood behind the last piece, once the end has come.
@@ -53,10 +63,21 @@ impl AnswerStream {
     ///
     /// # Errors
     ///
-    /// When the stream breaks off or nothing comes for too long.
+    /// When the stream breaks off, nothing comes for too long, or who answers may not be called any more.
     pub async fn next(&mut self) -> Result<Option<Bytes>, UpstreamFault> {
         loop {
-            let frame = tokio::time::timeout(self.timeout, self.body.frame()).await;
+            let callee = self.callee.clone();
+            let halted = async {
+                match &callee {
+                    Some(callee) => callee.halted().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let frame = tokio::select! {
+                biased;
+                refusal = halted => return Err(UpstreamFault::Halted(Box::new(refusal))),
+                frame = tokio::time::timeout(self.timeout, self.body.frame()) => frame,
+            };
             match frame.map_err(|_| UpstreamFault::TimedOut(self.timeout.as_secs()))? {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(UpstreamFault::Broken(error.to_string())),
@@ -112,6 +133,9 @@ pub enum UpstreamFault {
     /// There is no credential to call it with: the call did not leave.
     #[error("can't be called without a credential: {0}")]
     NoCredential(String),
+    /// It may not be called any more: the call was cut off.
+    #[error("was cut off: {0}")]
+    Halted(Box<Refusal>),
 }
 
 impl UpstreamFault {
@@ -123,6 +147,7 @@ impl UpstreamFault {
                 Outcome::Failed
             }
             Self::Broken(_) | Self::TimedOut(_) | Self::Garbled(_) => Outcome::Unknown,
+            Self::Halted(_) => Outcome::Aborted,
         }
     }
 
@@ -141,6 +166,7 @@ impl UpstreamFault {
                 Code::CredentialUnavailable,
                 "takes a credential of its own for you, and none could be had; nothing was done",
             ),
+            Self::Halted(refusal) => return (**refusal).clone(),
         };
         Refusal::new(code, format!("`{upstream}` {what}")).because(self.to_string())
     }

@@ -157,6 +157,19 @@ impl Snapshot {
         }
     }
 
+    /// The principal that is called as a capability, where one is.
+    #[must_use]
+    pub fn callee(&self, capability: &Capability) -> Option<&PrincipalName> {
+        match capability.kind {
+            Kind::Agent => self.catalogue.agent(&capability.name).map(|agent| &agent.principal),
+            Kind::Tool => {
+                let tool = self.catalogue.all_tools().get(&*capability.name)?;
+                self.catalogue.server_principal(&tool.server)
+            }
+            Kind::Model | Kind::Function => None,
+        }
+    }
+
     /// Whether the chain may manage the gateway: everybody on it may, it was not handed on for something else, and the key that it comes from is for that.
     #[must_use]
     pub fn is_administrator(&self, chain: Chain<'_>) -> bool {

@@ -359,6 +359,7 @@ impl Play {
         let admit = Admit {
             within: None,
             call: self.call(),
+            callee: None,
             parent: None,
             authority: caller.authority,
             session: asking.session,
@@ -527,6 +528,7 @@ impl Play {
             to: agent.map(|agent| principal(USERS + agent)),
             scope: patterns,
             expires_at,
+            is_end_meant: false,
             budget: None,
             within: None,
         };

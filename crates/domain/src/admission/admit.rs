@@ -11,7 +11,7 @@ use crate::call::{Capability, Door, Place, Shown};
 use crate::digest::Digest;
 use crate::event::{CallAdmitted, CallRefused, Event};
 use crate::grant::GrantVersion;
-use crate::ids::{Actor, CallId, SessionId};
+use crate::ids::{Actor, CallId, PrincipalName, SessionId};
 use crate::journal::{Body, Draft, StreamId};
 use crate::ledger::Payer;
 use crate::money::Nanodollars;
@@ -47,6 +47,8 @@ pub struct Admit {
     pub door: Door,
     /// What it is aimed at.
     pub capability: Capability,
+    /// The principal that is called: that of the agent, or of the server of tools that is one. None where nobody is.
+    pub callee: Option<PrincipalName>,
     /// What is to be forwarded; or why there is nothing to forward it to, or no way to judge it.
     pub payload: Result<Body, Refusal>,
     /// What policy says of exactly this payload.
@@ -179,6 +181,7 @@ impl Admit {
         let payload = self.payload.as_ref().map_err(Clone::clone)?;
         self.is_judged_by_its_grants(world, at)?;
         self.is_allowed(world, at)?;
+        self.is_callable(world)?;
         if let Some(earlier) = self.is_repetition(session, at)? {
             return Ok(Asked::Again(earlier));
         }
@@ -233,6 +236,12 @@ impl Admit {
             Effect::Allow | Effect::Ask => Ok(()),
             Effect::Deny => Err(denied(&self.decision)),
         }
+    }
+
+    /// Behind what policy says, so that nobody learns of it who may not call it anyway.
+    fn is_callable(&self, world: &World) -> Result<(), Refusal> {
+        let Some(callee) = &self.callee else { return Ok(()) };
+        world.disabled.check_callee(callee, &self.capability)
     }
 
     /// The approval that it uses, where a person must be asked.
@@ -320,6 +329,7 @@ impl Admit {
             call: self.call,
             parent: self.parent,
             capability: self.capability.clone(),
+            callee: self.callee.clone(),
             door: self.door,
             authority: self.authority.clone(),
             policies: self.decision.policies.clone(),

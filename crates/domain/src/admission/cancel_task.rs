@@ -3,7 +3,7 @@
 use crate::admission::command::{Command, Verdict};
 use crate::authority::Authority;
 use crate::event::Event;
-use crate::ids::Actor;
+use crate::ids::{Actor, PrincipalName};
 use crate::journal::{Draft, StreamId};
 use crate::refusal::{Code, Refusal};
 use crate::registry::Placement;
@@ -18,8 +18,8 @@ use crate::world::World;
 pub struct NoteTask {
     /// The task.
     pub task: AgentTask,
-    /// On whose authority it was begun; none when it is over.
-    pub left: Option<Authority>,
+    /// On whose authority it was begun, and the principal that does it, as far as it is known who that is; none when it is over.
+    pub left: Option<(Authority, Option<PrincipalName>)>,
 }
 
 impl Command for NoteTask {
@@ -30,8 +30,9 @@ impl Command for NoteTask {
         let is_known = world.agent_tasks.find(&self.task).is_some();
         let is_open = world.session.find(&session).is_some_and(|session| session.status != Status::Closed);
         let event = match &self.left {
-            Some(authority) if !is_known && is_open && id.len() <= ID_LIMIT_BYTES => {
-                Event::TaskLeft(TaskLeft { agent, task: id, authority: authority.lasting() })
+            Some((authority, callee)) if !is_known && is_open && id.len() <= ID_LIMIT_BYTES => {
+                let (authority, callee) = (authority.lasting(), callee.clone());
+                Event::TaskLeft(TaskLeft { agent, task: id, authority, callee })
             }
             None if is_known => Event::TaskOver(TaskOver { agent, task: id }),
             Some(_) | None => return Verdict::unchanged(()),

@@ -25,7 +25,8 @@ impl Command for DeclareKeys {
     fn decide(&self, world: &World, _: Timestamp) -> Verdict<Self::Answer> {
         let keys = &world.identity;
         if let Some(other) = self.others(keys).next() {
-            let message = format!("key `{other}` was another one, or for something else, before");
+            let message =
+                format!("key `{other}` was another one, for something else, or to end at another time, before");
             return Verdict::unchanged(Err(Refusal::new(Code::Conflict, message)));
         }
         let (mut drafts, mut dead) = (Vec::new(), Vec::new());
@@ -49,7 +50,7 @@ impl Command for DeclareKeys {
 }
 
 impl DeclareKeys {
-    /// Those whose name another key had before, or the same one for something else.
+    /// Those whose name another key had before, or the same one for something else or with another end.
     pub fn others(&self, keys: &Keys) -> impl Iterator<Item = &KeyId> {
         let is_other = |wanted: &&KeyCreated| keys.find(&wanted.key).is_some_and(|key| !key.is_as_declared(wanted));
         self.keys.iter().filter(is_other).map(|wanted| &wanted.key)
@@ -107,9 +108,17 @@ mod tests {
         for other in [key("file-b", "bot", 9), key("file-b", "eve", 2)] {
             assert!(declare(&mut world, &[&other]).0.is_err(), "{other:?}");
         }
+        // No line gives a key another end, be it later or earlier.
+        for end in [1_000, 100_000] {
+            let other = KeyCreated { expires_at: Some(Timestamp(end)), ..b.clone() };
+            assert!(declare(&mut world, &[&other]).0.is_err(), "{end}");
+        }
         // One that was replaced ends earlier, and is the same one.
         world.identity.limited(&KeyLimited { key: b.key.clone(), expires_at: Timestamp(1_000) });
         assert_eq!(declare(&mut world, &[&b]), (Ok(vec![]), 0, [false, true, true]));
+        let ends = |end| KeyCreated { expires_at: Some(Timestamp(end)), ..b.clone() };
+        assert!(declare(&mut world, &[&ends(1_000)]).0.is_ok(), "the line may say so");
+        assert!(declare(&mut world, &[&ends(2_000)]).0.is_err(), "it does not end later again");
         world.identity.revoked(&KeyRevoked { key: b.key.clone() }, Timestamp(50));
         assert_eq!(declare(&mut world, &[&b]), (Ok(vec![b.key.clone()]), 0, [false, false, true]));
         assert_eq!(declare(&mut world, &[]), (Ok(vec![]), 0, [false, false, true]));

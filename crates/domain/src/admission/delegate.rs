@@ -34,6 +34,8 @@ pub struct Delegate {
     pub scope: Option<Scope>,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Whether that end was asked for: then it holds for all that comes of the task, and for what is done later.
+    pub is_end_meant: bool,
     /// What it may spend in all, on the account of that name.
     pub budget: Option<(TaskId, Nanodollars)>,
     /// What it may do, within what the task may do that it comes from.
@@ -72,6 +74,9 @@ impl Delegate {
         authority.scope = self.narrowed_scope()?;
         authority.expires_at =
             Some(self.authority.expires_at.map_or(self.expires_at, |expiry| expiry.min(self.expires_at)));
+        if self.is_end_meant {
+            authority.until = authority.expires_at;
+        }
         let budget = match &self.budget {
             None => None,
             Some((task, wanted)) => {

@@ -87,7 +87,7 @@ pub(super) fn is_held_by(
             world.identity.vouched(vouched).is_some_and(|seen| seen.principal == *owner)
         }
     };
-    if !is_live || authority.expires_at.is_some_and(|expiry| at >= expiry) {
+    if !is_live || authority.is_over(at) {
         return Err(Refusal::new(Code::Unauthenticated, "the key is not valid any more"));
     }
     world.disabled.check(authority.chain(owner))

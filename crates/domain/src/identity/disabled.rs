@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::authority::Chain;
+use crate::call::Capability;
 use crate::ids::PrincipalName;
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
@@ -36,6 +37,19 @@ impl Disabled {
     pub fn check_one(&self, principal: &PrincipalName) -> Result<(), Refusal> {
         if self.principals.contains_key(principal) {
             return Err(Refusal::new(Code::Unauthenticated, format!("`{principal}` is disabled")));
+        }
+        Ok(())
+    }
+
+    /// Whether a principal may be called as what stands there: whoever may not act is given nothing to do either.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Forbidden`]: whoever calls has done nothing wrong.
+    pub fn check_callee(&self, callee: &PrincipalName, called: &Capability) -> Result<(), Refusal> {
+        if self.principals.contains_key(callee) {
+            let message = format!("`{}` is disabled and may not be called", called.name);
+            return Err(Refusal::new(Code::Forbidden, message).because(format!("principal `{callee}` is disabled")));
         }
         Ok(())
     }

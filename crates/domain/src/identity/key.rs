@@ -35,6 +35,9 @@ pub struct Key {
     pub created_at: Timestamp,
     /// When it stops being valid by itself.
     pub expires_at: Option<Timestamp>,
+    /// When it was to stop as it was issued: one that was replaced ends earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_until: Option<Timestamp>,
     /// When it was taken back.
     pub revoked_at: Option<Timestamp>,
     /// Whether it was taken back only because it did not stand in the configuration any more.
@@ -46,12 +49,17 @@ pub struct Key {
 }
 
 impl Key {
-    /// Whether it is the key that the configuration means. One that was replaced may end earlier than it says there.
+    /// Whether it is the key that the configuration means, and ends when it says there. One that was replaced may end earlier than it was declared to.
     #[must_use]
     pub fn is_as_declared(&self, wanted: &KeyCreated) -> bool {
-        let ends = self.expires_at == wanted.expires_at
-            || self.expires_at.is_some_and(|end| wanted.expires_at.is_none_or(|wanted| end < wanted));
-        self.secret == wanted.secret && self.principal == wanted.principal && self.scope == wanted.scope && ends
+        let ends = [self.issued_until, self.expires_at].contains(&wanted.expires_at);
+        self.is_the_one_declared(wanted) && ends
+    }
+
+    /// Whether it is that key, whenever it ends.
+    #[must_use]
+    pub fn is_the_one_declared(&self, wanted: &KeyCreated) -> bool {
+        self.secret == wanted.secret && self.principal == wanted.principal && self.scope == wanted.scope
     }
 
     /// Whether the key is valid at that time.
@@ -164,6 +172,7 @@ impl Keys {
             secret: event.secret,
             created_at: at,
             expires_at: event.expires_at,
+            issued_until: event.expires_at,
             revoked_at: None,
             is_withdrawn: false,
             scope: event.scope.clone(),

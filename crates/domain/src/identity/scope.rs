@@ -63,6 +63,12 @@ impl Scope {
         self.doors.contains(&door) || self.is_everything() || (self.doors.is_empty() && door != Entrance::Api)
     }
 
+    /// Whether an agent may show it where task tokens are exchanged. That is no door of calls, and a token says nothing of doors: a key that is for some of them says there that it is.
+    #[must_use]
+    pub fn has_exchange(&self) -> bool {
+        self.doors.is_empty() || self.doors.contains(&Entrance::Api)
+    }
+
     /// Whether it may be called.
     #[must_use]
     pub fn has_capability(&self, capability: &Capability) -> bool {
@@ -124,5 +130,8 @@ mod tests {
         check(&[], &["model/*"], "openai", true);
         check(&[], &["model/*"], "api", false);
         check(&["api"], &["model/*"], "api", true);
+        for (doors, expected) in [(&[][..], true), (&["mcp"], false), (&["mcp", "api"], true)] {
+            assert_eq!(scope(doors, &["model/*"]).has_exchange(), expected, "{doors:?}");
+        }
     }
 }

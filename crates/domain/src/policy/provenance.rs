@@ -13,6 +13,8 @@ use crate::policy::stated::Stated;
 
 /// How much of what was said is kept for each kind of source, in bytes. Beyond that, words count as the model's own, which is what policies trust least.
 pub const WORDS_LIMIT_BYTES: usize = 1 << 20;
+/// How much text is searched for the values of one argument, in bytes: with more, it counts as the model's own, and nobody waits for the search.
+const SEARCH_LIMIT_BYTES: usize = 128 << 20;
 /// How many values are kept that trusted sources vouch for.
 pub const VALUES_LIMIT: usize = 65_536;
 /// How many ten-thousandths there are in one, as in [`Value::Decimal`].
@@ -81,6 +83,12 @@ impl Said {
         self.by_untrusted.add(text);
     }
 
+    /// Whether a source that nobody vouches for has said this, word for word, and nobody better has.
+    #[must_use]
+    pub fn is_untrusted(&self, text: &str) -> bool {
+        self.origin_of_text(text) == Origin::Untrusted
+    }
+
     /// A source vouches for this value as a whole, whatever else it says.
     pub fn vouched(&mut self, value: &str) {
         if self.vouched.len() < VALUES_LIMIT {
@@ -92,6 +100,15 @@ impl Said {
     /// Where the value comes from. Of several values, the least trustworthy origin of any of them; true and false, and what is empty, are the model's own.
     #[must_use]
     pub fn origin(&self, value: &Value) -> Origin {
+        let length = self.by_user.text.len() + self.by_trusted.text.len() + self.by_untrusted.text.len();
+        let values = texts(value);
+        if values > 1 && values.saturating_mul(length) > SEARCH_LIMIT_BYTES {
+            return Origin::Model;
+        }
+        self.found(value)
+    }
+
+    fn found(&self, value: &Value) -> Origin {
         match value {
             Value::Text(text) => self.origin_of_text(text),
             Value::Long(number) => number.checked_mul(SCALE).map_or(Origin::Model, |number| self.origin_of(number)),
@@ -103,7 +120,15 @@ impl Said {
     }
 
     fn least<'a>(&self, values: impl Iterator<Item = &'a Value>) -> Origin {
-        values.map(|value| self.origin(value)).min().unwrap_or(Origin::Model)
+        let mut least = None;
+        for value in values {
+            let found = self.found(value);
+            if found == Origin::Model {
+                return Origin::Model;
+            }
+            least = Some(least.map_or(found, |least: Origin| least.min(found)));
+        }
+        least.unwrap_or(Origin::Model)
     }
 
     fn origin_of_text(&self, text: &str) -> Origin {
@@ -128,6 +153,16 @@ impl Said {
         } else {
             Origin::Model
         }
+    }
+}
+
+/// How many texts a value has.
+fn texts(value: &Value) -> usize {
+    match value {
+        Value::Text(_) => 1,
+        Value::Long(_) | Value::Decimal(_) | Value::Bool(_) => 0,
+        Value::Set(values) => values.iter().map(texts).sum(),
+        Value::Record(members) => members.values().map(texts).sum(),
     }
 }
 
@@ -323,6 +358,18 @@ mod tests {
         check(&Value::Set(Vec::new()), Origin::Model);
         let record = [("to".to_owned(), text("US133000000121212121212")), ("cc".to_owned(), text("1j1l-2k3j"))];
         check(&Value::Record(record.into()), Origin::Untrusted);
+    }
+
+    #[test]
+    fn what_would_take_too_long_to_look_for_is_nobodys() {
+        let mut said = Said::default();
+        said.by_user(&format!("GB29 {}", "a ".repeat(WORDS_LIMIT_BYTES / 2)));
+        let of = |count: usize| Value::Set(vec![Value::Text("GB29".to_owned()); count]);
+        let most = SEARCH_LIMIT_BYTES / WORDS_LIMIT_BYTES;
+        assert_eq!(said.origin(&of(most / 2)), Origin::User);
+        assert_eq!(said.origin(&of(most * 2)), Origin::Model);
+        let nested = Value::Set(vec![of(most), of(most)]);
+        assert_eq!(said.origin(&nested), Origin::Model);
     }
 
     #[test]

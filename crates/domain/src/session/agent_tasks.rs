@@ -1,7 +1,7 @@
 //! Tasks that calls of agents have left behind and that go on: whose they are, so that they can be stopped when nobody may act for them any more.
 //!
 //! A task is noted when the call that has made it ends before the task does, and is forgotten once it is heard that the task is over. Whose chain ends while a task goes on, as by the
-//! kill switch, has it *halted*: it is to be cancelled, whoever may act again later.
+//! kill switch, has it *halted*, and so has the agent that does it: it is to be cancelled, whoever may act again later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +37,8 @@ pub struct OpenTask {
     pub task: AgentTask,
     /// On whose authority it was begun.
     pub authority: Authority,
+    /// The principal that does it.
+    pub callee: Option<PrincipalName>,
     /// Whether it is to be cancelled.
     pub is_halted: bool,
     /// How often that was tried.
@@ -50,6 +52,15 @@ pub struct AgentTasks {
     owners: BTreeMap<PrincipalName, Vec<OpenTask>>,
     /// Those that are to be cancelled.
     halted: BTreeSet<AgentTask>,
+}
+
+impl OpenTask {
+    /// Whether it is begun by this principal, through it, or done by it.
+    #[must_use]
+    pub fn concerns(&self, principal: &PrincipalName) -> bool {
+        let chain = self.authority.chain(&self.task.session.owner);
+        chain.principals().chain(&self.callee).any(|part| part == principal)
+    }
 }
 
 impl AgentTasks {
@@ -74,19 +85,23 @@ impl AgentTasks {
             self.halted.insert(task.clone());
         }
         let of_owner = self.owners.entry(session.owner.clone()).or_default();
-        of_owner.push(OpenTask { task, authority: event.authority.clone(), is_halted, attempts: 0 });
+        of_owner.push(OpenTask {
+            task,
+            authority: event.authority.clone(),
+            callee: event.done_by(),
+            is_halted,
+            attempts: 0,
+        });
         if of_owner.len() > OPEN_LIMIT {
             let oldest = of_owner.remove(0);
             self.halted.remove(&oldest.task);
         }
     }
 
-    /// Takes in that nobody may act any more for those whose owner and authority are such.
-    pub fn halt(&mut self, is_halted: impl Fn(&PrincipalName, &Authority) -> bool) {
-        for (owner, open) in
-            self.owners.iter_mut().flat_map(|(owner, all)| all.iter_mut().map(move |open| (owner, open)))
-        {
-            if is_halted(owner, &open.authority) {
+    /// Takes in that such ones may not go on any more.
+    pub fn halt(&mut self, is_halted: impl Fn(&OpenTask) -> bool) {
+        for open in self.owners.values_mut().flatten() {
+            if is_halted(open) {
                 open.is_halted = true;
                 self.halted.insert(open.task.clone());
             }

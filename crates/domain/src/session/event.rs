@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::Authority;
 use crate::call::Capability;
 use crate::digest::Digest;
-use crate::ids::{AgentName, LabelName, RecordId, SessionName};
+use crate::ids::{AgentName, LabelName, PrincipalName, RecordId, SessionName};
 use crate::money::Nanodollars;
 use crate::time::Timestamp;
 
@@ -156,11 +156,14 @@ pub struct WaitEnded {
     pub content_type: Option<String>,
 }
 
-/// The agent has accepted the end of a wait.
+/// Nobody is told any more how a wait has ended: the agent has accepted it, or the task that waited has ended itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitDelivered {
     /// The wait's name.
     pub name: WaitName,
+    /// Whether the agent was not told, since the task that waited was handed on with an end that has come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_given_up: bool,
 }
 
 /// The name of a place for news within its session, made by the gateway.
@@ -242,6 +245,17 @@ pub struct TaskLeft {
     /// On whose authority it was begun.
     #[serde(rename = "key")]
     pub authority: Authority,
+    /// The principal that the agent is. Entries from before this was noted say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callee: Option<PrincipalName>,
+}
+
+impl TaskLeft {
+    /// The principal that does the task. Where it is not said, the agent is taken to be the one of its own name.
+    #[must_use]
+    pub fn done_by(&self) -> Option<PrincipalName> {
+        self.callee.clone().or_else(|| self.agent.name.parse().ok())
+    }
 }
 
 /// A task that was left is over.

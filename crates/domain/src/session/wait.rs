@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::SessionId;
 use crate::refusal::{Code, Refusal};
 pub use crate::session::event::{Deliver, End, WaitName};
-use crate::session::event::{WaitEnded, WaitOpened};
+use crate::session::event::{WaitDelivered, WaitEnded, WaitOpened};
 use crate::time::Timestamp;
 
 /// The most waits of one session that are open or not yet delivered.
@@ -37,6 +37,17 @@ pub struct Wait {
     pub end: Option<(End, u64)>,
     /// Whether its end was accepted, or needs not be told.
     pub is_done: bool,
+    /// Whether it was to be told, and what it was to be told on has ended before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_given_up: bool,
+}
+
+impl Wait {
+    /// Whether it can't be told any more, since the task that waited was handed on with an end that has come by then.
+    #[must_use]
+    pub fn is_too_late(&self, at: Timestamp) -> bool {
+        self.deliver.as_ref().is_some_and(|deliver| deliver.authority.is_over(at))
+    }
 }
 
 /// The waits of all sessions.
@@ -98,6 +109,7 @@ impl Waits {
             deliver: event.deliver.clone(),
             end: None,
             is_done: false,
+            is_given_up: false,
         };
         self.by_time.insert((event.until, session.clone(), event.name.clone()));
         self.sessions.entry(session.clone()).or_default().insert(event.name.clone(), wait);
@@ -117,10 +129,10 @@ impl Waits {
         }
     }
 
-    /// Takes in that the end of a wait was accepted.
-    pub fn delivered(&mut self, session: &SessionId, name: &WaitName) {
-        let Some(wait) = self.sessions.get_mut(session).and_then(|waits| waits.get_mut(name)) else { return };
-        wait.is_done = true;
+    /// Takes in that the end of a wait was accepted, or is told no more.
+    pub fn delivered(&mut self, session: &SessionId, event: &WaitDelivered) {
+        let Some(wait) = self.sessions.get_mut(session).and_then(|waits| waits.get_mut(&event.name)) else { return };
+        (wait.is_done, wait.is_given_up) = (true, event.is_given_up);
         let seq = wait.end.as_ref().map_or(0, |(_, seq)| *seq);
         if let Some(ended) = self.to_tell.get_mut(session) {
             ended.remove(&seq);

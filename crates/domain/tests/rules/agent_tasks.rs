@@ -3,7 +3,7 @@
 use portcullis_domain::admission::{Admit, CancelTask, CloseSession, Disable, EndCancel, NoteTask, Passed, RevokeKey};
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
-use portcullis_domain::ids::{Actor, CallId};
+use portcullis_domain::ids::{Actor, CallId, PrincipalName};
 use portcullis_domain::journal::Body;
 use portcullis_domain::money::Nanodollars;
 use portcullis_domain::policy::{Asks, Decision, Effect};
@@ -20,6 +20,11 @@ fn agent() -> Capability {
     Capability::new(Kind::Agent, "adjuster")
 }
 
+/// The principal that the agent is.
+fn adjuster() -> PrincipalName {
+    "adjuster-bot".parse().unwrap()
+}
+
 fn task(owner: u8, id: &str) -> AgentTask {
     AgentTask { session: session(owner, 0), agent: agent(), id: id.to_owned() }
 }
@@ -30,8 +35,13 @@ fn through(owner: u8, agents: &[&str]) -> Authority {
 
 /// A call of the agent, by which its session has a replica.
 fn call(engine: &mut Engine, owner: u8) {
-    let admit = Admit {
+    assert!(matches!(engine.run(&admit(engine, owner)), Ok(Passed::New(_))));
+}
+
+fn admit(engine: &Engine, owner: u8) -> Admit {
+    Admit {
         call: CallId(u128::from(owner).to_be_bytes()),
+        callee: Some(adjuster()),
         parent: None,
         authority: authority(owner),
         session: session(owner, 0),
@@ -49,8 +59,7 @@ fn call(engine: &mut Engine, owner: u8) {
         asks: Asks::Anew { lasts_us: 1, is_run: false },
         within: None,
         shown: None,
-    };
-    assert!(matches!(engine.run(&admit), Ok(Passed::New(_))));
+    }
 }
 
 /// Where Ann and Bob have a task each, and Ann one more through an agent.
@@ -58,7 +67,7 @@ fn begun() -> Engine {
     let mut engine = started();
     (0..2).for_each(|owner| call(&mut engine, owner));
     for (owner, id, agents) in [(0, "a", &[][..]), (0, "b", &["planner"]), (1, "c", &[])] {
-        engine.run(&NoteTask { task: task(owner, id), left: Some(through(owner, agents)) });
+        engine.run(&NoteTask { task: task(owner, id), left: Some((through(owner, agents), Some(adjuster()))) });
     }
     engine
 }
@@ -84,7 +93,7 @@ fn what_was_begun_by_or_through_whoever_is_disabled_is_cancelled() {
     engine.run(&RevokeKey { by: Actor::Gateway, key: key_id(1) }).unwrap();
     assert_eq!(halted(&engine), ["a", "b", "c"]);
     // What is left by a call that was cut off itself is halted at once.
-    engine.run(&NoteTask { task: task(0, "d"), left: Some(authority(0)) });
+    engine.run(&NoteTask { task: task(0, "d"), left: Some((authority(0), Some(adjuster()))) });
     assert_eq!(halted(&engine), ["a", "b", "d", "c"]);
     // Letting somebody act again brings no task back.
     engine.run(&Disable { by: Actor::Gateway, principal: principal(0), reason: None }).unwrap();
@@ -98,10 +107,46 @@ fn what_was_begun_by_or_through_whoever_is_disabled_is_cancelled() {
 }
 
 #[test]
+fn an_agent_that_is_disabled_is_not_called_and_what_it_does_is_cancelled() {
+    let mut engine = begun();
+    disable(&mut engine, "adjuster-bot");
+    assert_eq!(halted(&engine), ["a", "b", "c"]);
+    let refused = engine.run(&Admit { call: CallId([9; 16]), ..admit(&engine, 0) }).unwrap_err();
+    assert_eq!(
+        (refused.code, refused.message.as_str()),
+        (Code::Forbidden, "`adjuster` is disabled and may not be called")
+    );
+    assert!(refused.reasons.iter().any(|reason| reason.contains("adjuster-bot")), "{refused:?}");
+    // Whoever may not call it is not told.
+    let denied = Decision::of(Effect::Deny, engine.world.policy.version.unwrap());
+    let denied = Admit { call: CallId([10; 16]), decision: denied, ..admit(&engine, 0) };
+    assert_eq!(engine.run(&denied).unwrap_err().code, Code::Denied);
+    // What a call leaves behind that was cut off by it is halted at once.
+    engine.run(&NoteTask { task: task(1, "e"), left: Some((authority(1), Some(adjuster()))) });
+    assert_eq!(halted(&engine), ["a", "b", "c", "e"]);
+    // It is told all the same: that is the gateway's own doing.
+    assert!(engine.run(&CancelTask { task: task(0, "a") }).is_ok());
+    engine.run(&Disable { by: Actor::Gateway, principal: adjuster(), reason: None }).unwrap();
+    assert!(engine.run(&Admit { call: CallId([11; 16]), ..admit(&engine, 0) }).is_ok());
+    assert_eq!(replay(&engine.written).0, engine.world);
+}
+
+#[test]
+fn an_agent_of_which_it_was_not_noted_who_it_is_is_the_one_of_its_name() {
+    let mut engine = started();
+    call(&mut engine, 0);
+    engine.run(&NoteTask { task: task(0, "a"), left: Some((authority(0), None)) });
+    disable(&mut engine, "adjuster-bot");
+    assert!(halted(&engine).is_empty());
+    disable(&mut engine, "adjuster");
+    assert_eq!(halted(&engine), ["a"]);
+}
+
+#[test]
 fn what_is_over_is_not_cancelled_and_what_is_known_is_not_noted_again() {
     let mut engine = begun();
     let entries = engine.written.len();
-    engine.run(&NoteTask { task: task(0, "a"), left: Some(authority(0)) });
+    engine.run(&NoteTask { task: task(0, "a"), left: Some((authority(0), Some(adjuster()))) });
     engine.run(&NoteTask { task: task(0, "z"), left: None });
     assert_eq!(engine.written.len(), entries);
     engine.run(&NoteTask { task: task(0, "a"), left: None });
@@ -120,7 +165,7 @@ fn it_is_tried_so_often_and_no_more_and_so_many_are_known() {
     }
     assert_eq!(engine.run(&CancelTask { task: task(0, "a") }).unwrap_err().code, Code::TooMany);
     for number in 0..OPEN_LIMIT {
-        engine.run(&NoteTask { task: task(0, &format!("t-{number}")), left: Some(authority(0)) });
+        engine.run(&NoteTask { task: task(0, &format!("t-{number}")), left: Some((authority(0), Some(adjuster()))) });
     }
     assert!(engine.world.agent_tasks.find(&task(0, "b")).is_none(), "the oldest are forgotten");
     assert_eq!(halted(&engine).len(), OPEN_LIMIT);

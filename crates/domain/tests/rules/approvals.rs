@@ -71,6 +71,7 @@ fn chain(through: &[&str]) -> Authority {
 fn admit(engine: &Engine, payment: &Payment<'_>) -> Admit {
     Admit {
         call: CallId(payment.number.to_be_bytes()),
+        callee: None,
         parent: None,
         authority: chain(payment.through),
         session: session(0, 0),

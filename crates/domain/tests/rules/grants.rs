@@ -122,6 +122,7 @@ impl Story {
                     to: Some("payer".parse().unwrap()),
                     scope: None,
                     expires_at: Timestamp(self.engine.now + 600),
+                    is_end_meant: false,
                     budget: None,
                     within: Some(grant(*number)),
                 };
@@ -184,6 +185,7 @@ impl Story {
         let key = payment.key.map(|key| format!("key-{key}-{}-{}", payment.payee, payment.amount));
         Admit {
             call: CallId([self.next; 16]),
+            callee: None,
             parent: None,
             authority,
             session: session(0, 0),

@@ -16,6 +16,7 @@ fn ask(engine: &mut Engine, number: u8, effect: Effect, moment: &Moment) -> Resu
     let admit = Admit {
         within: None,
         call: call(number),
+        callee: None,
         parent: None,
         authority: authority(0),
         session: session(0, 0),

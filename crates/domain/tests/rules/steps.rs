@@ -331,7 +331,8 @@ pub(super) fn take(engine: &mut Engine, step: &Step) -> Done {
             done(engine.run(&EndWait { session, name, by: Actor::Gateway, end, event }), |_| Done::Else)
         }
         Step::NoteDelivery { owner, name, wait } => {
-            engine.run(&NoteDelivery { session: session(*owner, *name), name: wait_name(*wait) });
+            let (session, name) = (session(*owner, *name), wait_name(*wait));
+            engine.run(&NoteDelivery { session, name, is_given_up: false });
             Done::Else
         }
         Step::Resolve { owner, name, call: number, is_done } => {
@@ -418,6 +419,7 @@ fn admit(engine: &Engine, ask: &Ask) -> Admit {
     let unread = Refusal::new(Code::InvalidArguments, "argument `amount`: a number is expected");
     Admit {
         call: call(ask.call),
+        callee: None,
         parent: ask.parent.map(call),
         authority: paid_by(authority(ask.key), ask.task),
         session: session(ask.owner, ask.name),
@@ -450,6 +452,7 @@ fn delegate(engine: &Engine, hand_on: HandOn) -> Delegate {
         to: Some("payer".parse().unwrap()),
         scope: None,
         expires_at: Timestamp(engine.now + 600),
+        is_end_meant: false,
         budget: hand_on.task.map(|task| (task_id(task), Nanodollars::new(hand_on.budget))),
         within: None,
     }

@@ -88,6 +88,7 @@ pub(crate) fn admit(number: u64, within: u64, length: usize) -> Admit {
     let policies_that_permit = vec!["agents-may-ask-models".to_owned()];
     Admit {
         call: call(number),
+        callee: None,
         parent: None,
         authority: Authority::of_key(key(0)),
         session: session(within),

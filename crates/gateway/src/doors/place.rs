@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use portcullis_domain::authority::Authority;
-use portcullis_domain::ids::{PrincipalName, SessionId};
+use portcullis_domain::ids::{KeyId, PrincipalName, SessionId};
 use portcullis_domain::refusal::Refusal;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -24,20 +24,22 @@ pub struct UnderWay {
     _token: Option<Arc<OwnToken>>,
     owner: PrincipalName,
     authority: Authority,
+    /// The key of its own that an agent has shown beside its task token.
+    own: Option<KeyId>,
     session: OnceLock<SessionId>,
     doorway: watch::Receiver<Arc<Doorway>>,
 }
 
 impl UnderWay {
-    /// A call for `owner` on this authority, who came with that token if with any.
+    /// A call for `owner` on this authority, by an agent that has shown `own` beside it if any, who came with that token if with any.
     #[must_use]
     pub fn new(
         permit: OwnedSemaphorePermit,
-        (owner, authority): (PrincipalName, Authority),
+        (owner, authority, own): (PrincipalName, Authority, Option<KeyId>),
         token: Option<Arc<OwnToken>>,
         doorway: watch::Receiver<Arc<Doorway>>,
     ) -> Self {
-        Self { _permit: permit, _token: token, owner, authority, session: OnceLock::new(), doorway }
+        Self { _permit: permit, _token: token, owner, authority, own, session: OnceLock::new(), doorway }
     }
 
     /// The session that it is made in is known now.
@@ -46,9 +48,12 @@ impl UnderWay {
         let _ = self.session.set(session.clone());
     }
 
-    /// Waits until it may not go on: its key was taken back, somebody on its chain is disabled, or its session is frozen.
+    /// Waits until it may not go on: its key was taken back, or that of the agent that calls, somebody on its chain is disabled, or its session is frozen.
     pub async fn halted(&self) -> Refusal {
-        let goes_on = |doorway: &Doorway| doorway.goes_on(&self.owner, &self.authority, self.session.get());
+        let goes_on = |doorway: &Doorway| {
+            self.own.iter().try_for_each(|own| doorway.is_kept(own))?;
+            doorway.goes_on(&self.owner, &self.authority, self.session.get())
+        };
         doorway::halted(self.doorway.clone(), goes_on).await
     }
 }

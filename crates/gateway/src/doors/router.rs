@@ -195,7 +195,7 @@ async fn arrive(
     let place = place.map_err(|_| Refusal::new(Code::TooMany, "too many calls are under way"))?;
     let body = read_body(body, snapshot.config.server.body_limit_bytes).await?;
     let query = head.uri.query().map(str::to_owned);
-    let on_behalf = (caller.principal.clone(), caller.authority.clone());
+    let on_behalf = (caller.principal.clone(), caller.authority.clone(), caller.own.clone());
     let place = Arc::new(UnderWay::new(place, on_behalf, caller.token.clone(), doors.gate.journal.doorway()));
     session.iter().for_each(|session| place.in_session(session));
     let (method, headers) = (head.method, head.headers);

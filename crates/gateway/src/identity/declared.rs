@@ -80,9 +80,22 @@ pub fn read(tables: &BTreeMap<String, KeyTable>, base: &Path) -> Result<Vec<KeyC
 /// Everything that is wrong with them.
 pub fn wanted(tables: &BTreeMap<String, KeyTable>, base: &Path, keys: &Keys) -> Result<DeclareKeys, Vec<String>> {
     let wanted = DeclareKeys { keys: read(tables, base)? };
-    let say = |key| {
+    let is_other = |key: &KeyId| {
+        let wanted = wanted.keys.iter().find(|wanted| wanted.key == *key);
+        keys.find(key).zip(wanted).filter(|(known, wanted)| !known.is_the_one_declared(wanted)).is_some()
+    };
+    let say = |key: &KeyId| {
         let name = name(key);
-        format!("identity.keys.{name} was another key, or for something else, before: give what is new another name")
+        if is_other(key) {
+            return format!(
+                "identity.keys.{name} was another key, or for something else, before: give what is new another name"
+            );
+        }
+        let end = keys.find(key).and_then(|known| known.issued_until);
+        let before = end.map_or_else(|| "without `expires_at`".to_owned(), |end| format!("with `expires_at: {end}`"));
+        format!(
+            "identity.keys.{name} stood there {before} before, and a key gets no other end: let it stand so, and declare a new key under another name"
+        )
     };
     let others: Vec<String> = wanted.others(keys).map(say).collect();
     if others.is_empty() { Ok(wanted) } else { Err(others) }

@@ -64,6 +64,9 @@ struct Claims {
     iat: u64,
     nbf: u64,
     exp: u64,
+    /// When whoever has handed the task on wanted it to end, in the seconds of `exp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     call: Option<CallId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,6 +157,7 @@ impl TaskToken {
             iat: now_s,
             nbf: now_s,
             exp: self.authority.expires_at?.0 / 1_000_000,
+            until: self.authority.until.map(|until| until.0 / 1_000_000),
             call: self.call,
             scope: self.authority.scope.clone(),
             task: self.authority.task.clone(),
@@ -217,7 +221,8 @@ impl Claims {
             return Err("its chain is too long");
         }
         let (credential, scope, task, under) = (self.cid, self.scope, self.task, self.under);
-        let authority = Authority { credential, through, expires_at: Some(expires_at), scope, task, under };
+        let until = self.until.map(|until| Timestamp(until.saturating_mul(1_000_000)));
+        let authority = Authority { credential, through, expires_at: Some(expires_at), until, scope, task, under };
         Ok(TaskToken { number: self.jti, session: self.sid, authority, call: self.call, asked_by: self.client_id })
     }
 }
@@ -280,6 +285,7 @@ mod tests {
             scope: Some("tool/a__*".parse().unwrap()),
             task: Some("t1".parse().unwrap()),
             under: Some(CallId([7; 16])),
+            until: Some(Timestamp(NOW.0 + 700_000_000)),
             ..token().authority
         };
         let narrow = TaskToken { authority: narrow, call: None, ..token() };

@@ -238,7 +238,7 @@ impl Gate {
         }
     }
 
-    /// Sends the call to its replica, which first learns what the session remembers if it has not served it before. The outer error says that the caller has left.
+    /// Sends the call to its replica, which first learns what the session remembers if it has not served it before. The outer error says that the caller has left, or that the agent may not be called any more.
     async fn forward(
         &self,
         asking: &Asking,
@@ -247,6 +247,7 @@ impl Gate {
         trace: &HeaderMap,
         patience: &mut Patience,
     ) -> Result<Result<(AgentAnswer, OwnedSemaphorePermit), UpstreamFault>, Refusal> {
+        let callee = self.callee(Some(&agent.principal), &agent.capability);
         let sent = async {
             let task = self.task_for(admitted, &agent.principal)?;
             let unplaced = || UpstreamFault::Unreachable("the session has no replica".to_owned());
@@ -269,10 +270,16 @@ impl Gate {
                 }
             }
         };
-        tokio::select! {
-            answer = sent => Ok(answer),
-            _ = &mut patience.gone => Err(self.left(admitted).await),
-        }
+        let cut_off = tokio::select! {
+            biased;
+            refusal = callee.halted() => refusal,
+            answer = sent => {
+                let of_callee = |(answer, permit): (AgentAnswer, _)| (answer.of_callee(callee), permit);
+                return Ok(answer.map(of_callee));
+            }
+            _ = &mut patience.gone => return Err(self.left(admitted).await),
+        };
+        Err(self.cut_off(admitted, cut_off).await)
     }
 
     /// Sends the call in what the agent speaks.
@@ -311,6 +318,7 @@ impl Gate {
             | UpstreamFault::Unspoken(_)
             | UpstreamFault::Credential(_)
             | UpstreamFault::NoCredential(_)
+            | UpstreamFault::Halted(_)
             | UpstreamFault::Busy(_) => {}
         }
     }

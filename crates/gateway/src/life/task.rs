@@ -87,7 +87,8 @@ impl Gate {
         if matches!(is_known, Ok(true)) {
             return;
         }
-        if let Err(fault) = self.journal.execute(NoteTask { task, left: Some(authority.clone()) }).await {
+        let callee = self.snapshot.load().callee(&task.agent).cloned();
+        if let Err(fault) = self.journal.execute(NoteTask { task, left: Some((authority.clone(), callee)) }).await {
             tracing::warn!(%fault, "that a task goes on was not noted");
         }
     }

@@ -97,7 +97,11 @@ impl Gate {
                     Entered::New(admitted, under_way) => (admitted, under_way),
                     Entered::Recorded(called) => return Ok(called),
                 };
+            let callee = self.snapshot.load().callee(&tool.capability).cloned();
+            let callee = self.callee(callee.as_ref(), &tool.capability);
             let answer = tokio::select! {
+                biased;
+                refusal = callee.halted() => return Err(self.cut_off(&admitted, refusal).await),
                 answer = self.forward_tool(asking, &admitted, tool) => answer,
                 _ = &mut patience.gone => return Err(self.left(&admitted).await),
             };

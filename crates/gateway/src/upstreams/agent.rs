@@ -15,6 +15,7 @@ use portcullis_interop::frame::http::read_request;
 use portcullis_interop::llm::chat::ChatRequest;
 use serde_json::Value;
 
+use crate::doorway::Callee;
 use crate::reply::{AnswerStream, UpstreamFault};
 use crate::upstreams::client::read_whole;
 use crate::upstreams::egress::Egress;
@@ -66,6 +67,12 @@ pub struct AgentAnswer {
 }
 
 impl AgentAnswer {
+    /// The same, which breaks off once this one may not be called any more.
+    #[must_use]
+    pub fn of_callee(self, callee: Callee) -> Self {
+        Self { body: self.body.of_callee(callee), ..self }
+    }
+
     /// The same, unless the agent does not let in who comes with a token that was given for the call: that is nothing for the caller, whose own credential it is not.
     ///
     /// # Errors

@@ -202,6 +202,13 @@ async fn who_may_confirm_their_own_message_does_so_in_the_client_and_nobody_else
         let task = send(&desk.ann, version, "hello", Some(&context), None).await;
         let own = rpc(&desk.ann, version, sending, decision(version, &task, "approve")).await.json();
         assert_eq!(own["error"]["code"], 403, "{own}");
+        // Nor to what stands beside the parts that they are shown.
+        let mut more = message(version, "hello", Some(&context), None);
+        more["metadata"] = json!({"amount": 50_000});
+        let task = rpc(&cleo, version, sending, more).await.json().pointer(place).cloned().unwrap();
+        assert_eq!(data(&task)["decisions"], json!([]), "{task}");
+        let own = rpc(&cleo, version, sending, decision(version, &task, "approve")).await.json();
+        assert_eq!(own["error"]["code"], 403, "{own}");
         // One's own yes is one of several.
         let before = desk.messages();
         let task = send(&dan, version, "hello", Some(&context), None).await;

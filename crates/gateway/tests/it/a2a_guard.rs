@@ -87,6 +87,19 @@ async fn what_is_masked_in_a_message_reaches_neither_the_agent_nor_the_record() 
 }
 
 #[tokio::test]
+async fn white_space_before_a_message_hides_nothing_of_it() {
+    let stage = Stage::start(Speaks::New, &format!("name: cards, at: [model_in], {CARDS}, action: mask")).await;
+    stage.gateway.keep_secret(CARD);
+    let body = format!("\r\n\t {}", parts("1.0", "claim-1", &[CARD], None));
+    let headers = [("a2a-version", "1.0")];
+    let answer = stage.ann.send("POST", "/a2a/adjuster/message:send", &headers, Some(body)).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(stage.agents[0].message()["parts"][0]["text"], "[CARD]");
+    assert_eq!(stage.guarded("ann:claim-1"), ["cards model_in changed"]);
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
 async fn what_is_blocked_in_a_message_goes_nowhere_and_its_sender_reads_why() {
     for (speaks, version, sending, ..) in VERSIONS {
         let rule = format!("name: cards, at: [model_in], {CARDS}, message: 'No cards here.'");

@@ -1,12 +1,13 @@
 //! The kill switch and tasks that outlast their calls: the agent is told to cancel what was begun by whoever is disabled, once, and nothing else.
 
-use portcullis_domain::event::Event;
+use portcullis_domain::event::{Event, Outcome};
+use portcullis_domain::refusal::Code;
 use portcullis_domain::session::event::CancelEnd;
 use portcullis_testkit::http::{Client, EventStream};
 use portcullis_testkit::process::wait_until;
 use serde_json::json;
 
-use crate::a2a::{ALL, Stage, message, rpc, send};
+use crate::a2a::{ALL, Stage, TOKEN, config, message, rpc, send};
 use crate::a2a_agent::{Agent, Speaks};
 use crate::gateway::{Gateway, LIMIT};
 
@@ -89,6 +90,50 @@ async fn who_is_disabled_has_their_tasks_cancelled_at_the_agent_and_nobody_else_
         assert_eq!(cancelled(&stage.agents[0]).len(), 3);
         stage.gateway.finish().await;
     }
+}
+
+#[tokio::test]
+async fn an_agent_that_is_disabled_is_sent_nothing_more_and_told_to_cancel_what_it_does() {
+    let agents = [Agent::start(Speaks::New).await];
+    let gateway = Gateway::start(&config(&agents, ", principal: payer"), &[("rules.cedar", ALL)]).await;
+    gateway.keep_secret(TOKEN);
+    let (ann, bob) = (gateway.client("ann").await, gateway.client("bob").await);
+    send(&bob, "1.0", "wait", Some("claim-1"), None).await;
+    let asked = message("1.0", "wait", Some("claim-2"), None);
+    let asked = json!({"jsonrpc": "2.0", "id": 1, "method": "SendStreamingMessage", "params": asked});
+    let version = [("a2a-version", "1.0")];
+    let mut stream = ann.stream("POST", "/a2a/adjuster", &version, Some(asked.to_string())).await.unwrap();
+    // The gateway knows of the task.
+    stream.next_event().await.unwrap().unwrap();
+    disable(&gateway, "payer").await;
+    // Nobody has left, and their keys are good: the stream is cut off all the same.
+    let said = stream.next_event().await.unwrap().unwrap().data;
+    assert!(said.contains("`adjuster` is disabled and may not be called"), "{said}");
+    // What had outlasted its call is cancelled, and what was cut off.
+    until_ended(&gateway, "bob:claim-1", &[CancelEnd::Taken]).await;
+    until_ended(&gateway, "ann:claim-2", &[CancelEnd::Taken]).await;
+    let mut told = cancelled(&agents[0]);
+    told.sort();
+    assert_eq!(told, ["t-1", "t-2"]);
+    let settled = || async { gateway.settled("ann:claim-2").len() == 1 };
+    wait_until("the call is settled", LIMIT, settled).await.unwrap();
+    assert_eq!(gateway.settled("ann:claim-2")[0].outcome, Outcome::Aborted);
+    let calls = || agents[0].calls().iter().filter(|call| call.json()["method"] != "CancelTask").count();
+    let before = calls();
+    for (method, params) in [
+        ("SendMessage", message("1.0", "hello", Some("claim-3"), None)),
+        ("SendStreamingMessage", message("1.0", "hello", Some("claim-3"), None)),
+    ] {
+        let refused = rpc(&bob, "1.0", method, params).await.text();
+        assert!(refused.contains("`adjuster` is disabled and may not be called"), "{refused}");
+    }
+    assert_eq!(calls(), before, "the agent was sent something");
+    let refused = gateway.refused();
+    assert!(refused.len() == 2 && refused.iter().all(|refused| refused.code == Code::Forbidden), "{refused:?}");
+    let enabled = gateway.command(&["identity", "enable", "payer"]).await;
+    assert!(enabled.status.success(), "{enabled:?}");
+    send(&bob, "1.0", "hello", Some("claim-3"), None).await;
+    gateway.finish().await;
 }
 
 #[tokio::test]

@@ -533,6 +533,118 @@ async fn nobody_acts_as_the_agent_that_a_task_was_handed_on_to_but_that_agent() 
 }
 
 #[tokio::test]
+async fn who_is_disabled_is_not_called_either_be_it_an_agent_or_a_server_of_tools() {
+    let site = Site::start().await;
+    let oncall = site.gateway.client("oncall").await;
+    assert!(called(&oncall, "/mcp/logs", "add", r#"{"a":1,"b":1}"#).await.is_ok());
+    site.hand(&oncall, "job", "director").await;
+    let turn = async |name: &str, is_on: bool| {
+        let admin = site.gateway.admin();
+        let answer = match is_on {
+            true => admin.delete(&format!("/api/v1/identity/disabled/{name}")).await,
+            false => admin.post("/api/v1/identity/disabled", &json!({"name": name})).await,
+        };
+        assert!((200..300).contains(&answer.unwrap().status), "{name}");
+    };
+    for name in ["director", "toolbox"] {
+        turn(name, false).await;
+    }
+    let calls = async || {
+        let requests = site._tools.requests().await;
+        requests.iter().filter(|request| request["body"]["method"] == "tools/call").count()
+    };
+    let (agents, tools) = (site.agents.received().len(), calls().await);
+    let refused = site.ask(&oncall, "job", "director").await;
+    assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("forbidden")), "{}", refused.text());
+    let refused = called(&oncall, "/mcp/logs", "add", r#"{"a":1,"b":1}"#).await.unwrap_err();
+    assert!(refused.contains("`logs__add` is disabled"), "{refused}");
+    assert_eq!((site.agents.received().len(), calls().await), (agents, tools), "nothing has left");
+    // A server that is nobody, and other agents, are called as before; the same one, once it may act again.
+    assert!(site.drop_table(&oncall).await.is_ok());
+    site.hand(&oncall, "job", "one").await;
+    turn("toolbox", true).await;
+    assert!(called(&oncall, "/mcp/logs", "add", r#"{"a":1,"b":1}"#).await.is_ok());
+    let entries = site.gateway.events("oncall:job");
+    let callees = entries
+        .iter()
+        .filter_map(|event| if let Event::CallAdmitted(event) = event { Some(&event.callee) } else { None });
+    let callees: Vec<_> = callees.map(|callee| callee.as_ref().map(ToString::to_string)).collect();
+    assert_eq!(callees, [Some("director".to_owned()), Some("one".to_owned())]);
+    site.gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_key_for_some_doors_proves_its_agent_at_the_token_endpoint_only_if_the_api_is_one() {
+    let site = Site::start().await;
+    let oncall = site.gateway.client("oncall").await;
+    let token = site.hand(&oncall, "job", "careful").await;
+    for (scope, expected) in [
+        (json!({"doors": ["mcp"]}), Some("unauthorized_client")),
+        (json!({"doors": ["mcp", "api"]}), None),
+        (json!({"capabilities": ["tool/logs__*"]}), None),
+    ] {
+        let mut wanted = json!({"principal": "careful"});
+        wanted.as_object_mut().unwrap().extend(scope.as_object().unwrap().clone());
+        let key = site.gateway.admin().post("/api/v1/identity/keys", &wanted).await.unwrap().json();
+        let key = key["key"].as_str().unwrap();
+        site.gateway.keep_secret(key);
+        let answer = site.exchange(&token, &[], &[("authorization", &format!("Bearer {key}"))]).await;
+        site.gateway.keep_secret(answer.json()["access_token"].as_str().unwrap_or("-- none --"));
+        assert_eq!(answer.json()["error"].as_str(), expected, "{scope}: {}", answer.text());
+        assert_eq!(answer.status, if expected.is_some() { 400 } else { 200 }, "{scope}");
+    }
+    site.gateway.finish().await;
+}
+
+/// Begins to wait until the time is over, which the agent is told.
+async fn waits(by: &Client, name: &str, timeout_s: u64, agent: &str) {
+    let wanted = json!({"name": name, "for": "its time", "timeout_s": timeout_s, "deliver": {"agent": agent, "path": format!("/{name}")}});
+    let answer = by.post("/api/v1/sessions/job/waits", &wanted).await.unwrap();
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+/// The token that an agent was handed with the end of a wait.
+async fn told(site: &Site, name: &str) -> Value {
+    let of_wait = |request: &Received| request.head.lines().next().unwrap().contains(&format!("/{name} "));
+    let is_told = || async { site.agents.received().iter().any(of_wait) };
+    wait_until("the agent is told", LIMIT, is_told).await.unwrap();
+    let token = site.agents.received().iter().rfind(|request| of_wait(request)).map(task_of).unwrap();
+    site.gateway.keep_secret(&token);
+    claims(&token)
+}
+
+#[tokio::test]
+async fn a_task_that_was_handed_on_with_an_end_gets_no_later_one_by_waiting() {
+    let site = Site::start().await;
+    let oncall = site.gateway.client("oncall").await;
+    let token = site.hand(&oncall, "job", "director").await;
+    let more = |seconds: &'static str| [("audience", "one"), ("expires_in", seconds)];
+    // A token of ten minutes, of which a second is over when the wait is: another one would be good for ten minutes again.
+    let narrow = site.narrowed(&token, &more("600")).await;
+    let holder = site.holder_as("one", &narrow).await;
+    waits(&holder, "again", 1, "one").await;
+    let (narrow, again) = (claims(&narrow), told(&site, "again").await);
+    assert_eq!((&again["exp"], &again["until"]), (&narrow["exp"], &narrow["exp"]), "{again}");
+    assert_eq!(again["act"], json!({"sub": "one", "act": {"sub": "one", "act": {"sub": "director"}}}));
+    // Without an end that was asked for it may take days.
+    waits(&site.holder(&token), "anew", 1, "director").await;
+    let (before, anew) = (claims(&token), told(&site, "anew").await);
+    assert!(anew["until"].is_null() && anew["exp"].as_u64() > before["exp"].as_u64(), "{before} {anew}");
+    // What ends behind the end of the task is told to nobody, and holds up nothing.
+    let short = site.narrowed(&token, &more("10")).await;
+    waits(&site.holder_as("one", &short).await, "late", 11, "one").await;
+    waits(&oncall, "later", 12, "director").await;
+    told(&site, "later").await;
+    let given_up = |event: &Event| matches!(event, Event::WaitDelivered(event) if event.is_given_up && event.name.as_str() == "late");
+    assert!(site.gateway.events("oncall:job").iter().any(given_up));
+    assert!(site.agents.received().iter().all(|request| !request.head.lines().next().unwrap().contains("/late ")));
+    let listed = oncall.get("/api/v1/sessions/job/waits").await.unwrap().json();
+    let late = listed["waits"].as_array().unwrap().iter().find(|wait| wait["name"] == "late").cloned().unwrap();
+    assert_eq!((&late["status"], &late["is_delivered"]), (&json!("expired"), &json!(false)));
+    site.gateway.finish().await;
+}
+
+#[tokio::test]
 async fn an_agent_that_leaves_its_token_out_manages_nothing() {
     let site = Site::start().await;
     let steward = site.gateway.client("steward").await;

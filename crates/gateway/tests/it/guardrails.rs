@@ -162,6 +162,29 @@ async fn a_finding_that_is_cut_by_the_borders_of_pieces_is_masked_and_the_stream
 }
 
 #[tokio::test]
+async fn no_escape_hides_anything_in_the_arguments_of_a_call() {
+    const ADDRESSES: &str = "detect: { personal: { kinds: [email] } }";
+    let rule = format!("name: mail, at: [model_out], {ADDRESSES}, action: mask");
+    let escaped = r#"{"text":"to bob\u0040example.org"}"#;
+    let Streamed { gateway, heard } = streamed(&rule, &["Hi."], escaped).await;
+    let masked = [("tools__echo".to_owned(), r#"{"text":"to [EMAIL]"}"#.to_owned())];
+    assert_eq!(heard.calls, masked);
+    gateway.finish().await;
+    // What can be read in two ways nobody can look at.
+    let twice = r#"{"text":"to bob\u0040example.org","text":"x"}"#;
+    let Streamed { gateway, heard } = streamed(&rule, &["Hi."], twice).await;
+    assert_eq!((heard.calls.len(), &heard.error.unwrap()["code"]), (0, &json!("blocked")));
+    gateway.finish().await;
+
+    let setup = Setup { rounds: 0, ..Setup::default() };
+    let scene = scene_of(&setup, &rule).await;
+    let ann = scene.client("ann").await;
+    let whole = ask(&ann, &in_session("s"), &saying(&format!("CALL tools__echo {escaped}"))).await;
+    assert_eq!(Heard::whole(&whole).calls, masked);
+    scene.finish().await;
+}
+
+#[tokio::test]
 async fn a_stream_that_is_blocked_ends_before_what_was_found_and_is_paid_for() {
     let rule = format!("name: cards, at: [model_out], {CARDS}");
     let Streamed { gateway, heard } = streamed(&rule, CUT, "").await;

@@ -155,6 +155,13 @@ async fn a_key_of_the_configuration_counts_as_long_as_it_stands_there() {
         scene.gateway.wait_for_log("was another key, or for something else", before + 1).await;
         assert_eq!(status(&scene, &key, "/v1/models").await, 200);
     }
+    // Nor does a key live longer, or shorter, because a line says so: it is not left to die at the old time in silence.
+    for end in ["2098-01-01", "2100-01-01"] {
+        let before = scene.gateway.log().matches("a key gets no other end").count();
+        scene.gateway.configure(&with(&ci.replace("2099-01-01", end)));
+        scene.gateway.wait_for_log("a key gets no other end", before + 1).await;
+        assert_eq!(status(&scene, &key, "/v1/models").await, 200);
+    }
     scene.gateway.configure(&with(mounted));
     let is_gone = || async { status(&scene, &key, "/v1/models").await == 401 };
     wait_until("the key is withdrawn", LIMIT, is_gone).await.unwrap();

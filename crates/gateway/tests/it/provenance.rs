@@ -4,6 +4,8 @@ use portcullis_testkit::http::Client;
 use portcullis_testkit::mcp;
 use serde_json::{Value, json};
 
+use crate::a2a::{TOKEN, rpc, send};
+use crate::a2a_agent::{Agent, Speaks};
 use crate::fake_mcp::FakeMcp;
 use crate::gateway::Gateway;
 use crate::raw_upstream::RawUpstream;
@@ -72,11 +74,17 @@ struct Stage {
 
 impl Stage {
     async fn start() -> Self {
+        Self::beside("{}").await
+    }
+
+    /// The same, with these agents.
+    async fn beside(agents: &str) -> Self {
         let (bank, model) = (FakeMcp::start(TOOLS, bank).await, model().await);
         let sources = "{ history: { vouches_for: [recipient] }, read_file: { labels: [untrusted] } }";
         let servers = format!("{{ bank: {{ url: '{}', sources: {sources} }} }}", bank.upstream.url);
         let setup = Setup { servers, rounds: 0, ..Setup::default() };
-        let gateway = Gateway::start(&setup.config(&model.url, ""), &[("rules.cedar", RULES)]).await;
+        let config = setup.config(&model.url, "").replace("policy:", &format!("  agents: {agents}\npolicy:"));
+        let gateway = Gateway::start(&config, &[("rules.cedar", RULES)]).await;
         let ann = gateway.client("ann").await;
         Self { gateway, bank, ann }
     }
@@ -133,6 +141,21 @@ async fn only_whom_the_user_named_or_a_trusted_source_vouches_for_is_paid() {
     assert!(!stage.pays(session, STRANGER).await);
     let refused = stage.gateway.refused().pop().unwrap();
     assert_eq!(refused.policies, ["payee"]);
+    stage.gateway.finish().await;
+}
+
+#[tokio::test]
+async fn what_an_agent_calls_its_task_is_not_the_users_word_when_they_ask_for_it() {
+    let agent = Agent::start(Speaks::New).await;
+    let table = format!("{{ adjuster: {{ protocol: a2a, replicas: ['{}'], token: '{TOKEN}' }} }}", agent.upstream.url);
+    let stage = Stage::beside(&table).await;
+    let task = send(&stage.ann, "1.0", &format!("wait until {NAMED} is due"), Some("claim-1"), None).await;
+    let got = rpc(&stage.ann, "1.0", "GetTask", json!({"id": task["id"]})).await;
+    assert_eq!(got.json()["result"]["id"], task["id"], "{}", got.text());
+    let asked = agent.calls().pop().unwrap().json();
+    assert_eq!((&asked["method"], &asked["params"]["id"]), (&json!("GetTask"), &json!("t-1")));
+    assert!(!stage.pays("claim-1", "t-1").await, "the agent has chosen this id");
+    assert!(stage.pays("claim-1", NAMED).await);
     stage.gateway.finish().await;
 }
 

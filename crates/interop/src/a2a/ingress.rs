@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method as Verb};
 use portcullis_domain::json;
+use serde_json::value::RawValue;
 
 use crate::a2a::call::{A2aCall, member, text_of};
 use crate::a2a::failure::{Failure, Kind};
@@ -122,9 +123,9 @@ fn read_route<'a>(
     check_depth(body)?;
     let text = std::str::from_utf8(body).map_err(|_| Failure::new(Kind::Parse, "the body is not UTF-8"))?;
     let text = if text.trim().is_empty() { "{}" } else { text };
-    if let Err(problem) = serde_json::from_str::<&serde_json::value::RawValue>(text) {
-        return Err(Failure::new(Kind::Parse, format!("the body is no JSON: {problem}")));
-    }
+    let no_json = |problem: serde_json::Error| Failure::new(Kind::Parse, format!("the body is no JSON: {problem}"));
+    // Without white space around it, as all that look into it expect.
+    let text = serde_json::from_str::<&RawValue>(text).map_err(no_json)?.get();
     let raw = match (method, *verb == Verb::POST) {
         (Method::SendMessage | Method::SendStreamingMessage | Method::CreatePushConfig | Method::CancelTask, true) => {
             let is_legacy_push = version == Version::V0_3 && method == Method::CreatePushConfig;

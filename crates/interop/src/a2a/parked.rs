@@ -110,6 +110,16 @@ pub fn content(call: &A2aCall<'_>) -> Option<String> {
     json::canonical(member(call.message()?, &["parts"])?).ok()
 }
 
+/// Whether the message is its parts, and the agent learns nothing else by it: whoever sees them has seen all.
+#[must_use]
+pub fn is_whole_by_parts(call: &A2aCall<'_>) -> bool {
+    let is_empty = |raw: &str| matches!(raw, "null" | "{}" | "[]") || json::trimmed(raw).is_empty();
+    let nothing = |raw: Option<&str>| raw.is_none_or(is_empty);
+    let message = call.message().unwrap_or("{}");
+    let others = ["metadata", "extensions", "referenceTaskIds"];
+    nothing(member(&call.params, &["metadata"])) && others.iter().all(|name| nothing(member(message, &[name])))
+}
+
 /// Whether whoever sends the message wants to have the end of what comes of it, and not only that it was taken.
 #[must_use]
 pub fn wants_the_end(call: &A2aCall<'_>) -> bool {
@@ -276,6 +286,20 @@ mod tests {
         ] {
             let params = format!(r#"{{"message":{{"parts":{parts}}}}}"#);
             assert_eq!(decision(&call(version, &params)), expected, "{parts}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_the_parts_is_seen_by_nobody_who_sees_them() {
+        for (params, expected) in [
+            (r#"{"message":{"messageId":"m","contextId":"c","taskId":"t","role":"ROLE_USER","parts":[]}}"#, true),
+            (r#"{"message":{"parts":[],"metadata":{},"extensions":[],"referenceTaskIds":null},"metadata":{}}"#, true),
+            (r#"{"message":{"parts":[],"metadata":{"amount":50000}}}"#, false),
+            (r#"{"message":{"parts":[],"extensions":["https://pay.example"]}}"#, false),
+            (r#"{"message":{"parts":[],"referenceTaskIds":["t"]}}"#, false),
+            (r#"{"message":{"parts":[]},"metadata":{"amount":50000}}"#, false),
+        ] {
+            assert_eq!(is_whole_by_parts(&call(Version::V1_0, params)), expected, "{params}");
         }
     }
 

@@ -53,6 +53,7 @@ impl Reply {
     ///
     /// What is wrong with it.
     pub fn read(method: Method, form: Version, raw: &str) -> Result<Self, String> {
+        let raw = json::trimmed(raw);
         let is_array = method == Method::ListPushConfigs && form == Version::V0_3;
         let is_nothing = method == Method::DeletePushConfig;
         if is_array {
@@ -241,6 +242,20 @@ fn shape(method: Method, form: Version, raw: &str) -> &'static Shape {
 mod tests {
     use super::*;
     use crate::a2a::walk::Named;
+
+    #[test]
+    fn white_space_around_a_reply_hides_nothing_in_it() {
+        let raw = "\r\n\t {\"task\":{\"id\":\"t\",\"contextId\":\"c\"}} \n";
+        for (method, raw, expected) in [
+            (Method::SendMessage, raw, r#"{"task":{"id":"x","contextId":"x"}}"#),
+            (Method::GetTask, " {\"id\":\"t\"}", r#"{"id":"x"}"#),
+        ] {
+            let reply = Reply::read(method, Version::V1_0, raw).unwrap();
+            assert_eq!(reply.renamed(&mut |_, _| Some("x".to_owned())).unwrap().raw(), expected);
+        }
+        let configs = Reply::read(Method::ListPushConfigs, Version::V0_3, "\n[{\"taskId\":\"t\"}]").unwrap();
+        assert_eq!(configs.renamed(&mut |_, _| Some("x".to_owned())).unwrap().raw(), r#"[{"taskId":"x"}]"#);
+    }
 
     #[test]
     fn a_reply_says_what_it_is_about() {

@@ -186,7 +186,7 @@ impl Laws {
             Event::StateDeleted(event) => self.state_deleted(session, event, entry),
             Event::WaitOpened(event) => self.wait_opened(session, event, entry),
             Event::WaitEnded(event) => self.wait_ended(session, event, entry),
-            Event::WaitDelivered(event) => self.wait_delivered(session, event),
+            Event::WaitDelivered(event) => self.wait_delivered(session, event, entry),
             Event::ApprovalRequested(event) => self.approval_requested(session, event, entry),
             Event::ApprovalAnswered(event) => self.approval_answered(session, event, entry),
             Event::ApprovalEscalated(event) => self.approval_escalated(event),
@@ -255,6 +255,8 @@ impl Laws {
         self.must(self.world.disabled.check(chain).is_ok(), || {
             format!("call {call} was admitted for a chain with somebody on it who is disabled")
         });
+        let is_callable = event.callee.as_ref().is_none_or(|callee| self.world.disabled.since(callee).is_none());
+        self.must(is_callable, || format!("call {call} was admitted of somebody who is disabled"));
         self.must(entry.actor == event.authority.actor(owner), || format!("call {call} is blamed on another one"));
         self.must(holder.is_none_or(|holder| holder == *owner), || {
             format!("call {call} was admitted with a key of another principal than `{owner}`")

@@ -48,7 +48,10 @@ pub async fn open(doors: &Doors, token: &str, headers: &HeaderMap) -> Result<Exp
         return Err(none().because("the token is another one"));
     }
     // What the client may not call any more has no news for it.
-    doors.gate.snapshot.load().agent_for(known.authority.chain(&session.owner), &known.agent.name, Door::A2a)?;
+    let chain = known.authority.chain(&session.owner);
+    let agent = doors.gate.snapshot.load().agent_for(chain, &known.agent.name, Door::A2a)?;
+    // Whoever is disabled says nothing either.
+    doors.gate.journal.doorway().borrow().disabled.check_callee(&agent.principal, &agent.capability)?;
     Ok(Expected { session, push, known, secret })
 }
 

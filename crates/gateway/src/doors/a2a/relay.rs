@@ -444,7 +444,7 @@ impl Relay {
             }
             Over::End => (Outcome::Unknown, fault_of(UpstreamFault::Garbled("it ended without an answer".to_owned()))),
             Over::Failed(failure) => (outcome_of(&failure), Some(failure)),
-            Over::Fault(fault) => (Outcome::Unknown, fault_of(fault)),
+            Over::Fault(fault) => (fault.outcome(), fault_of(fault)),
             Over::Blocked(refused) => (Outcome::Completed, Some(refusal::failure(&refused))),
             Over::Left => (Outcome::Aborted, None),
         };

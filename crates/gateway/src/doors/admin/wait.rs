@@ -194,7 +194,7 @@ fn shown<'a>(name: &'a WaitName, wait: &Wait) -> Shown<'a> {
         status,
         event_id,
         deliver_to: wait.deliver.as_ref().map(|deliver| format!("agent/{}{}", deliver.agent, deliver.path)),
-        is_delivered: wait.deliver.as_ref().filter(|_| wait.end.is_some()).map(|_| wait.is_done),
+        is_delivered: wait.deliver.as_ref().filter(|_| wait.end.is_some()).map(|_| wait.is_done && !wait.is_given_up),
     }
 }
 

@@ -66,7 +66,7 @@ impl Relay {
                     return Ok(self.kept.take().unwrap_or_default().freeze());
                 }
                 Err(fault) => {
-                    self.gate.settle(settle(self.reply.call, Outcome::Unknown, None)).await?;
+                    self.gate.settle(settle(self.reply.call, fault.outcome(), None)).await?;
                     return Err(fault.refusal("the agent"));
                 }
             }
@@ -93,7 +93,7 @@ impl Relay {
                     return;
                 }
                 Err(fault) => {
-                    self.end(Outcome::Unknown).await;
+                    self.end(fault.outcome()).await;
                     let _ = sender.send(Err(BrokenOff(fault.to_string()))).await;
                     return;
                 }

@@ -104,7 +104,14 @@ async fn subject(
         tracing::info!(code = %refusal.code, reasons = ?refusal.reasons, "refused");
         invalid(error)
     })?;
-    if snapshot.has_caller(caller.chain()) { Ok(caller) } else { Err(invalid(error)) }
+    if !snapshot.has_caller(caller.chain()) {
+        return Err(invalid(error));
+    }
+    let keys = doors.gate.journal.keys();
+    if caller.own.as_ref().and_then(|own| keys.find(own)).is_some_and(|own| !own.scope.has_exchange()) {
+        return Err(Denial::new(Error::UnauthorizedClient, "this key is for other doors, and `api` is none of them"));
+    }
+    Ok(caller)
 }
 
 fn wanted(
@@ -137,6 +144,7 @@ fn wanted(
         to,
         scope,
         expires_at: expiry(&caller.authority, doors.clock.now(), life_s),
+        is_end_meant: form.get("expires_in").is_some(),
         budget: budget.map(|amount| (task, amount)),
         within,
     })

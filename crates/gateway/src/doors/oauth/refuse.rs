@@ -21,6 +21,8 @@ pub enum Error {
     InvalidRequest,
     /// What the agent has shown of itself is not valid, or not its own.
     InvalidClient,
+    /// The key that the agent has shown of itself is for other doors.
+    UnauthorizedClient,
     /// The token that is to be exchanged is not valid any more.
     InvalidGrant,
     /// Something else than an exchange is asked for.
@@ -38,6 +40,7 @@ impl Error {
         match self {
             Self::InvalidRequest => ("invalid_request", 400),
             Self::InvalidClient => ("invalid_client", 401),
+            Self::UnauthorizedClient => ("unauthorized_client", 400),
             Self::InvalidGrant => ("invalid_grant", 400),
             Self::UnsupportedGrantType => ("unsupported_grant_type", 400),
             Self::InvalidScope => ("invalid_scope", 400),

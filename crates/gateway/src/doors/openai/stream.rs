@@ -262,8 +262,8 @@ impl Pump {
             Ended::Whole if end.is_failed => Outcome::Failed,
             Ended::Left => Outcome::Aborted,
             Ended::Fault(refusal) if refusal.code == Code::Blocked && end.is_complete => Outcome::Completed,
-            // Nobody waits for the rest.
-            Ended::Fault(refusal) if refusal.code == Code::Blocked => Outcome::Aborted,
+            // Nobody waits for the rest, or the agent may say no more.
+            Ended::Fault(refusal) if matches!(refusal.code, Code::Blocked | Code::Forbidden) => Outcome::Aborted,
             Ended::Whole | Ended::Fault(_) => Outcome::Unknown,
         };
         let came = sieve.as_ref().map_or((0, 0), Sieve::came);

@@ -244,6 +244,7 @@ pub(crate) fn admit(call: u8, name: &str, hold: u64) -> Admit {
     let decision = Decision { policies: vec!["policy0".to_owned()], ..Decision::of(Effect::Allow, policies()) };
     Admit {
         call: CallId([call; 16]),
+        callee: None,
         parent: None,
         authority: Authority::of_key(key(1)),
         session: session(name),

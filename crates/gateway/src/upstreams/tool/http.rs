@@ -293,7 +293,8 @@ fn not_greeted(fault: UpstreamFault) -> UpstreamFault {
         | UpstreamFault::Busy(_)
         | UpstreamFault::Unspoken(_)
         | UpstreamFault::Credential(_)
-        | UpstreamFault::NoCredential(_) => fault,
+        | UpstreamFault::NoCredential(_)
+        | UpstreamFault::Halted(_) => fault,
     }
 }
 

@@ -10,13 +10,15 @@ use super::Laws;
 impl Laws {
     pub(super) fn task_left(&mut self, session: &SessionId, event: &TaskLeft) {
         let name = (session.clone(), event.agent.clone(), event.task.clone());
-        let is_disabled = self.world.disabled.check(event.authority.chain(&session.owner)).is_err();
+        let callee = event.done_by();
+        let is_disabled = self.world.disabled.check(event.authority.chain(&session.owner)).is_err()
+            || callee.as_ref().is_some_and(|callee| self.world.disabled.since(callee).is_some());
         let is_revoked = matches!(&event.authority.credential, Credential::Key(key)
             if self.world.identity.find(key).is_none_or(|key| key.revoked_at.is_some()));
         if is_disabled || is_revoked {
             self.agent_tasks.halted.insert(name.clone());
         }
-        let before = self.agent_tasks.open.insert(name, event.authority.clone());
+        let before = self.agent_tasks.open.insert(name, (event.authority.clone(), callee));
         self.must(before.is_none(), || format!("task `{}` was left before", event.task));
     }
 

@@ -29,9 +29,11 @@ impl Laws {
         });
     }
 
-    pub(super) fn wait_delivered(&mut self, session: &SessionId, event: &WaitDelivered) {
+    pub(super) fn wait_delivered(&mut self, session: &SessionId, event: &WaitDelivered, entry: &Entry<Event>) {
         let wait = self.world.waits.find(session, &event.name);
         let is_due = wait.is_some_and(|wait| wait.end.is_some() && !wait.is_done);
+        let is_over = wait.is_some_and(|wait| wait.is_too_late(entry.at));
         self.must(is_due, || format!("wait `{}` was not to be delivered", event.name));
+        self.must(is_over || !event.is_given_up, || format!("wait `{}` was given up, and could be told", event.name));
     }
 }

@@ -40,7 +40,8 @@ fn a_wait_that_ends_otherwise_than_once_and_in_time_is_found() {
     };
     let ended = |end| Event::WaitEnded(WaitEnded { name: name(), end, content_type: None });
     let came = || ended(End::Event("e-1".to_owned()));
-    let delivered = || Event::WaitDelivered(WaitDelivered { name: name() });
+    let delivered = || Event::WaitDelivered(WaitDelivered { name: name(), is_given_up: false });
+    let given_up = || Event::WaitDelivered(WaitDelivered { name: name(), is_given_up: true });
     let (late, soon) = (1_000_000, 1_010);
     check(&[opened(0)], "wait `letter` is there, or was over at once");
     check(&[opened(late), opened(late)], "wait `letter` is there, or was over at once");
@@ -56,6 +57,7 @@ fn a_wait_that_ends_otherwise_than_once_and_in_time_is_found() {
     };
     super::check(over, "ends at the wrong time");
     check(&[opened(late), delivered()], "wait `letter` was not to be delivered");
+    check(&[opened(late), came(), given_up()], "wait `letter` was given up, and could be told");
     check(&[opened(late), came(), delivered(), delivered()], "wait `letter` was not to be delivered");
 }
 

@@ -81,6 +81,13 @@ impl Meant {
     }
 }
 
+/// What a message says, as it is shown.
+struct Content {
+    parts: String,
+    /// Whether that is all of it.
+    is_whole: bool,
+}
+
 /// A message that waits for a person, as its owner asks about it.
 #[derive(Clone)]
 pub struct Parked {
@@ -169,7 +176,7 @@ impl Parked {
         }
         let Some(decision) = written_as::decision(&self.call) else { return self.told(&stand).await };
         let content = self.content(&stand.approval).await?;
-        if !self.may_decide(&stand.approval, content.as_deref()) {
+        if !self.may_decide(&stand.approval, content.as_ref()) {
             let refused = Refusal::new(Code::Forbidden, "this is for others to say yes or no to");
             return Err(refusal::failure(&refused));
         }
@@ -201,9 +208,11 @@ impl Parked {
     }
 
     /// Whether whoever asks now may answer for themself, in this client. What they were not shown whole they don't say yes to.
-    fn may_decide(&self, approval: &Approval, content: Option<&str>) -> bool {
+    fn may_decide(&self, approval: &Approval, content: Option<&Content>) -> bool {
         let chain = self.authority.chain(&self.session.owner);
-        self.is_alone && content.is_some() && self.doors.gate.snapshot.load().may_confirm(chain, approval)
+        self.is_alone
+            && content.is_some_and(|content| content.is_whole)
+            && self.doors.gate.snapshot.load().may_confirm(chain, approval)
     }
 
     /// How it stands once the agent has answered, or as far as it is when nobody waits any longer.
@@ -315,9 +324,10 @@ impl Parked {
         write: impl FnOnce(&Task<'_>) -> Result<Reply, String>,
     ) -> Result<Reply, Failure> {
         let content = self.content(&stand.approval).await?;
-        let may_decide = matches!(stand.place, Place::Waits) && self.may_decide(&stand.approval, content.as_deref());
-        let text = self.words(stand, content.as_deref(), may_decide);
-        let data = self.data(&stand.approval, content.as_deref(), may_decide).await?;
+        let may_decide = matches!(stand.place, Place::Waits) && self.may_decide(&stand.approval, content.as_ref());
+        let content = content.as_ref().map(|content| content.parts.as_str());
+        let text = self.words(stand, content, may_decide);
+        let data = self.data(&stand.approval, content, may_decide).await?;
         let (message_id, since) = (format!("{}-{}", self.approval, stand.state().legacy_name()), stand.since());
         let says = match &stand.place {
             Place::Answered(reply) => Says::Agent(reply),
@@ -376,14 +386,17 @@ impl Parked {
     }
 
     /// What the message says, if it is short enough to be shown.
-    async fn content(&self, approval: &Approval) -> Result<Option<String>, Failure> {
+    async fn content(&self, approval: &Approval) -> Result<Option<Content>, Failure> {
         let kept = match self.doors.gate.body_of(&self.session, approval.seq).await {
             Ok(kept) => kept,
             Err(refused) if refused.code == Code::NotFound => return Ok(None),
             Err(refused) => return Err(refusal::failure(&refused)),
         };
-        let content = kept::read_call(&kept).ok().and_then(|call| written_as::content(&call));
-        Ok(content.filter(|content| content.len() <= CONTENT_LIMIT_BYTES))
+        let content = kept::read_call(&kept).ok().and_then(|call| {
+            let is_whole = written_as::is_whole_by_parts(&call);
+            written_as::content(&call).map(|parts| Content { parts, is_whole })
+        });
+        Ok(content.filter(|content| content.parts.len() <= CONTENT_LIMIT_BYTES))
     }
 }
 
