@@ -64,11 +64,6 @@ class Gateway:
         (folder / "policies").mkdir()
         for name in ("portcullis.yaml", "policies/claims.cedar"):
             (folder / name).write_bytes((example / name).read_bytes())
-        # No test is to find a tool missing where a start takes long.
-        file = folder / "portcullis.yaml"
-        config = file.read_text()
-        assert config.count("\nregistry:\n") == 1
-        file.write_text(config.replace("\nregistry:\n", "\nregistry:\n  tools_wait_s: 60\n"))
         self.model = self._spawn("model", "demo", "part", "model", "--port", str(self.model_port))
         until("the model listens", lambda: listens(self.model_port), self.model)
         self.process = self._up()

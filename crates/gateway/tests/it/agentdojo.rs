@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::fake_mcp::FakeMcp;
 use crate::gateway::Gateway;
-use crate::scene::tools_client;
+use crate::scene::{TOOLS_WAIT_S, tools_client};
 
 const CONFIG: &str = include_str!("../../../../examples/agentdojo/portcullis.yaml");
 const PROVENANCE: &str = include_str!("../../../../examples/agentdojo/provenance.cedar");
@@ -72,7 +72,8 @@ async fn check(rules: &str, words: &str, expected: [(&str, bool); 3]) {
         format!(r#""result":{}"#, json!({"content": [{"type": "text", "text": text}]}))
     })
     .await;
-    let config = CONFIG.replace("127.0.0.1:4040", "127.0.0.1:{PORT}");
+    let patient = format!("\nregistry:\n  tools_wait_s: {TOOLS_WAIT_S}\n");
+    let config = CONFIG.replace("127.0.0.1:4040", "127.0.0.1:{PORT}").replace("\nregistry:\n", &patient);
     // Every suite's server is the same one here.
     let config = ["banking", "workspace", "slack", "travel"]
         .iter()

@@ -149,10 +149,10 @@ impl Site {
         assert!((200..300).contains(&answer.status), "{path}: {}", answer.text());
     }
 
-    /// How often anything has come to the server.
+    /// How often anything has come to the server but the gateway's own questions for its tools, which it asks again and again.
     fn come(&self) -> usize {
         let state = self.lock();
-        state.seen.len() + state.greeted.len()
+        state.seen.len() + state.greeted.iter().filter(|whom| *whom != "gateway").count()
     }
 
     fn asked(&self) -> usize {

@@ -93,6 +93,10 @@ impl Fleet {
 
     /// Stops all gateways and has the journal verified.
     pub(crate) async fn finish(mut self) {
+        // All at once: each may take a while to stop.
+        for member in &mut self.members {
+            member.process.terminate().unwrap();
+        }
         for member in &mut self.members {
             member.stop().await;
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::fake_mcp::FakeMcp;
 use crate::gateway::Gateway;
-use crate::scene::tools_client;
+use crate::scene::{TOOLS_WAIT_S, tools_client};
 
 const CONFIG: &str = include_str!("../../../../examples/tau2/portcullis.yaml");
 const FILES: [(&str, &str); 4] = [
@@ -133,7 +133,9 @@ struct Stage {
 impl Stage {
     async fn start() -> Self {
         let (retail, mock) = (Shop::start(RETAIL, retail).await, Shop::start(MOCK, mock).await);
+        let patient = format!("\nregistry:\n  tools_wait_s: {TOOLS_WAIT_S}\n");
         let config = CONFIG.replace("127.0.0.1:4040", "127.0.0.1:{PORT}").replace("policies/", "");
+        let config = config.replace("\nregistry:\n", &patient);
         let urls = [
             ("TAU2_RETAIL_URL", retail.server.upstream.url.as_str()),
             ("TAU2_MOCK_URL", mock.server.upstream.url.as_str()),
