@@ -34,6 +34,7 @@ use crate::journal::files::{DataDirectory, VAULT_FILE};
 use crate::journal::{Journal, StoreFault};
 use crate::ledger::rates::Rates;
 use crate::life::credential::Credentials;
+use crate::life::looks::Looks;
 use crate::life::{Gate, Owed};
 use crate::listings::Listings;
 use crate::policy::load;
@@ -173,6 +174,7 @@ impl Assembly {
             spoken: Spoken::default(),
             pushes: PushClient::new(),
             services: PushClient::new(),
+            looks: Looks::default(),
             credentials: Credentials::new(read::directory(path).to_owned()),
             signing: SigningKeys::new(files.secret(VAULT_FILE)?).map_err(StartFault::System)?,
             clock: clock.clone(),
@@ -315,7 +317,7 @@ impl Assembly {
         // Servers are asked for their tools before the rest is known to be right, and some with a token that must be asked for first.
         self.gate.issuers_way.allow(Guard::new(&config.identity.issuers_allowed).unwrap_or_default());
         let asked = connections.iter().map(|(name, (_, connection))| (name, connection));
-        let observed = self.listings.observe(&self.gate.journal, asked).await;
+        let observed = self.listings.observe(&self.gate.journal, asked, config.registry.tools_wait()).await;
         self.has_unreached = observed.has_unreached;
         let known = Tools { all: observed.tools, unreachable: observed.unreachable };
         let snapshot = match self.agreed(config, &known).await {

@@ -50,6 +50,7 @@ pub mod guarding;
 mod hand_over;
 pub mod held;
 mod judge;
+pub mod looks;
 mod model;
 mod outcome;
 mod owed;
@@ -64,6 +65,7 @@ mod unknown;
 use crate::life::credential::Credentials;
 use crate::life::deployment::Choice;
 use crate::life::guarding::{Guarding, Prompt};
+use crate::life::looks::Looks;
 pub use crate::life::owed::Owed;
 pub use crate::life::tool::Called;
 pub use crate::registry::{Model, Tool};
@@ -126,6 +128,8 @@ pub struct Gate {
     pub uses: Uses,
     /// What the gateway signs with for outsiders.
     pub signing: SigningKeys,
+    /// Where guardrails look by themselves.
+    pub looks: Looks,
     /// What upstreams are shown.
     pub credentials: Credentials,
     /// What time it is.
@@ -328,7 +332,9 @@ impl Gate {
             });
             known.decision.guarded.clone_from(&terms.guarding.notes.guarded);
             known.decision.labels.clone_from(&terms.guarding.notes.labels);
-            let obstacle = known.obstacle.or_else(|| terms.guarding.refusal.clone());
+            let unseen = terms.guarding.obstacle(&snapshot.guardrails, &known);
+            let is_unseen = unseen.is_some();
+            let obstacle = known.obstacle.or_else(|| terms.guarding.refusal.clone()).or(unseen);
             let audited = known.decision.audit.len();
             let rests_on_moment = known.decision.moment != Moment::default();
             let limit = if rests_on_moment { OVERTAKEN_LIMIT } else { STALE_LIMIT };
@@ -363,7 +369,7 @@ impl Gate {
             });
             let decided = decided?;
             let is_stale = matches!(&decided, Err(refusal) if refusal.code == Code::StaleDecision);
-            if !is_stale || attempt >= limit {
+            if !is_stale || is_unseen || attempt >= limit {
                 self.note(asking, &decided, audited);
                 return decided.map(|passed| (passed, snapshot));
             }

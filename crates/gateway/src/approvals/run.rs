@@ -23,6 +23,7 @@ use tokio::task::{self, JoinSet};
 use crate::asking::{Asking, Effect};
 use crate::doors::a2a::parked;
 use crate::doors::arrived::Doors;
+use crate::doorway::{Doorway, halted};
 use crate::life::Gate;
 use crate::repetition::Patience;
 
@@ -134,19 +135,42 @@ impl Runs {
     fn begin(&mut self, doors: &Arc<Doors>, call: CallId, approval: &Approval) {
         if self.under_way.len() < RUNS_LIMIT {
             let (doors, approval) = (doors.clone(), approval.clone());
-            let begun = self.under_way.spawn(async move {
-                match approval.capability.kind {
-                    Kind::Agent => parked::run(&doors, call, &approval).await.err(),
-                    Kind::Tool | Kind::Model | Kind::Function => run(&doors.gate, call, &approval).await.err(),
-                }
-            });
+            let begun = self.under_way.spawn(async move { make(&doors, call, &approval).await.err() });
             self.calls.insert(begun.id(), call);
         }
     }
 }
 
-/// Makes the call that was parked, as the one who asked for it.
-async fn run(gate: &Gate, call: CallId, approval: &Approval) -> Result<(), Refusal> {
+/// Makes the call that was parked, as the one who asked for it. Whatever halts their calls halts this one.
+async fn make(doors: &Arc<Doors>, call: CallId, approval: &Approval) -> Result<(), Refusal> {
+    let (stays, gone) = oneshot::channel::<()>();
+    let (stays, listens) = (Arc::new(stays), Arc::new(()));
+    // Without a key, so that whoever makes the same call again before its answer was delivered gets that.
+    let patience = Patience { key: None, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
+    let (session, authority) = (&approval.session, &approval.authority);
+    let goes_on = |doorway: &Doorway| doorway.goes_on(&session.owner, authority, Some(session));
+    let making = async {
+        match approval.capability.kind {
+            Kind::Agent => parked::run(doors, call, approval, patience).await,
+            Kind::Tool | Kind::Model | Kind::Function => run(&doors.gate, call, approval, patience).await,
+        }
+    };
+    tokio::pin!(making);
+    let made = tokio::select! {
+        made = &mut making => made,
+        _ = halted(doors.gate.journal.doorway(), goes_on) => {
+            drop(stays);
+            making.await
+        }
+    };
+    match made {
+        // Another message is under way, or things have changed while it was judged. It is tried again.
+        Err(refusal) if matches!(refusal.code, Code::TurnUnderWay | Code::StaleDecision) => Ok(()),
+        made => made,
+    }
+}
+
+async fn run(gate: &Gate, call: CallId, approval: &Approval, patience: Patience) -> Result<(), Refusal> {
     let asking = Asking {
         authority: approval.authority.clone(),
         session: approval.session.clone(),
@@ -160,12 +184,7 @@ async fn run(gate: &Gate, call: CallId, approval: &Approval) -> Result<(), Refus
     let stream = StreamId::Session(approval.session.clone());
     let placed = gate.journal.entries(&stream, approval.seq.saturating_sub(1), 1).await?.pop().ok_or_else(gone)?;
     let arguments = gate.journal.body(&stream, placed.position, 0).await?.ok_or_else(gone)?;
-    let (stays, left) = oneshot::channel::<()>();
-    let (stays, listens) = (Arc::new(stays), Arc::new(()));
-    // Without a key, so that whoever makes the same call again before its answer was delivered gets that.
-    let patience = Patience { key: None, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone: left };
     let called = gate.run_parked(&asking, &tool, arguments, patience, call).await?;
-    drop((stays, listens));
     // Then it has used no approval, and would be made for ever.
     let before = || Refusal::new(Code::Conflict, format!("this call was made before as {}", called.call));
     if called.is_replay { Err(before()) } else { Ok(()) }

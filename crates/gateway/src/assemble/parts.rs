@@ -1,5 +1,6 @@
 //! Making a snapshot of a configuration: everything is checked, and all that is wrong is said at once.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use portcullis_interop::mcp::Era;
 use crate::assemble::{connect, protect};
 use crate::config::{Config, Problem, read};
 use crate::guardrails::Guardrails;
+use crate::guardrails::rule::LISTED_LIMIT_BYTES;
 use crate::identity::{self, certificates, issuers};
 use crate::journal::Journal;
 use crate::policy::load;
@@ -94,6 +96,7 @@ impl Parts<'_> {
         wrong.extend(issuers::check(&config.identity.issuers, base));
         wrong.extend(config.policy.approvals.problem());
         wrong.extend(config.ledger.rates.problem());
+        wrong.extend(config.registry.tools_wait_problem());
         wrong.extend(self.services().err());
         wrong.extend(connect::strangers(config));
         wrong.extend(connect::silent(config));
@@ -141,8 +144,10 @@ impl Parts<'_> {
     /// Takes out the tools that guardrails block, and says what they did. Rules may go on speaking of a tool that is withdrawn: else a server could make all rules fail.
     fn withdraw(&mut self, guardrails: &Guardrails) -> Vec<(String, Guarded)> {
         let mut listed = Vec::new();
+        let mut left_bytes: BTreeMap<ServerName, usize> = BTreeMap::new();
         self.tools.retain(|tool| {
-            let did = guardrails.listed(&tool.capability, tool.entry(Era::Legacy, false));
+            let left_bytes = left_bytes.entry(tool.server.clone()).or_insert(LISTED_LIMIT_BYTES);
+            let did = guardrails.listed(&tool.capability, tool.entry(Era::Legacy, false), left_bytes);
             let is_blocked = did.iter().any(|guarded| guarded.deed == Deed::Blocked);
             listed.extend(did.into_iter().map(|guarded| (tool.capability.name.to_string(), guarded)));
             !is_blocked

@@ -37,6 +37,13 @@ pub enum Content {
 }
 
 impl Content {
+    /// What a model wants to call something with: JSON, in which characters may be written as escapes, or else the text that it is.
+    #[must_use]
+    pub fn of_arguments(raw: &str) -> Self {
+        let is_json = serde_json::from_str::<&RawValue>(raw).is_ok();
+        if is_json { Self::Json(raw.to_owned()) } else { Self::Text(raw.to_owned()) }
+    }
+
     /// As it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -90,7 +97,9 @@ pub fn texts(point: Point, raw: &str) -> Result<Value, String> {
             let parts = value.get_mut("content").and_then(Value::as_array_mut);
             parts.into_iter().flatten().for_each(prune_part);
         }
-        Point::ModelOut | Point::ToolIn | Point::ToolList => {}
+        // Only the arguments of calls are JSON here, and nobody has read them yet: of two members of one name, whoever runs the call may take the other one.
+        Point::ModelOut => drop(json::canonical(raw)?),
+        Point::ToolIn | Point::ToolList => {}
     }
     Ok(value)
 }
@@ -307,6 +316,17 @@ mod tests {
         let values = [("/a~1b/0/data".to_owned(), r#"{"y":[]}"#.to_owned())].into();
         assert_eq!(with_values(raw, &values).unwrap(), r#"{"a/b":[{"data":{"y":[]}},2.50],"c":null}"#);
         assert_eq!(with_values(raw, &BTreeMap::new()).unwrap(), raw);
+    }
+
+    #[test]
+    fn arguments_that_can_be_read_in_two_ways_can_not_be_looked_at() {
+        let check = |raw: &str, is_readable: bool| {
+            assert_eq!(Content::of_arguments(raw), Content::Json(raw.to_owned()));
+            assert_eq!(texts(Point::ModelOut, raw).is_ok(), is_readable, "{raw}");
+        };
+        check(r#"{"a":"x","b":[{"a":"y"}]}"#, true);
+        check(r#"{"a":"x","\u0061":"y"}"#, false);
+        assert_eq!(Content::of_arguments("{a}"), Content::Text("{a}".to_owned()));
     }
 
     #[test]

@@ -12,10 +12,10 @@ use portcullis_domain::policy::{Deed, Guarded, Point};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::scope::Scope;
 use portcullis_guard::{Detector, Finding, Spec};
-use serde_json::Value;
 
 use crate::credential::bearer;
 use crate::guardrails::content::{self, Content};
+use crate::guardrails::said;
 use crate::guardrails::table::{Action, At, GuardrailTable, OnError};
 
 /// How many guardrails there may be.
@@ -24,6 +24,11 @@ const RULES_LIMIT: usize = 256;
 const TIMEOUT_LIMIT_MS: u64 = 120_000;
 /// The most of a stream that one may hold back, in bytes.
 const HOLD_LIMIT_BYTES: usize = 16 << 20;
+
+/// The most that is looked at of what a server says of one tool, in bytes.
+const ENTRY_LIMIT_BYTES: usize = 256 << 10;
+/// The same of all its tools, by all rules together.
+pub const LISTED_LIMIT_BYTES: usize = 8 << 20;
 
 /// All guardrails, in their order.
 #[derive(Debug, Default)]
@@ -64,8 +69,10 @@ pub enum Check {
 pub enum View {
     /// The texts in it.
     Texts,
-    /// All of it: its shape and size.
+    /// All of it: its size.
     Whole,
+    /// What has a shape, each by itself.
+    Shapes,
 }
 
 /// A service that is asked.
@@ -114,13 +121,23 @@ impl Guardrails {
         if problems.is_empty() { Ok(Self { rules }) } else { Err(problems) }
     }
 
-    /// What is found in what a server says of a tool, as raw JSON: what rules did, of which the last may have blocked it.
+    /// What is found in what a server says of a tool, as raw JSON: what rules did, of which the last may have blocked it. `left_bytes` is how much of what the server says may still be
+    /// looked at: nothing else goes on meanwhile, and what is longer nobody can look at.
     #[must_use]
-    pub fn listed(&self, tool: &Capability, entry: &str) -> Vec<Guarded> {
+    pub fn listed(&self, tool: &Capability, entry: &str, left_bytes: &mut usize) -> Vec<Guarded> {
         let content = Content::Json(entry.to_owned());
         let mut did = Vec::new();
         for rule in self.at(Point::ToolList, tool) {
-            let found = rule.find(Point::ToolList, &content);
+            let left = left_bytes.checked_sub(entry.len()).filter(|_| entry.len() <= ENTRY_LIMIT_BYTES);
+            let found = match left {
+                Some(left) => {
+                    *left_bytes = left;
+                    rule.find(Point::ToolList, &content)
+                }
+                None => Err(format!(
+                    "there are more than {ENTRY_LIMIT_BYTES} bytes of it, or {LISTED_LIMIT_BYTES} of all that the server says of its tools"
+                )),
+            };
             let ruling = found.map_or_else(
                 |fault| rule.failed(Point::ToolList, &fault),
                 |found| rule.ruling(Point::ToolList, &content, &found),
@@ -185,10 +202,10 @@ impl Rule {
             (Content::Text(text), _) => Ok(detector.find(text)),
             (Content::Data(raw), _) => Ok(detector.find_json(&content::whole(raw)?)),
             (Content::Json(raw), View::Texts) => Ok(detector.find_json(&content::texts(point, raw)?)),
-            (Content::Json(raw), View::Whole) => {
-                let value = content::whole(raw)?;
-                Ok(said(point, &value).map_or_else(|| detector.find_json(&value), |said| said.find(detector)))
+            (Content::Json(raw), View::Shapes) if point == Point::ToolOut => {
+                Ok(said::find(detector, &content::whole(raw)?))
             }
+            (Content::Json(raw), View::Whole | View::Shapes) => Ok(detector.find_json(&content::whole(raw)?)),
         }
     }
 
@@ -265,7 +282,8 @@ impl Check {
         match (&table.detect, &table.ask) {
             (Some(spec), None) if table.token.is_none() && table.allowed.is_empty() => {
                 let view = match spec {
-                    Spec::Schema(_) | Spec::Size(_) | Spec::Sql(_) => View::Whole,
+                    Spec::Schema(_) => View::Shapes,
+                    Spec::Size(_) | Spec::Sql(_) => View::Whole,
                     Spec::Secrets(_) | Spec::Personal(_) | Spec::Pattern(_) | Spec::Poisoning(_) => View::Texts,
                 };
                 Ok(Self::Detect(Detector::new(spec).map_err(|problem| problem.to_string())?, view))
@@ -289,7 +307,7 @@ impl Check {
             Self::Ask(_) if is_masked => {
                 return Err("a service says itself what is replaced: leave `action` out".to_owned());
             }
-            Self::Detect(_, View::Whole) if is_masked => {
+            Self::Detect(_, View::Whole | View::Shapes) if is_masked => {
                 return Err("what is wrong with a shape or a size can't be masked".to_owned());
             }
             Self::Ask(_) | Self::Detect(..) => {}
@@ -306,35 +324,6 @@ impl Check {
             }
             Action::Block | Action::Report | Action::Mask | Action::Label(_) => Ok(()),
         }
-    }
-}
-
-/// What a tool has said, where that has a shape.
-enum Said<'a> {
-    Structured(&'a Value),
-    Text(&'a str),
-}
-
-impl Said<'_> {
-    fn find(&self, detector: &Detector) -> Vec<Finding> {
-        match self {
-            Self::Structured(value) => detector.find_json(value),
-            Self::Text(text) => detector.find(text),
-        }
-    }
-}
-
-/// What a tool answers: its structured content, or else its one text.
-fn said(point: Point, result: &Value) -> Option<Said<'_>> {
-    if point != Point::ToolOut {
-        return None;
-    }
-    if let Some(structured) = result.get("structuredContent").filter(|content| !content.is_null()) {
-        return Some(Said::Structured(structured));
-    }
-    match result.get("content").and_then(Value::as_array).map(Vec::as_slice) {
-        Some([part]) => part.get("text").and_then(Value::as_str).map(Said::Text),
-        Some(_) | None => None,
     }
 }
 
@@ -407,6 +396,36 @@ mod tests {
         check(&["name: a, at: [tool_in], detect: { pattern: { name: w, regex: '(' } }"], "guardrails.a: ");
         let twice = format!("name: a, at: [tool_in], {word}");
         check(&[&twice, &twice], "two of that name");
+    }
+
+    #[test]
+    fn a_size_is_that_of_all_that_a_tool_answers() {
+        let all = rules(&["name: small, at: [tool_out], detect: { size: { characters: 200 } }"]).unwrap();
+        let [rule] = &all.at(Point::ToolOut, &Capability::new(Kind::Tool, "x__a"))[..] else { panic!() };
+        let check = |text: &str, structured: &str, expected: usize| {
+            let content = serde_json::json!([{"type": "text", "text": text}]);
+            let raw = format!(r#"{{"content":{content},"structuredContent":{structured}}}"#);
+            assert_eq!(rule.find(Point::ToolOut, &Content::Json(raw)).unwrap().len(), expected, "{text}");
+        };
+        check("short", r#"{"a":"short"}"#, 0);
+        check(&"long".repeat(50), r#"{"a":"short"}"#, 1);
+        check("short", &format!("[{}1]", "1,".repeat(200)), 1);
+    }
+
+    #[test]
+    fn more_than_is_looked_at_of_a_list_of_tools_is_blocked() {
+        let all = rules(&["name: a, at: [tool_list], detect: { poisoning: {} }"]).unwrap();
+        let tool = Capability::new(Kind::Tool, "x__a");
+        let entry = |bytes: usize| format!(r#"{{"name":"{}"}}"#, "a".repeat(bytes - 11));
+        let check = |bytes: usize, left: usize, expected: Option<Deed>, left_then: usize| {
+            let mut left_bytes = left;
+            let did = all.listed(&tool, &entry(bytes), &mut left_bytes);
+            assert_eq!((did.first().map(|did| did.deed), left_bytes), (expected, left_then), "{bytes} of {left}");
+        };
+        check(100, 100, None, 0);
+        check(101, 100, Some(Deed::Blocked), 100);
+        check(ENTRY_LIMIT_BYTES, LISTED_LIMIT_BYTES, None, LISTED_LIMIT_BYTES - ENTRY_LIMIT_BYTES);
+        check(ENTRY_LIMIT_BYTES + 1, LISTED_LIMIT_BYTES, Some(Deed::Blocked), LISTED_LIMIT_BYTES);
     }
 
     #[test]

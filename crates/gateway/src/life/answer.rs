@@ -39,8 +39,8 @@ impl Gate {
         let mut changed: BTreeMap<String, String> = BTreeMap::new();
         for (place, is_call, text) in texts(&answer) {
             let rules = if is_call { &of_calls } else { &rules };
-            let at = (Point::ModelOut, capability);
-            let made = self.guard(asking, rules, at, Content::Text(text.to_owned()), notes).await?.into_string();
+            let content = if is_call { Content::of_arguments(text) } else { Content::Text(text.to_owned()) };
+            let made = self.guard(asking, rules, (Point::ModelOut, capability), content, notes).await?.into_string();
             if made != text {
                 changed.insert(place, made);
             }

@@ -8,11 +8,9 @@ use bytes::Bytes;
 use portcullis_domain::call::{Capability, Place};
 use portcullis_domain::policy::{Effect, Guarded, Point};
 use portcullis_domain::refusal::Refusal;
-use portcullis_guard::Finding;
 use portcullis_interop::llm::chat::ChatRequest;
 use portcullis_interop::refuse;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::asking::Asking;
 use crate::guardrails::rule::{Check, Service};
@@ -25,14 +23,12 @@ use crate::snapshot::{Setting, Snapshot};
 
 /// The largest answer of a service, in bytes.
 const ANSWER_LIMIT_BYTES: usize = 16 << 20;
-/// More text than that is looked at beside the other work, so that nobody waits for it longer than the rule's time.
-const INLINE_LIMIT_BYTES: usize = 32 << 10;
 
 impl Gate {
     /// The request as it may go to the model, or to the agent that is called like one.
     pub async fn prompt(&self, asking: &Asking, request: ChatRequest) -> Prompt {
         let snapshot = self.snapshot.load_full();
-        let as_it_is = |request| Prompt { request, guarding: Guarding::default() };
+        let as_it_is = |request| Prompt { request, guarding: Guarding::unseen(Point::ModelIn) };
         let Some(capability) = self.asked(&snapshot, asking, request.model()) else { return as_it_is(request) };
         let rules = snapshot.guardrails.at(Point::ModelIn, &capability);
         if rules.is_empty() || !self.may_ask(&snapshot, asking, &request).await {
@@ -46,8 +42,8 @@ impl Gate {
             if is_same { Ok(request.clone()) } else { request.with_messages(content.as_str()) }
         });
         match made {
-            Ok(request) => Prompt { request, guarding: Guarding { notes, refusal: None } },
-            Err(refusal) => Prompt { request, guarding: Guarding { notes, refusal: Some(refusal) } },
+            Ok(request) => Prompt { request, guarding: Guarding::seen(notes, None) },
+            Err(refusal) => Prompt { request, guarding: Guarding::seen(notes, Some(refusal)) },
         }
     }
 
@@ -75,20 +71,20 @@ impl Gate {
         let snapshot = self.snapshot.load_full();
         let rules = snapshot.guardrails.at(Point::ToolIn, &tool.capability);
         let Some(text) = std::str::from_utf8(&raw).ok().filter(|_| !rules.is_empty()) else {
-            return (raw, Guarding::default());
+            return (raw, Guarding::unseen(Point::ToolIn));
         };
         let know =
             |snapshot: &Snapshot, setting: &Setting| snapshot.know_tool(asking, setting, Place::Request, tool, text);
         let known = self.judged(asking, &snapshot, know).await;
         if known.obstacle.is_some() || known.decision.effect == Effect::Deny {
-            return (raw, Guarding::default());
+            return (raw, Guarding::unseen(Point::ToolIn));
         }
         let content = Content::Json(if text.is_empty() { "{}".to_owned() } else { text.to_owned() });
         let mut notes = Notes::default();
         match self.guard(asking, &rules, (Point::ToolIn, &tool.capability), content, &mut notes).await {
-            Ok(content) if content.as_str() == text => (raw, Guarding { notes, refusal: None }),
-            Ok(content) => (content.into_string().into(), Guarding { notes, refusal: None }),
-            Err(refusal) => (raw, Guarding { notes, refusal: Some(refusal) }),
+            Ok(content) if content.as_str() == text => (raw, Guarding::seen(notes, None)),
+            Ok(content) => (content.into_string().into(), Guarding::seen(notes, None)),
+            Err(refusal) => (raw, Guarding::seen(notes, Some(refusal))),
         }
     }
 
@@ -109,9 +105,7 @@ impl Gate {
         if meant.is_empty() {
             meant.push(crate::registry::Catalogue::function(name));
         }
-        let is_json = serde_json::from_str::<&RawValue>(arguments).is_ok();
-        let of_kind = if is_json { Content::Json } else { Content::Text };
-        let mut content = of_kind(arguments.to_owned());
+        let mut content = Content::of_arguments(arguments);
         for capability in &meant {
             let rules = snapshot.guardrails.at(Point::ToolIn, capability);
             content = self.guard(asking, &rules, (Point::ToolIn, capability), content, notes).await?;
@@ -183,7 +177,9 @@ impl Gate {
         notes: &mut Notes,
     ) -> Result<Option<Content>, Refusal> {
         let ruling = match &rule.check {
-            Check::Detect(..) => find(rule, point, content).await.map(|found| rule.ruling(point, content, &found)),
+            Check::Detect(..) => {
+                self.looks.find(rule, point, content).await.map(|found| rule.ruling(point, content, &found))
+            }
             Check::Ask(service) => self.ask_service(asking, rule, service, (point, capability), content).await,
         };
         match ruling.unwrap_or_else(|fault| rule.failed(point, &fault)) {
@@ -228,20 +224,6 @@ impl Gate {
         let late = |_| format!("it takes longer than {} ms", rule.timeout.as_millis());
         let answer = tokio::time::timeout(rule.timeout, asked).await.map_err(late)??;
         service::ruling(rule, point, content, &answer)
-    }
-}
-
-/// What a rule finds by itself, within its time.
-async fn find(rule: &Arc<Rule>, point: Point, content: &Content) -> Result<Vec<Finding>, String> {
-    if content.as_str().len() <= INLINE_LIMIT_BYTES {
-        return rule.find(point, content);
-    }
-    let (looking, whole) = (rule.clone(), content.clone());
-    let found = tokio::task::spawn_blocking(move || looking.find(point, &whole));
-    match tokio::time::timeout(rule.timeout, found).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(_)) => Err("it ended by a fault of the gateway".to_owned()),
-        Err(_) => Err(format!("it takes longer than {} ms", rule.timeout.as_millis())),
     }
 }
 

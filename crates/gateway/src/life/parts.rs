@@ -77,24 +77,27 @@ impl Gate {
         call: A2aCall<'static>,
     ) -> (A2aCall<'static>, Guarding) {
         let snapshot = self.snapshot.load_full();
-        let rules = snapshot.guardrails.at(Point::ModelIn, agent);
-        if rules.is_empty() || !call.method.is_sending() {
+        if !call.method.is_sending() {
             return (call, Guarding::default());
         }
-        // Without it, there is nobody whom the message could reach.
-        let Some(called) = snapshot.catalogue.agent(&agent.name).cloned() else { return (call, Guarding::default()) };
+        let unseen = Guarding::unseen(Point::ModelIn);
+        let rules = snapshot.guardrails.at(Point::ModelIn, agent);
+        // Without the agent, there is nobody whom the message could reach.
+        let Some(called) = snapshot.catalogue.agent(&agent.name).filter(|_| !rules.is_empty()).cloned() else {
+            return (call, unseen);
+        };
         let know =
             |snapshot: &Snapshot, setting: &Setting| snapshot.know_agent(asking, setting, Place::Request, &called);
         let known = self.judged(asking, &snapshot, know).await;
         // What policy denies, no service learns of.
         if known.obstacle.is_some() || known.decision.effect == Effect::Deny {
-            return (call, Guarding::default());
+            return (call, unseen);
         }
         let mut notes = Notes::default();
         let at = (Point::ModelIn, agent);
         match self.guard_parts(asking, &rules, at, &call.params, &mut notes).await {
-            Ok(params) => (A2aCall { params: params.into(), ..call }, Guarding { notes, refusal: None }),
-            Err(refusal) => (call, Guarding { notes, refusal: Some(refusal) }),
+            Ok(params) => (A2aCall { params: params.into(), ..call }, Guarding::seen(notes, None)),
+            Err(refusal) => (call, Guarding::seen(notes, Some(refusal))),
         }
     }
 

@@ -115,7 +115,7 @@ impl Sieve {
     /// That the answer goes no further.
     pub async fn arguments(&mut self, gate: &Gate, asking: &Asking, arguments: &str) -> Result<String, Refusal> {
         let rules: Vec<Arc<Rule>> = self.rules.iter().filter(|rule| rule.reads_texts()).cloned().collect();
-        let content = Content::Text(arguments.to_owned());
+        let content = Content::of_arguments(arguments);
         let at = (Point::ModelOut, &self.capability);
         gate.guard(asking, &rules, at, content, &mut self.notes).await.map(Content::into_string)
     }

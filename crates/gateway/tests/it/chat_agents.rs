@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_domain::event::{Event, Outcome};
-use portcullis_testkit::http::Client;
+use portcullis_testkit::http::{Answer, Client};
 use portcullis_testkit::process::wait_until;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 
-use crate::gateway::{Gateway, LIMIT, free_port, listen_at};
+use crate::gateway::{Gateway, LIMIT, end, free_port, listen_at};
 use crate::raw_upstream::{RawUpstream, Received, SILENCE, whole};
 use crate::scene::Setup;
 use crate::spoken::{COMPLETIONS, with};
@@ -48,7 +49,7 @@ impl Replica {
 
     fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            end(runtime);
         }
     }
 
@@ -292,5 +293,53 @@ async fn a_turn_is_made_again_under_its_key_only_where_nothing_was_done() {
             assert_eq!((again.status, again.json()["error"]["code"].clone()), (409, json!("outcome_unknown")), "{key}");
         }
     }
+    gateway.finish().await;
+}
+
+/// How many turns of a session may wait for an agent, the one under way included.
+const QUEUE_LIMIT: usize = 16;
+
+#[tokio::test]
+async fn a_turn_that_nobody_looked_at_while_it_was_denied_does_not_go_out_once_it_is_allowed() {
+    const CARD: &str = "4111 1111 1111 1111";
+    let agent = RawUpstream::start(|request| {
+        let message = json!({"role": "assistant", "content": "yes"});
+        let answer = json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).to_string();
+        let hangs = request.json()["messages"][0]["content"] == "HANG";
+        vec![if hangs { SILENCE.to_vec() } else { whole(200, "", &answer) }]
+    });
+    let agent = agent.await;
+    let rules = r#"
+        permit (principal, action, resource);
+        forbid (principal, action == Action::"call_agent", resource == Agent::"helper") when { context.session.calls == 1 };
+    "#;
+    let table = format!("{{ protocol: openai, token: {TOKEN}, replicas: ['{}/v1'] }}", agent.url);
+    let agents = format!("{{}}\n  agents: {{ helper: {table}, other: {table} }}");
+    let setup = Setup { models: "{}".to_owned(), servers: agents, ..Setup::default() };
+    let guard = "{ name: cards, at: [model_in], detect: { personal: { kinds: [card] } }, action: mask }";
+    let config = format!("{}guardrails:\n  - {guard}\n", setup.config("", ""));
+    let gateway = Gateway::start(&config, &[("rules.cedar", rules)]).await;
+    gateway.keep_secret(TOKEN);
+    gateway.keep_secret(CARD);
+    let client = gateway.client("ann").await.with_header("portcullis-session", "claim-1");
+    let send = |text: &str| {
+        let (client, request) = (client.clone(), saying(text));
+        async move { client.post(COMPLETIONS, &request).await.unwrap() }
+    };
+    let hanging = tokio::spawn(send("HANG"));
+    wait_until("the agent is asked", LIMIT, || async { agent.received().len() == 1 }).await.unwrap();
+    // All are denied as things stand. That one finds no place says that all others wait, and so were judged.
+    let mut waiting: JoinSet<Answer> = (0..QUEUE_LIMIT).map(|_| send(CARD)).collect();
+    assert_eq!(waiting.join_next().await.unwrap().unwrap().status, 429);
+    // Now they are allowed.
+    assert_eq!(turn(&client, &with(saying("more"), "model", json!("other"))).await, "yes");
+    hanging.abort();
+    while let Some(answer) = waiting.join_next().await {
+        let answer = answer.unwrap();
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("stale_decision")));
+    }
+    assert_eq!(agent.received().len(), 2);
+    assert_eq!(turn(&client, &saying(CARD)).await, "yes");
+    assert_eq!(agent.received()[2].json()["messages"][0]["content"], "[CARD]");
     gateway.finish().await;
 }

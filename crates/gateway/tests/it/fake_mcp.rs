@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::raw_upstream::{RawUpstream, Received, whole};
+use crate::raw_upstream::{RawUpstream, Received, SILENCE, whole};
 
 /// A server of 2025-11-25 over HTTP, without sessions.
 pub(crate) struct FakeMcp {
@@ -15,7 +15,7 @@ pub(crate) struct FakeMcp {
 }
 
 impl FakeMcp {
-    /// A server with these tools, given as a raw JSON array. `call` gives the raw member `"result":…` or `"error":…` for the raw parameters of a call.
+    /// A server with these tools, given as a raw JSON array. `call` gives the raw member `"result":…` or `"error":…` for the raw parameters of a call; nothing where there is to be no answer.
     pub(crate) async fn start(tools: &str, call: impl Fn(&Value) -> String + Send + Sync + 'static) -> Self {
         let tools = Arc::new(Mutex::new(tools.to_owned()));
         let listed = tools.clone();
@@ -43,6 +43,9 @@ fn reply(request: &Received, tools: &str, call: &impl Fn(&Value) -> String) -> V
         "tools/call" => call(&message["params"]),
         _ => r#""error":{"code":-32601,"message":"Method not found"}"#.to_owned(),
     };
+    if outcome.is_empty() {
+        return SILENCE.to_vec();
+    }
     whole(200, "", &format!(r#"{{"jsonrpc":"2.0","id":{id},{outcome}}}"#))
 }
 

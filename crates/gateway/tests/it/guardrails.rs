@@ -162,6 +162,29 @@ async fn a_finding_that_is_cut_by_the_borders_of_pieces_is_masked_and_the_stream
 }
 
 #[tokio::test]
+async fn no_escape_hides_anything_in_the_arguments_of_a_call() {
+    const ADDRESSES: &str = "detect: { personal: { kinds: [email] } }";
+    let rule = format!("name: mail, at: [model_out], {ADDRESSES}, action: mask");
+    let escaped = r#"{"text":"to bob\u0040example.org"}"#;
+    let Streamed { gateway, heard } = streamed(&rule, &["Hi."], escaped).await;
+    let masked = [("tools__echo".to_owned(), r#"{"text":"to [EMAIL]"}"#.to_owned())];
+    assert_eq!(heard.calls, masked);
+    gateway.finish().await;
+    // What can be read in two ways nobody can look at.
+    let twice = r#"{"text":"to bob\u0040example.org","text":"x"}"#;
+    let Streamed { gateway, heard } = streamed(&rule, &["Hi."], twice).await;
+    assert_eq!((heard.calls.len(), &heard.error.unwrap()["code"]), (0, &json!("blocked")));
+    gateway.finish().await;
+
+    let setup = Setup { rounds: 0, ..Setup::default() };
+    let scene = scene_of(&setup, &rule).await;
+    let ann = scene.client("ann").await;
+    let whole = ask(&ann, &in_session("s"), &saying(&format!("CALL tools__echo {escaped}"))).await;
+    assert_eq!(Heard::whole(&whole).calls, masked);
+    scene.finish().await;
+}
+
+#[tokio::test]
 async fn a_stream_that_is_blocked_ends_before_what_was_found_and_is_paid_for() {
     let rule = format!("name: cards, at: [model_out], {CARDS}");
     let Streamed { gateway, heard } = streamed(&rule, CUT, "").await;
@@ -363,7 +386,7 @@ async fn a_service_allows_blocks_and_changes_and_is_not_missed_where_the_rule_sa
     let service = service().await;
     let rule = |name: &str, more: &str| {
         format!(
-            "name: {name}, at: [tool_in], ask: '{}/check', allowed: [127.0.0.1], token: tok-guard, timeout_ms: 1500{more}",
+            "name: {name}, at: [tool_in], ask: '{}/check', allowed: [127.0.0.1], token: tok-guard, timeout_ms: 10000{more}",
             service.url
         )
     };
@@ -381,7 +404,7 @@ async fn a_service_allows_blocks_and_changes_and_is_not_missed_where_the_rule_sa
     assert!(asked.head.contains("authorization: bearer tok-guard"), "{}", asked.head);
     let refused = refused(&closed.gateway, "ann:s");
     assert_eq!(shown(&refused[0].guarded), ["dlp tool_in blocked dlp:2"]);
-    assert!(refused[2].guarded[0].fault.as_deref().unwrap().contains("1500 ms"), "{:?}", refused[2]);
+    assert!(refused[2].guarded[0].fault.as_deref().unwrap().contains("10000 ms"), "{:?}", refused[2]);
     closed.finish().await;
     let open = scene(&rule("dlp", ", on_error: open")).await;
     let ann = open.client("ann").await;

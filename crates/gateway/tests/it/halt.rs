@@ -5,9 +5,10 @@ use portcullis_testkit::http::Client;
 use portcullis_testkit::process::wait_until;
 use serde_json::{Value, json};
 
+use crate::fake_mcp::{FakeMcp, tool};
 use crate::gateway::{Gateway, LIMIT};
 use crate::raw_upstream::{RawUpstream, Received, SILENCE, whole};
-use crate::scene::Setup;
+use crate::scene::{Setup, tools_client};
 use crate::spoken::{COMPLETIONS, Heard, begin, in_session, saying, streaming};
 
 /// A model that says one word of a stream and then nothing more; of a whole answer, nothing at all.
@@ -220,4 +221,56 @@ async fn only_an_administrator_disables_and_others_go_on() {
     drop(stream);
     stage.model.wait_for_leavers(1).await;
     stage.gateway.finish().await;
+}
+
+/// A tool that a manager must say yes to.
+const RULES_OF_APPROVALS: &str = r#"
+permit (principal, action, resource);
+@ask("manager")
+permit (principal in Role::"junior", action == Action::"fake__hang", resource);
+"#;
+
+/// Disables her, takes her key back or freezes her session: what is posted where.
+fn halt(session: &str, key: &str) -> (String, Value) {
+    let id = key.split('_').nth(1).unwrap();
+    let disabled = "/api/v1/identity/disabled".to_owned();
+    match session {
+        "frozen" => (format!("/api/v1/sessions/ann:{session}/freeze"), json!({"reason": "it goes too far"})),
+        "revoked" => (disabled, json!({ "name": id })),
+        _ => (disabled, json!({"name": "ann"})),
+    }
+}
+
+#[tokio::test]
+async fn an_approved_call_that_the_gateway_makes_itself_ends_with_the_right_to_it() {
+    let server = FakeMcp::start(&format!("[{}]", tool("hang")), |_| String::new()).await;
+    let setup = Setup {
+        servers: format!("{{ fake: {{ url: '{}' }} }}", server.upstream.url),
+        models: "{}".to_owned(),
+        policy: ", approvals: { run: true }",
+        principals: "{ ann: { roles: [junior] }, mia: { roles: [manager] } }",
+        ..Setup::default()
+    };
+    let gateway = Gateway::start(&setup.config("", ""), &[("rules.cedar", RULES_OF_APPROVALS)]).await;
+    let mia = gateway.client("mia").await;
+    let calls = || server.upstream.received().iter().filter(|it| it.json()["method"] == "tools/call").count();
+    for (before, session) in ["frozen", "revoked", "disabled"].into_iter().enumerate() {
+        let key = gateway.key("ann").await;
+        let ann = gateway.stranger().with_key(&key);
+        let parked = tools_client(&ann, "/mcp", Some(session)).call_tool("fake__hang", "{}", None).await.unwrap();
+        let id = parked.result["_meta"]["portcullis/refusal"]["approval"]["id"].as_str().unwrap().to_owned();
+        let approved = mia.post(&format!("/api/v1/approvals/{id}/approve"), &json!({})).await.unwrap();
+        assert_eq!(approved.status, 200, "{}", approved.text());
+        wait_until("the tool is called", LIMIT, || async { calls() == before + 1 }).await.unwrap();
+        let (path, body) = halt(session, &key);
+        let answer = gateway.admin().post(&path, &body).await.unwrap();
+        assert!((200..300).contains(&answer.status), "{path}: {}", answer.text());
+        server.upstream.wait_for_leavers(before + 1).await;
+        let is_settled = || async { !gateway.settled(&format!("ann:{session}")).is_empty() };
+        wait_until("it is settled", LIMIT, is_settled).await.unwrap();
+        let outcomes: Vec<_> = gateway.settled(&format!("ann:{session}")).iter().map(|it| it.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Aborted], "{session}");
+    }
+    assert_eq!(calls(), 3);
+    gateway.finish().await;
 }

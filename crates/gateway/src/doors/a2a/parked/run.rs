@@ -10,7 +10,6 @@ use portcullis_domain::policy::Approval;
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
 use portcullis_interop::a2a::{A2aCall, Edits, Failure, News, kept};
-use tokio::sync::oneshot;
 
 use crate::asking::{Asking, Effect};
 use crate::doors::a2a::card::Face;
@@ -20,40 +19,16 @@ use crate::doors::a2a::push::Concern;
 use crate::doors::a2a::relay::{Asked, Relay};
 use crate::doors::arrived::Doors;
 use crate::doors::caller::TURN_WAIT;
-use crate::doorway::{Doorway, halted};
 use crate::life::agent::{Parks, Replied, Wish};
 use crate::life::task::Task;
 use crate::repetition::Patience;
 
-/// Makes the call that was parked, as the one who asked for it. Whatever halts their calls halts this one.
+/// Makes the call that was parked, as the one who asked for it.
 ///
 /// # Errors
 ///
 /// Why the agent did not get the message, or did not take it. That nobody knows, the journal says.
-pub async fn run(doors: &Arc<Doors>, call: CallId, approval: &Approval) -> Result<(), Refusal> {
-    let (stays, gone) = oneshot::channel::<()>();
-    let (stays, listens) = (Arc::new(stays), Arc::new(()));
-    let patience = Patience { key: None, stays: Arc::downgrade(&stays), listens: Arc::downgrade(&listens), gone };
-    let (owner, authority) = (approval.session.owner.clone(), approval.authority.clone());
-    let session = approval.session.clone();
-    let goes_on = move |doorway: &Doorway| doorway.goes_on(&owner, &authority, Some(&session));
-    let making = make(doors, call, approval, patience);
-    tokio::pin!(making);
-    let made = tokio::select! {
-        made = &mut making => made,
-        _ = halted(doors.gate.journal.doorway(), goes_on) => {
-            drop(stays);
-            making.await
-        }
-    };
-    match made {
-        // Another message is under way. It is tried again.
-        Err(refusal) if refusal.code == Code::TurnUnderWay => Ok(()),
-        made => made,
-    }
-}
-
-async fn make(doors: &Arc<Doors>, call: CallId, approval: &Approval, patience: Patience) -> Result<(), Refusal> {
+pub async fn run(doors: &Arc<Doors>, call: CallId, approval: &Approval, patience: Patience) -> Result<(), Refusal> {
     let (gate, session) = (&doors.gate, approval.session.clone());
     let chain = approval.authority.chain(&session.owner);
     let agent = gate.snapshot.load().agent_for(chain, &approval.capability.name, Door::A2a)?;
