@@ -317,7 +317,7 @@ impl Assembly {
         // Servers are asked for their tools before the rest is known to be right, and some with a token that must be asked for first.
         self.gate.issuers_way.allow(Guard::new(&config.identity.issuers_allowed).unwrap_or_default());
         let asked = connections.iter().map(|(name, (_, connection))| (name, connection));
-        let observed = self.listings.observe(&self.gate.journal, asked).await;
+        let observed = self.listings.observe(&self.gate.journal, asked, config.registry.tools_wait()).await;
         self.has_unreached = observed.has_unreached;
         let known = Tools { all: observed.tools, unreachable: observed.unreachable };
         let snapshot = match self.agreed(config, &known).await {

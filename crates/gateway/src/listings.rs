@@ -1,6 +1,6 @@
 //! Which tools there are: servers are asked all at once, and nobody waits long for one that does not answer.
 //!
-//! A server that takes longer than [`PATIENCE`] is asked on in the background. Until it answers it has the tools that it declared last, or none; [`Listings::has_news`] tells when it is worth
+//! A server that takes longer than `registry.tools_wait_s` is asked on in the background. Until it answers it has the tools that it declared last, or none; [`Listings::has_news`] tells when it is worth
 //! asking again what is known.
 
 use std::collections::BTreeMap;
@@ -15,9 +15,7 @@ use crate::observe;
 use crate::registry::Tool;
 use crate::upstreams::egress::ToolServer;
 
-/// How long a start, a reload or a refresh waits for servers.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a server may take to say which tools it has, before it is asked anew.
+/// How long a server may take to say which tools it has, before it is asked anew, where nobody waits for longer.
 const LIST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What servers say, and of which nothing is known.
@@ -47,23 +45,24 @@ pub struct Listings {
 }
 
 impl Listings {
-    /// Asks all servers for their tools. One that does not answer has the tools that it had before; one that was asked before and has not answered is not asked twice, nor waited for again.
+    /// Asks all servers for their tools, and waits no longer than `patience`. One that does not answer has the tools that it had before; one that was asked before and has not answered is not asked twice, nor waited for again.
     pub async fn observe<'a>(
         &mut self,
         journal: &Journal,
         connections: impl Iterator<Item = (&'a ServerName, &'a Arc<dyn ToolServer>)>,
+        patience: Duration,
     ) -> Observed {
         let mut before = std::mem::take(&mut self.under_way);
         for (name, connection) in connections {
             let same = before.remove(name).filter(|listing| Arc::ptr_eq(&listing.connection, connection));
-            let listing = same.unwrap_or_else(|| Listing::begin(journal, name, connection));
+            let listing = same.unwrap_or_else(|| Listing::begin(journal, name, connection, patience.max(LIST_TIMEOUT)));
             self.under_way.insert(name.clone(), listing);
         }
         // Nobody wants to know any more what the others would say.
         drop(before);
         let begun = self.under_way.values_mut().filter(|listing| !listing.was_waited_for);
         let begun: Vec<&mut Listing> = begun.collect();
-        let _ = tokio::time::timeout(PATIENCE, async {
+        let _ = tokio::time::timeout(patience, async {
             for listing in begun {
                 listing.end().await;
             }
@@ -117,9 +116,9 @@ struct Listing {
 }
 
 impl Listing {
-    fn begin(journal: &Journal, name: &ServerName, connection: &Arc<dyn ToolServer>) -> Self {
+    fn begin(journal: &Journal, name: &ServerName, connection: &Arc<dyn ToolServer>, limit: Duration) -> Self {
         let (asked_journal, asked_name, asked) = (journal.clone(), name.clone(), connection.clone());
-        let task = tokio::spawn(async move { ask(&asked_journal, &asked_name, asked.as_ref()).await });
+        let task = tokio::spawn(async move { ask(&asked_journal, &asked_name, asked.as_ref(), limit).await });
         Self { connection: connection.clone(), task, asked: None, was_waited_for: false }
     }
 
@@ -148,15 +147,15 @@ struct Asked {
 }
 
 /// A server's tools: as it says now, or else as it said last.
-async fn ask(journal: &Journal, name: &ServerName, connection: &dyn ToolServer) -> Asked {
-    let listed = tokio::time::timeout(LIST_TIMEOUT, connection.list()).await;
+async fn ask(journal: &Journal, name: &ServerName, connection: &dyn ToolServer, limit: Duration) -> Asked {
+    let listed = tokio::time::timeout(limit, connection.list()).await;
     let problem = match listed {
         Ok(Ok(list)) => match observe::take(journal, name, list).await {
             Ok(tools) => return Asked { is_reached: true, tools: Some(tools) },
             Err(problem) => problem,
         },
         Ok(Err(fault)) => fault.to_string(),
-        Err(_) => format!("did not list its tools within {} s", LIST_TIMEOUT.as_secs()),
+        Err(_) => format!("did not list its tools within {} s", limit.as_secs()),
     };
     tracing::warn!(server = %name, %problem, "the server's tools can't be listed now");
     Asked { is_reached: false, tools: observe::recall(journal, name).await.ok().flatten() }

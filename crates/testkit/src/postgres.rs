@@ -21,6 +21,8 @@ const CERTIFICATE: &str = "server.pem";
 const KEY: &str = "server.key";
 /// How long the server may take to start, in seconds.
 const START_LIMIT_S: u32 = 60;
+/// How many ports are tried.
+const PORTS_LIMIT: usize = 5;
 
 /// A server that runs.
 #[derive(Debug)]
@@ -63,16 +65,28 @@ impl Postgres {
         let programs = programs()?;
         let user = user()?;
         let folder = new_folder(user)?;
-        let port = free_port().map_err(|error| format!("find a free port: {error}"))?;
-        let server = Self { programs, folder, user, port, is_protected: certificate.is_some() };
+        let mut server = Self { programs, folder, user, port: 0, is_protected: certificate.is_some() };
         let data = server.data();
         let initdb = ["-D", &data, "-U", OWNER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
         server.run("initdb", &initdb)?;
         if let Some(certificate) = certificate {
             server.protect(certificate).map_err(|error| format!("write the certificate: {error}"))?;
         }
-        server.begin()?;
+        server.settle()?;
         Ok(server)
+    }
+
+    /// Starts it for the first time, at a port that nobody has. Somebody may take it between the choice and the start.
+    fn settle(&mut self) -> Result<(), String> {
+        let mut problem = String::new();
+        for _ in 0..PORTS_LIMIT {
+            self.port = free_port().map_err(|error| format!("find a free port: {error}"))?;
+            match self.begin() {
+                Err(taken) if taken.contains("Address already in use") => problem = taken,
+                other => return other,
+            }
+        }
+        Err(problem)
     }
 
     fn protect(&self, certificate: &Certificate) -> io::Result<()> {

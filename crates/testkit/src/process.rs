@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,6 +14,10 @@ use tokio::net::TcpListener;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How much of a process's output stands in an error, in bytes.
 const SHOWN_OUTPUT_BYTES: usize = 4_000;
+/// The ports that servers get: below those that the system gives to whoever connects (32768 and up on Linux), or a connection could take the port between the choice and the start of the server.
+const FIRST_PORT: u16 = 20_000;
+/// How many there are.
+const PORTS: u32 = 12_000;
 
 /// A process that does not outlive this value: it is killed, by its id and alone, when the value is dropped.
 #[derive(Debug)]
@@ -204,7 +209,19 @@ pub async fn listen() -> io::Result<(TcpListener, String)> {
 ///
 /// What the operating system says.
 pub fn free_port() -> io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at once begin far from one another, so that two seldom choose the same.
+    let first = std::process::id().wrapping_mul(61);
+    let mut taken = io::ErrorKind::AddrInUse.into();
+    for _ in 0..PORTS {
+        let offset = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = FIRST_PORT + u16::try_from(offset).unwrap_or_default();
+        match std::net::TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => taken = error,
+        }
+    }
+    Err(taken)
 }
 
 #[cfg(test)]

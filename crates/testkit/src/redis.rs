@@ -17,6 +17,8 @@ const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 const PASSWORD: &str = "redis-3f7b20c9";
 /// How long the server may take to start.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// How many ports are tried.
+const PORTS_LIMIT: usize = 5;
 
 /// A server that runs, unless it was killed.
 #[derive(Debug)]
@@ -43,10 +45,22 @@ impl Redis {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("portcullis-redis-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).map_err(|error| format!("make `{}`: {error}", folder.display()))?;
-        let port = free_port().map_err(|error| format!("find a free port: {error}"))?;
-        let mut server = Self { program, folder, port, process: None };
-        server.begin().await?;
+        let mut server = Self { program, folder, port: 0, process: None };
+        server.settle().await?;
         Ok(server)
+    }
+
+    /// Starts it for the first time, at a port that nobody has. Somebody may take it between the choice and the start.
+    async fn settle(&mut self) -> Result<(), String> {
+        let mut problem = String::new();
+        for _ in 0..PORTS_LIMIT {
+            self.port = free_port().map_err(|error| format!("find a free port: {error}"))?;
+            match self.begin().await {
+                Err(taken) if taken.contains("Address already in use") => problem = taken,
+                other => return other,
+            }
+        }
+        Err(problem)
     }
 
     /// The URL of its database, with the password in it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -16,7 +18,10 @@ import pytest
 from portcullis import Client
 
 ROOT = Path(__file__).resolve().parents[3]
-LIMIT_S = 30.0
+LIMIT_S = 120.0
+# Below the ports that the system gives to whoever connects, so that no connection takes one before the server has it.
+FIRST_PORT, PORTS = 20_000, 12_000
+ports = itertools.count(os.getpid() * 61)
 
 
 def binary() -> Path:
@@ -26,9 +31,18 @@ def binary() -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    for number in itertools.islice(ports, PORTS):
+        port = FIRST_PORT + number % PORTS
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def until(what: str, holds, process: subprocess.Popen | None = None) -> None:
@@ -50,7 +64,13 @@ class Gateway:
         (folder / "policies").mkdir()
         for name in ("portcullis.yaml", "policies/claims.cedar"):
             (folder / name).write_bytes((example / name).read_bytes())
+        # No test is to find a tool missing where a start takes long.
+        file = folder / "portcullis.yaml"
+        config = file.read_text()
+        assert config.count("\nregistry:\n") == 1
+        file.write_text(config.replace("\nregistry:\n", "\nregistry:\n  tools_wait_s: 60\n"))
         self.model = self._spawn("model", "demo", "part", "model", "--port", str(self.model_port))
+        until("the model listens", lambda: listens(self.model_port), self.model)
         self.process = self._up()
 
     def _spawn(self, log: str, *arguments: str) -> subprocess.Popen:
@@ -84,6 +104,7 @@ class Gateway:
             json={"principal": principal},
             headers={"Authorization": f"Bearer {admin}"},
             trust_env=False,
+            timeout=LIMIT_S,
         )
         assert answer.is_success, answer.text
         return str(answer.json()["key"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx2
 import openai
-from conftest import ROOT
+from conftest import LIMIT_S, ROOT
 from langchain_openai import ChatOpenAI
 from mcp import Client as MCPClient
 from mcp.client.streamable_http import streamable_http_client
@@ -35,7 +35,7 @@ async def test_mcp_clients_call_within_the_session(client):
         (mcp_connection(session, "claims"), "policy_lookup"),
     ]:
         async with (
-            httpx2.AsyncClient(headers=connection["headers"]) as http,
+            httpx2.AsyncClient(headers=connection["headers"], timeout=LIMIT_S) as http,
             MCPClient(streamable_http_client(connection["url"], http_client=http)) as tools,
         ):
             assert tool in [listed.name for listed in (await tools.list_tools()).tools]

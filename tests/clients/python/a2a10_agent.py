@@ -85,7 +85,7 @@ handler = DefaultRequestHandler(
     task_store=InMemoryTaskStore(),
     agent_card=card,
     push_config_store=places,
-    push_sender=BasePushNotificationSender(httpx.AsyncClient(), places),
+    push_sender=BasePushNotificationSender(httpx.AsyncClient(timeout=30), places),
 )
 routes = create_agent_card_routes(card) + create_jsonrpc_routes(handler, "/rpc") + create_rest_routes(handler)
 app = Starlette(routes=routes)

@@ -46,7 +46,7 @@ async def walk(http: httpx.AsyncClient, streaming: bool) -> None:
         check(f"{mode} {word}: and is found again", (await known(task.id)).status.state == task.status.state, task)
         await send(decision(word), context_id=context, task_id=task.id)
         over = await known(task.id)
-        for _ in range(100):
+        for _ in range(600):
             if over.status.state == state:
                 break
             await asyncio.sleep(0.1)

@@ -44,7 +44,7 @@ async def main() -> None:
     async def redirect(url: str) -> None:
         asked = parse_qs(urlparse(url).query)
         check("the client asks for a token for this gateway", asked.get("resource") == [URL], asked)
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=30) as http:
             location = (await http.get(url)).headers["location"]
         answered.update({name: values[0] for name, values in parse_qs(urlparse(location).query).items()})
 

@@ -18,7 +18,7 @@ SERVER = os.environ.get("PORTCULLIS_SERVER", "everything")
 DENIED_TOOL = os.environ.get("DENIED_TOOL")
 DENIED_ARGS = json.loads(os.environ.get("DENIED_ARGS", "{}"))
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
-STEP_SECONDS = 60
+STEP_SECONDS = 180
 
 
 class Failed(Exception):

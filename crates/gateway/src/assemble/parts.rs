@@ -96,6 +96,7 @@ impl Parts<'_> {
         wrong.extend(issuers::check(&config.identity.issuers, base));
         wrong.extend(config.policy.approvals.problem());
         wrong.extend(config.ledger.rates.problem());
+        wrong.extend(config.registry.tools_wait_problem());
         wrong.extend(self.services().err());
         wrong.extend(connect::strangers(config));
         wrong.extend(connect::silent(config));

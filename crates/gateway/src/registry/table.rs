@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use portcullis_domain::ids::{AgentName, LabelName, PrincipalName, ServerName};
 use portcullis_domain::registry::Replica;
@@ -12,8 +13,11 @@ use crate::amount::Dollars;
 use crate::credential::{self, Secret};
 use crate::registry::credential::CredentialTable;
 
+/// How long a start may wait for tool servers at most, in seconds.
+const TOOLS_WAIT_LIMIT_S: u64 = 600;
+
 /// What there is to call.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegistryTable {
     /// Models by the name that callers use.
@@ -30,6 +34,22 @@ pub struct RegistryTable {
     pub ca_file: Option<PathBuf>,
     /// Selections of tools that are served without the server's name at `/mcp/<toolset>`. Every server is a toolset of its own name.
     pub toolsets: BTreeMap<String, Vec<String>>,
+    /// How long a start or a reload waits for servers to say which tools they have, in seconds: 600 at most. One that takes longer joins when it answers, and until then has the tools that it had before.
+    pub tools_wait_s: u64,
+}
+
+impl Default for RegistryTable {
+    fn default() -> Self {
+        Self {
+            models: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            session_tools: false,
+            ca_file: None,
+            toolsets: BTreeMap::new(),
+            tools_wait_s: 2,
+        }
+    }
 }
 
 /// A model behind an OpenAI-compatible API.
@@ -288,6 +308,19 @@ pub fn fixed(token: &Option<Secret>, file: &Option<PathBuf>, base: &Path) -> Res
 }
 
 impl RegistryTable {
+    /// How long servers are waited for.
+    #[must_use]
+    pub fn tools_wait(&self) -> Duration {
+        Duration::from_secs(self.tools_wait_s.min(TOOLS_WAIT_LIMIT_S))
+    }
+
+    /// What is wrong with how long that is.
+    #[must_use]
+    pub fn tools_wait_problem(&self) -> Option<String> {
+        let is_too_long = self.tools_wait_s > TOOLS_WAIT_LIMIT_S;
+        is_too_long.then(|| format!("`registry.tools_wait_s` is {TOOLS_WAIT_LIMIT_S} at most"))
+    }
+
     /// All tables `credential`, with what they belong to.
     pub fn credentials(&self) -> impl Iterator<Item = (String, &CredentialTable)> {
         let of = |at: String| move |credential| (at.clone(), credential);

@@ -19,7 +19,7 @@ use crate::upstreams::client::HttpClient;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest that one with too much to do is left alone.
 const BUSY_LIMIT: Duration = Duration::from_secs(60);
-/// After how many bad answers in a row a replica is down. One that can't be connected to is down at once.
+/// After how many bad answers in a row, or none in time, a replica is down. One that can't be connected to is down at once.
 const BAD_LIMIT: u32 = 2;
 
 /// What is known of all replicas.
@@ -33,10 +33,20 @@ struct State {
     is_down: bool,
     /// Until when it is left alone because it has too much to do.
     busy_until: Option<Instant>,
-    /// Bad answers to probes in a row.
+    /// Probes in a row that were answered badly, or not in time.
     bad: u32,
     calls: Arc<Semaphore>,
     calls_limit: usize,
+}
+
+/// How a replica was, when it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Well,
+    /// It is ill, or has not answered in time.
+    Bad,
+    /// It can't be connected to, or has broken off.
+    Gone,
 }
 
 impl Replicas {
@@ -82,17 +92,17 @@ impl Replicas {
     pub async fn probe(&self, http: &HttpClient, replica: &Replica, health: Option<&str>) {
         let uri = format!("{}{}", replica.address(), health.unwrap_or("/")).parse::<Uri>();
         let Ok(uri) = uri else { return };
-        let asked = http.send(Method::GET, &uri, HeaderMap::new(), bytes::Bytes::new());
-        let answer = tokio::time::timeout(PROBE_TIMEOUT, asked).await;
-        self.change(replica, |state| match answer {
-            Ok(Ok(answer)) if health.is_none() || answer.status().as_u16() < 400 => {
-                (state.is_down, state.bad) = (false, 0);
-            }
-            Ok(Ok(_)) => {
-                state.bad += 1;
+        self.note(replica, look(http, &uri, health.is_none(), PROBE_TIMEOUT).await);
+    }
+
+    fn note(&self, replica: &Replica, seen: Seen) {
+        self.change(replica, |state| match seen {
+            Seen::Well => (state.is_down, state.bad) = (false, 0),
+            Seen::Bad => {
+                state.bad = state.bad.saturating_add(1);
                 state.is_down |= state.bad >= BAD_LIMIT;
             }
-            Ok(Err(_)) | Err(_) => state.is_down = true,
+            Seen::Gone => state.is_down = true,
         });
     }
 
@@ -110,6 +120,17 @@ impl Replicas {
     fn lock(&self) -> MutexGuard<'_, HashMap<Replica, State>> {
         // Nobody panics while holding it; if so, what is in it is still whole.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks how it is. Without a path that says so any answer is a good one.
+async fn look(http: &HttpClient, uri: &Uri, is_any_good: bool, limit: Duration) -> Seen {
+    let asked = http.send(Method::GET, uri, HeaderMap::new(), bytes::Bytes::new());
+    match tokio::time::timeout(limit, asked).await {
+        Ok(Ok(answer)) if is_any_good || answer.status().as_u16() < 400 => Seen::Well,
+        // One that is slow to say how it is has much to do, or this gateway has.
+        Ok(Ok(_)) | Err(_) => Seen::Bad,
+        Ok(Err(_)) => Seen::Gone,
     }
 }
 
@@ -143,6 +164,34 @@ mod tests {
         replicas.unreachable(&b);
         assert_eq!(replicas.candidates(&open), open);
         assert!(replicas.is_down(&a));
+    }
+
+    #[test]
+    fn one_that_is_ill_or_late_is_down_the_second_time_and_one_that_is_gone_at_once() {
+        let check = |seen: &[Seen], is_down: bool| {
+            let (replicas, a) = (Replicas::default(), Replica::at("http://a"));
+            seen.iter().for_each(|&seen| replicas.note(&a, seen));
+            assert_eq!(replicas.is_down(&a), is_down, "{seen:?}");
+        };
+        check(&[Seen::Well], false);
+        check(&[Seen::Bad], false);
+        check(&[Seen::Bad, Seen::Bad], true);
+        check(&[Seen::Bad, Seen::Well, Seen::Bad], false);
+        check(&[Seen::Gone], true);
+        check(&[Seen::Gone, Seen::Well], false);
+    }
+
+    #[tokio::test]
+    async fn no_answer_in_time_is_a_bad_one_and_no_connection_is_none() {
+        let http = HttpClient::new(None).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri: Uri = format!("http://{}/healthz", listener.local_addr().unwrap()).parse().unwrap();
+        for is_any_good in [false, true] {
+            let seen = look(&http, &uri, is_any_good, Duration::from_millis(1)).await;
+            assert_eq!(seen, Seen::Bad);
+        }
+        drop(listener);
+        assert_eq!(look(&http, &uri, false, Duration::from_secs(60)).await, Seen::Gone);
     }
 
     #[test]

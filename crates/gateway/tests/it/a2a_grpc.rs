@@ -172,15 +172,16 @@ async fn a_client_that_leaves_a_stream_ends_the_call_at_the_agent() {
 async fn a_client_that_sets_a_time_is_not_kept_longer() {
     let agent = GrpcAgent::start(Version::V1_0).await;
     let stage = Stage::before(&agent).await;
-    let hurried = stage.grpc(Version::V1_0).with("grpc-timeout", "300m");
-    for (method, words, replies) in [
-        (Method::SendMessage, "hang", 0),
-        (Method::SendStreamingMessage, "hang", 0),
-        (Method::SendStreamingMessage, "wait", 2),
-    ] {
+    let hurried = stage.grpc(Version::V1_0).with("grpc-timeout", "15S");
+    let call = async |method: Method, words: &str, replies: usize| {
         let late = hurried.call(method, &message(words, &format!("{words}-{replies}-{}", method.is_streaming()))).await;
         assert_eq!((late.status.name(), late.replies.len()), ("DEADLINE_EXCEEDED", replies), "{late:?}");
-    }
+    };
+    tokio::join!(
+        call(Method::SendMessage, "hang", 0),
+        call(Method::SendStreamingMessage, "hang", 0),
+        call(Method::SendStreamingMessage, "wait", 2),
+    );
     agent.wait_for_leavers(3).await;
     stage.gateway.finish().await;
 }

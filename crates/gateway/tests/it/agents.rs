@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use portcullis_domain::event::{Event, Outcome};
+use portcullis_domain::event::Outcome;
 use portcullis_testkit::http::{Answer, Client};
 use portcullis_testkit::process::wait_until;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::gateway::{Gateway, LIMIT, free_port, listen_at};
+use crate::gateway::{Gateway, LIMIT, end, free_port, listen_at};
 use crate::raw_upstream::{RawUpstream, Received, SILENCE, whole};
 use crate::scene::Setup;
 
@@ -35,6 +35,8 @@ struct Memory {
     released: (Mutex<bool>, Condvar),
     is_ill: Mutex<bool>,
     waiting: Mutex<usize>,
+    /// How many requests came that are never answered.
+    hanging: Mutex<usize>,
     /// What was posted to `/resume`: the delivery and the message.
     told: Mutex<Vec<(String, Value)>>,
 }
@@ -67,7 +69,7 @@ impl Replica {
     pub(crate) fn kill(&mut self) {
         *held(&self.memory.released.0) = true;
         self.memory.released.1.notify_all();
-        self.runtime.take().unwrap().shutdown_background();
+        end(self.runtime.take().unwrap());
     }
 
     pub(crate) fn url(&self) -> String {
@@ -86,6 +88,11 @@ impl Replica {
     fn release(&self) {
         *held(&self.memory.released.0) = true;
         self.memory.released.1.notify_all();
+    }
+
+    /// Waits until a request has come that is never answered.
+    async fn hangs(&self) {
+        wait_until("the agent has the call", LIMIT, || async { *held(&self.memory.hanging) == 1 }).await.unwrap();
     }
 
     fn waiting(&self) -> usize {
@@ -138,7 +145,10 @@ fn answer(name: &str, memory: &Memory, request: &Received) -> Vec<Vec<u8>> {
         }
         "/echo" => json!({"head": request.head, "body": String::from_utf8_lossy(&request.body)}),
         "/busy" => return vec![whole(503, "retry-after: 1\r\n", "{}")],
-        "/hang" => return vec![SILENCE.to_vec()],
+        "/hang" => {
+            *held(&memory.hanging) += 1;
+            return vec![SILENCE.to_vec()];
+        }
         "/stream" | "/break" => {
             // The connection ends with the answer, and says so, lest the next request be written to one that is about to close.
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
@@ -330,11 +340,7 @@ async fn a_turn_with_a_key_is_taken_once() {
         assert_eq!((busy.status, busy.header("idempotency-replayed")), (503, None));
     }
     let hanging = tokio::spawn(again(&agents, "/hang", "k-3"));
-    let is_under_way = || async {
-        let events = agents.gateway.events("ann:claim-1");
-        events.iter().filter(|event| matches!(event, Event::CallAdmitted(_))).count() == 4
-    };
-    wait_until("the call is under way", LIMIT, is_under_way).await.unwrap();
+    agents.replicas[0].hangs().await;
     agents.replicas[0].kill();
     assert_eq!(hanging.await.unwrap().status, 502);
     agents.replicas[0].live().await;
@@ -356,8 +362,7 @@ async fn streams_flow_and_one_that_breaks_off_is_not_taken_for_whole() {
     assert!(broken.next_bytes().await.is_err());
     assert_eq!(agents.outcomes("claim-1"), [Outcome::Completed, Outcome::Unknown]);
     let hanging = tokio::spawn(call(agents.client.clone(), "claim-1".into(), "/hang".into(), Vec::new()));
-    let is_under_way = || async { agents.gateway.events("ann:claim-1").len() == 6 };
-    wait_until("the call is under way", LIMIT, is_under_way).await.unwrap();
+    agents.replicas[0].hangs().await;
     hanging.abort();
     let is_settled = || async { agents.outcomes("claim-1").last() == Some(&Outcome::Aborted) };
     wait_until("the call is settled", LIMIT, is_settled).await.unwrap();

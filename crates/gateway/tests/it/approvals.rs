@@ -419,7 +419,7 @@ async fn others_are_called_in_after_a_while_and_whoever_is_to_be_told_is_told() 
     let hook = RawUpstream::of_body(200, "", "{}").await;
     let mut desk = Desk::with(
         ", push_allowed: ['127.0.0.1']",
-        ", approvals: { expires_s: 600, escalate: [{ after_s: 1, role: director }], notify: 'https://hook.example.org/approvals' }",
+        ", approvals: { expires_s: 600, escalate: [{ after_s: 15, role: director }], notify: 'https://hook.example.org/approvals' }",
     )
     .await;
     let dora = desk.scene.client("dora").await;

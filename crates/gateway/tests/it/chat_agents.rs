@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-use crate::gateway::{Gateway, LIMIT, free_port, listen_at};
+use crate::gateway::{Gateway, LIMIT, end, free_port, listen_at};
 use crate::raw_upstream::{RawUpstream, Received, SILENCE, whole};
 use crate::scene::Setup;
 use crate::spoken::{COMPLETIONS, with};
@@ -49,7 +49,7 @@ impl Replica {
 
     fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            end(runtime);
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::fleet::Fleet;
 use crate::gateway::LIMIT;
 use crate::raw_upstream::RawUpstream;
-use crate::scene::{TOOLS_TOKEN, Upstream, tools_client};
+use crate::scene::{TOOLS_TOKEN, TOOLS_WAIT_S, Upstream, tools_client};
 
 const RULES: &str = r#"permit (principal, action, resource); @ask("manager") permit (principal, action == Action::"tools__record", resource);"#;
 
@@ -36,18 +36,14 @@ impl Site {
         let config = format!(
             "server: {{ listen: '127.0.0.1:{{PORT}}', push_allowed: ['127.0.0.1'] }}\njournal: {{ store: 'sqlite:data' }}\n\
              identity: {{ principals: {{ ann: {{}}, mia: {{ roles: [manager] }} }} }}\n\
-             registry: {{ servers: {{ tools: {{ url: '{}/mcp', token: '{TOOLS_TOKEN}' }} }} }}\n\
+             registry: {{ tools_wait_s: {TOOLS_WAIT_S}, servers: {{ tools: {{ url: '{}/mcp', token: '{TOOLS_TOKEN}' }} }} }}\n\
              policy: {{ text: '{RULES}', approvals: {{ run: true, notify: '{}/approvals' }} }}\n",
             tools.url, hook.url,
         );
         let fleet = Fleet::start(count, &config).await?;
-        let (ann, mia) = (fleet.key("ann").await, fleet.key("mia").await);
+        let (ann, mia) = (fleet.known_key("ann").await, fleet.known_key("mia").await);
         let with = |key: &str| fleet.members.iter().map(|member| member.client().with_key(key)).collect::<Vec<_>>();
         let (asking, answering) = (with(&ann), with(&mia));
-        for client in asking.iter().chain(&answering) {
-            let is_known = || async { client.get("/api/v1/sessions").await.is_ok_and(|answer| answer.status == 200) };
-            wait_until("the gateway knows the key", LIMIT, is_known).await.unwrap();
-        }
         Some(Self { fleet, hook, asking, answering, effects, _tools: tools, _folder: folder })
     }
 

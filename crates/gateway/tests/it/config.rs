@@ -286,6 +286,8 @@ async fn what_is_wrong_with_the_file_is_found_with_its_place_and_what_was_meant(
         &["registry.servers.s", "both `url` and `command`"],
     )
     .await;
+    check("registry:\n  tools_wait_s: 601\n", &["`registry.tools_wait_s` is 600 at most"]).await;
+    check("ledger:\n  rates: { patience_ms: 0 }\n", &["`ledger.rates.patience_ms` is 1 to 60000"]).await;
     check("registry:\n  servers:\n    s: {}\n", &["registry.servers.s", "neither `url` nor `command`"]).await;
     check(
         "registry:\n  toolsets: { t: [nothing] }\n",

@@ -13,7 +13,7 @@ use crate::a2a_agent::{Agent as A2aAgent, Speaks};
 use crate::gateway::{Gateway, LIMIT};
 use crate::issuer::{TestIssuer, TokenKey};
 use crate::raw_upstream::{RawUpstream, Received, whole};
-use crate::scene::{MODEL_KEY, TOOLS_TOKEN, Upstream, tools_client};
+use crate::scene::{MODEL_KEY, TOOLS_TOKEN, TOOLS_WAIT_S, Upstream, tools_client};
 use crate::spoken::{saying, with};
 
 /// Bob may read logs. The director may do everything with the database. Oncall is who may both.
@@ -59,7 +59,7 @@ impl Site {
              identity:\n  principals: {{ bob: {{}}, eve: {{}}, oncall: {{ roles: [oncall] }}, one: {{ roles: [helper] }}, two: {{ roles: [helper] }}, \
              three: {{ roles: [helper] }}, careful: {{ roles: [helper] }}, speaker: {{ roles: [helper] }}, toolbox: {{}}, \
              chief: {{ roles: [administrator] }}, steward: {{ roles: [administrator] }} }}\n{more}\
-             registry:\n  models: {{ scripted: {{ base_url: '{}/v1', api_key: '{MODEL_KEY}', price: {{ input: 1.00, output: 2.00 }} }} }}\n\
+             registry:\n  tools_wait_s: {TOOLS_WAIT_S}\n  models: {{ scripted: {{ base_url: '{}/v1', api_key: '{MODEL_KEY}', price: {{ input: 1.00, output: 2.00 }} }} }}\n\
              \x20 servers:\n    logs: {{ url: '{tools_url}/mcp', token: '{TOOLS_TOKEN}', principal: toolbox }}\n    db: {{ url: '{tools_url}/mcp', token: '{TOOLS_TOKEN}' }}\n\
              \x20 agents:\n{}{}{}{}{}{}    speaker: {{ protocol: a2a, replicas: ['{}'] }}\n\
              policy: {{ files: [rules.cedar] }}\nledger: {{ session: {{ usd: 1.00 }} }}\n",

@@ -9,7 +9,7 @@ use portcullis_testkit::effects;
 use portcullis_testkit::http::Client;
 use portcullis_testkit::process::{ChildProcess, wait_until};
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// What a reader must find, in this order.
 const SHOWN: &[&str] = &[

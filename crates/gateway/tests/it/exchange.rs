@@ -13,7 +13,7 @@ use crate::authorization_server::{AuthorizationServer, Mood, SECRET, Shared, Sta
 use crate::gateway::{Gateway, LIMIT};
 use crate::issuer::{TestIssuer, TokenKey};
 use crate::raw_upstream::{RawUpstream, Received, SILENCE, whole};
-use crate::scene::tools_client;
+use crate::scene::{TOOLS_WAIT_S, tools_client};
 
 const RULES: &str = "permit (principal, action, resource);";
 const CRM_SECRET: &str = "other-s3cr3t-of-the-gateway";
@@ -78,7 +78,7 @@ impl Site {
             "server: {{ listen: '127.0.0.1:{{PORT}}' }}\njournal: {{ store: 'sqlite:data' }}\n\
              identity:\n  principals: {{ bob: {{}}, eve: {{}} }}\n  issuers_allowed: [127.0.0.1]\n\
              \x20 issuers: {{ corp: {{ {} }} }}\n\
-             registry:\n  servers:\n    crm:\n      url: '{}/mcp'\n      session: per_session\n      credential:\n\
+             registry:\n  tools_wait_s: {TOOLS_WAIT_S}\n  servers:\n    crm:\n      url: '{}/mcp'\n      session: per_session\n      credential:\n\
              \x20       client_credentials: {{ {client} }}\n\
              \x20       exchange: {{ {client}, resource: 'https://crm.example.org/mcp', scope: [tickets]{} }}\n\
              \x20 agents:\n    planner: {{ replicas: ['{at}/planner'] }}\n    payer: {{ replicas: ['{at}/payer'] }}\n\

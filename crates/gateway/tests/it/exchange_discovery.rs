@@ -12,7 +12,7 @@ use crate::authorization_server::{AuthorizationServer, SECRET};
 use crate::exchange::crm;
 use crate::gateway::{Gateway, LIMIT};
 use crate::raw_upstream::{RawUpstream, whole};
-use crate::scene::tools_client;
+use crate::scene::{TOOLS_WAIT_S, tools_client};
 
 const RULES: &str = "permit (principal, action, resource);";
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -62,7 +62,7 @@ impl Site {
         let config = format!(
             "server: {{ listen: '127.0.0.1:{{PORT}}' }}\njournal: {{ store: 'sqlite:data' }}\n\
              identity: {{ principals: {{ bob: {{}}, eve: {{}} }}, issuers_allowed: [127.0.0.1] }}\n\
-             registry:\n  servers:\n    crm:\n      url: '{at}/mcp'\n      session: per_session\n      credential:\n\
+             registry:\n  tools_wait_s: {TOOLS_WAIT_S}\n  servers:\n    crm:\n      url: '{at}/mcp'\n      session: per_session\n      credential:\n\
              \x20       client_credentials: {{ {own} }}\n\
              \x20       exchange: {{ client: {{ id: gateway, {} }}, scope: [tickets] }}\n\
              policy: {{ files: [rules.cedar] }}\n",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use portcullis_domain::journal::checkpoint::{Signer, Verifier};
 use portcullis_testkit::http::Client;
 use portcullis_testkit::postgres::Postgres;
-use portcullis_testkit::process::ChildProcess;
+use portcullis_testkit::process::{ChildProcess, wait_until};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
@@ -78,6 +78,17 @@ impl Fleet {
         let admin = self.members[0].client().with_key(&self.admin_key());
         let answer = admin.post("/api/v1/identity/keys", &json!({"principal": principal})).await.unwrap();
         answer.json()["key"].as_str().unwrap().to_owned()
+    }
+
+    /// The same, once all gateways know it.
+    pub(crate) async fn known_key(&self, principal: &str) -> String {
+        let key = self.key(principal).await;
+        for member in &self.members {
+            let client = member.client().with_key(&key);
+            let is_known = || async { client.get("/api/v1/sessions").await.is_ok_and(|answer| answer.status == 200) };
+            wait_until("the gateway knows the key", LIMIT, is_known).await.unwrap();
+        }
+        key
     }
 
     /// Stops all gateways and has the journal verified.

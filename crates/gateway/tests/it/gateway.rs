@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
 /// How long a condition is waited for before a test fails. Nothing takes that long on a machine that does nothing else.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -297,22 +297,24 @@ pub(crate) fn runs(process: u32) -> bool {
     status.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
-/// A loopback port that is free now. It lies below those that the system gives to clients, so that no connection takes it.
-pub(crate) fn free_port() -> u16 {
-    const FIRST: u16 = 20_000;
-    const COUNT: u32 = 12_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let next = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let offset = (std::process::id().wrapping_mul(61).wrapping_add(next)) % COUNT;
-        let port = FIRST + u16::try_from(offset).unwrap();
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+/// Processor time of a process so far, in ticks: user and system (proc(5), fields 14 and 15 of `stat`).
+pub(crate) fn processor_ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-/// Listens at that port, once whoever was there before has let go of it: a runtime that was dropped may take a moment.
+/// A loopback port that is free now, and that no connection takes.
+pub(crate) fn free_port() -> u16 {
+    portcullis_testkit::process::free_port().unwrap()
+}
+
+/// Ends everything that runs there; once it returns, all sockets are closed. A runtime can't be waited for on a thread of another one.
+pub(crate) fn end(runtime: Runtime) {
+    std::thread::spawn(move || drop(runtime)).join().unwrap();
+}
+
+/// Listens at that port, once whoever was there before has let go of it.
 pub(crate) async fn listen_at(port: u16) -> TcpListener {
     let listener = Mutex::new(None);
     let is_free = || async {

@@ -386,7 +386,7 @@ async fn a_service_allows_blocks_and_changes_and_is_not_missed_where_the_rule_sa
     let service = service().await;
     let rule = |name: &str, more: &str| {
         format!(
-            "name: {name}, at: [tool_in], ask: '{}/check', allowed: [127.0.0.1], token: tok-guard, timeout_ms: 1500{more}",
+            "name: {name}, at: [tool_in], ask: '{}/check', allowed: [127.0.0.1], token: tok-guard, timeout_ms: 10000{more}",
             service.url
         )
     };
@@ -404,7 +404,7 @@ async fn a_service_allows_blocks_and_changes_and_is_not_missed_where_the_rule_sa
     assert!(asked.head.contains("authorization: bearer tok-guard"), "{}", asked.head);
     let refused = refused(&closed.gateway, "ann:s");
     assert_eq!(shown(&refused[0].guarded), ["dlp tool_in blocked dlp:2"]);
-    assert!(refused[2].guarded[0].fault.as_deref().unwrap().contains("1500 ms"), "{:?}", refused[2]);
+    assert!(refused[2].guarded[0].fault.as_deref().unwrap().contains("10000 ms"), "{:?}", refused[2]);
     closed.finish().await;
     let open = scene(&rule("dlp", ", on_error: open")).await;
     let ann = open.client("ann").await;

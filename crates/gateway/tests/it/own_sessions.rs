@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::fake_mcp::tool;
-use crate::gateway::{Gateway, LIMIT, free_port, listen_at, runs};
+use crate::gateway::{Gateway, LIMIT, end, free_port, listen_at, runs};
 use crate::raw_upstream::{RawUpstream, Received, whole};
 use crate::scene::{Setup, TOOLS_TOKEN, Upstream, tools_client};
 
@@ -50,7 +50,7 @@ impl Counter {
     }
 
     fn kill(&mut self) {
-        self.runtime.take().unwrap().shutdown_background();
+        end(self.runtime.take().unwrap());
     }
 
     fn url(&self) -> String {

@@ -103,7 +103,8 @@ async fn a_limit_counts_for_whom_it_says() {
 async fn several_gateways_count_together_as_long_as_the_redis_is_there() {
     let Some(mut redis) = redis().await else { return };
     let model = RawUpstream::start(one_word).await;
-    let rates = format!("{{ store: '{}', limits: [{{ name: models, calls: 2, per_s: 3600 }}] }}", redis.url());
+    let limits = "[{ name: models, calls: 2, per_s: 3600 }]";
+    let rates = format!("{{ store: '{}', patience_ms: 30000, limits: {limits} }}", redis.url());
     let (first, second) = (gateway(&model, &rates).await, gateway(&model, &rates).await);
     let (here, there) = (caller(&first, "ann").await, caller(&second, "ann").await);
     assert_eq!(ask(&here, "one").await, PASSED);

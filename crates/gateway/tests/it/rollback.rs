@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, Member};
 use crate::gateway::{Gateway, LIMIT, signal};
-use crate::scene::{Scene, Setup, TOOLS_TOKEN, Upstream, tools_client};
+use crate::scene::{Scene, Setup, TOOLS_TOKEN, TOOLS_WAIT_S, Upstream, tools_client};
 
 /// Ann may record up to so much.
 fn up_to(limit: u32) -> String {
@@ -237,7 +237,7 @@ async fn of_several_gateways_all_go_back_with_the_one_that_is_asked() {
     let config = format!(
         "server: {{ listen: '127.0.0.1:{{PORT}}' }}\njournal: {{ store: 'sqlite:data' }}\n\
          identity: {{ principals: {{ ann: {{ roles: [junior] }} }} }}\n\
-         registry: {{ servers: {{ tools: {{ url: '{}/mcp', token: '{TOOLS_TOKEN}' }} }} }}\n\
+         registry: {{ tools_wait_s: {TOOLS_WAIT_S}, servers: {{ tools: {{ url: '{}/mcp', token: '{TOOLS_TOKEN}' }} }} }}\n\
          policy: {{ files: [rules.cedar] }}\n",
         tools.url,
     );

@@ -31,12 +31,12 @@ async fn a_gateway_that_is_asked_to_stop_says_so_and_takes_calls_until_others_ha
         vec![whole(200, "", crate::cluster::ANSWER)]
     })
     .await;
-    let setup = Setup { server: ", unready_s: 3, drain_s: 60", ..Setup::default() };
+    let setup = Setup { server: ", unready_s: 15, drain_s: 60", ..Setup::default() };
     let second = format!(", slow: {{ base_url: '{}/v1', price: {{ input: 1.00, output: 2.00 }} }} }}", slow.url);
     let models = format!("{}{second}", setup.models.strip_suffix(" }").unwrap());
     let config = Setup { models, servers: "{}".to_owned(), ..setup }.config(&model.url, "");
     let mut gateway = Gateway::start(&config, &[("rules.cedar", "permit (principal, action, resource);")]).await;
-    let client = gateway.client("ann").await;
+    let (client, later) = (gateway.client("ann").await, gateway.client("ann").await);
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { ask(&client, &in_session("claim-1"), &with(saying("hello"), "model", json!("slow"))).await }
@@ -48,8 +48,7 @@ async fn a_gateway_that_is_asked_to_stop_says_so_and_takes_calls_until_others_ha
     let is_unready = || async { gateway.stranger().get("/readyz").await.is_ok_and(|answer| answer.status == 503) };
     wait_until("it is not ready any more", LIMIT, is_unready).await.unwrap();
     // A connection of its own, made after the signal.
-    let answer =
-        ask(&gateway.stranger().with_key(&gateway.key("ann").await), &in_session("claim-2"), &saying("hello")).await;
+    let answer = ask(&later, &in_session("claim-2"), &saying("hello")).await;
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{}", answer.text());
     let is_gone = || async { gateway.stranger().get("/healthz").await.is_err() };
     wait_until("it takes no connections any more", LIMIT, is_gone).await.unwrap();
@@ -110,14 +109,10 @@ async fn gateways_that_are_restarted_one_after_the_other_lose_no_request() {
     let models = format!("models: {}", Setup::default().models.replace("{MODEL}", &model.url));
     let config = config(&replicas, "")
         .replace("models: {}", &models)
-        .replace("'127.0.0.1:{PORT}'", "'127.0.0.1:{PORT}', unready_s: 4");
+        .replace("'127.0.0.1:{PORT}'", "'127.0.0.1:{PORT}', unready_s: 15");
     let Some(mut fleet) = Fleet::start(3, &config).await else { return };
     let balancer = Balancer::start(fleet.members.iter().map(|member| member.port)).await;
-    let client = balancer.client(&fleet.key("ann").await);
-    let is_known = || async { client.get("/v1/models").await.is_ok_and(|answer| answer.status == 200) };
-    for _ in &fleet.members {
-        wait_until("all gateways know the key", LIMIT, is_known).await.unwrap();
-    }
+    let client = balancer.client(&fleet.known_key("ann").await);
     let load = Load::start(&client);
     for member in &mut fleet.members {
         load.goes_on().await;
@@ -151,12 +146,8 @@ async fn of_several_gateways_one_tells_the_agent_and_another_when_that_one_is_ki
     const WAITS: usize = 24;
     let replicas = [Replica::start().await];
     let Some(mut fleet) = Fleet::start(3, &config(&replicas, "")).await else { return };
-    let key = fleet.key("ann").await;
+    let key = fleet.known_key("ann").await;
     let clients: Vec<Client> = fleet.members.iter().map(|member| member.client().with_key(&key)).collect();
-    for client in &clients {
-        let is_known = || async { client.get("/api/v1/sessions").await.is_ok_and(|answer| answer.status == 200) };
-        wait_until("the gateway knows the key", LIMIT, is_known).await.unwrap();
-    }
     for (number, client) in (0..WAITS).zip(clients.iter().cycle()) {
         let token = wait_for_event(client, &format!("claim-{number}")).await;
         assert_eq!(client.post(&format!("/events/{token}"), &json!({})).await.unwrap().status, 202);

@@ -18,6 +18,9 @@ pub(crate) const MODEL_KEY: &str = "sk-upstream-6f1d27aa90";
 /// The token that only the gateway may know.
 pub(crate) const TOOLS_TOKEN: &str = "tok-upstream-b81c7730fe";
 
+/// For how long a gateway waits for its tool servers at a start in most tests, which go on as soon as they have answered: no test is to find a tool missing on a machine with much to do.
+pub(crate) const TOOLS_WAIT_S: u64 = 30;
+
 /// What stands in the configuration, as YAML behind each key. `{MODEL}` and `{TOOLS}` stand for the URLs of the two.
 pub(crate) struct Setup {
     /// More of the table `server`, each line beginning with a comma.
@@ -80,7 +83,7 @@ impl Setup {
             "server: {{ listen: '127.0.0.1:{{PORT}}'{server} }}\n\
              journal: {{ store: 'sqlite:data' }}\n\
              identity: {{ principals: {principals} }}\n\
-             registry:\n  models: {models}\n  servers: {servers}\n\
+             registry:\n  tools_wait_s: {TOOLS_WAIT_S}\n  models: {models}\n  servers: {servers}\n\
              policy: {{ files: [rules.cedar], rounds: {rounds}{policy} }}\n\
              ledger: {ledger}\n"
         );

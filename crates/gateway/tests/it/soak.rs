@@ -19,12 +19,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use portcullis_testkit::http::Client;
-use portcullis_testkit::process::wait_until;
 use portcullis_testkit::redis::Redis;
 use portcullis_testkit::tool_server::Era;
 
 use crate::fleet::{Balancer, Fleet};
-use crate::gateway::LIMIT;
 use crate::rates::redis;
 use crate::scene::{Setup, TOOLS_TOKEN, Upstream};
 use agent::{Agent, Notes, Replica};
@@ -102,11 +100,7 @@ impl Site {
         let config = setup.config("", "").replace("policy:", &format!("{agents}policy:")).replace("ledger: {}", &rates);
         let fleet = Fleet::start(GATEWAYS, &config).await?;
         let balancer = Balancer::start(fleet.members.iter().map(|member| member.port)).await;
-        let client = balancer.client(&fleet.key("ann").await);
-        for _ in 0..GATEWAYS {
-            let is_known = || async { client.get("/api/v1/sessions").await.is_ok_and(|answer| answer.status == 200) };
-            wait_until("the gateways know the key", LIMIT, is_known).await.unwrap();
-        }
+        let client = balancer.client(&fleet.known_key("ann").await);
         let notes = Arc::<Notes>::default();
         let person = Arc::new(Person {
             admin: balancer.client(&fleet.admin_key()),

@@ -543,7 +543,7 @@ async fn an_agent_shows_its_certificate_beside_its_task() {
 #[tokio::test]
 async fn a_certificate_ends_on_connections_that_go_on() {
     let stage = Stage::start().await;
-    let ends_at = portcullis_domain::time::Timestamp(now_us() + 8_000_000).to_string();
+    let ends_at = portcullis_domain::time::Timestamp(now_us() + 30_000_000).to_string();
     let digits: String = ends_at.chars().take(19).filter(char::is_ascii_digit).collect();
     let shown = stage.clients.authority.certify("URI:spiffe://example.org/ns/prod/x", "", Some(&format!("{digits}Z")));
     let way = stage.way(Some(&shown.unwrap())).await;

@@ -1,6 +1,7 @@
 //! A call is counted in every window that it comes under.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_domain::call::Capability;
@@ -13,10 +14,13 @@ use super::window::{Full, Limit, Window};
 use crate::asking::Asking;
 use crate::clock::Clock;
 
+/// A Redis, and how long it is waited for, in milliseconds.
+type Store = (StoreUrl, u64);
+
 /// How often calls are made.
 pub struct Rates {
     limits: ArcSwap<Vec<Limit>>,
-    shared: ArcSwap<Option<(StoreUrl, Shared)>>,
+    shared: ArcSwap<Option<(Store, Shared)>>,
     here: Here,
     clock: Arc<dyn Clock>,
 }
@@ -31,9 +35,13 @@ impl Rates {
     /// Takes these limits from now on. Those that stay as they were keep their windows.
     pub fn configure(&self, table: &RatesTable) {
         self.limits.store(Arc::new(table.limits.iter().filter_map(Limit::of).collect()));
+        let wanted = table.store.clone().map(|url| (url, table.patience_ms));
         let shared = self.shared.load();
-        if shared.as_ref().as_ref().map(|(url, _)| url) != table.store.as_ref() {
-            let opened = table.store.as_ref().and_then(|url| Some((url.clone(), Shared::open(url)?)));
+        if shared.as_ref().as_ref().map(|(store, _)| store) != wanted.as_ref() {
+            let opened = wanted.and_then(|store| {
+                let shared = Shared::open(&store.0, Duration::from_millis(store.1))?;
+                Some((store, shared))
+            });
             self.shared.store(Arc::new(opened));
         }
     }

@@ -13,11 +13,9 @@ use super::table::StoreUrl;
 use super::window::{Full, Window};
 use crate::clock::Clock;
 
-/// How long a call waits for it.
-const PATIENCE: Duration = Duration::from_millis(100);
 /// For how long it is left alone after it did not answer, in microseconds.
 const AWAY_US: u64 = 1_000_000;
-/// How long connecting may take.
+/// How long connecting may take, where nobody waits for longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The rule of `Rate::take` for each key, with its interval and how early a call may come as arguments: all are counted, or none. It answers with the number of the first that is
@@ -43,21 +41,23 @@ return {0, 0}";
 pub(super) struct Shared {
     connection: ConnectionManager,
     take: Script,
+    /// How long a call waits for it.
+    patience: Duration,
     away_until: Mutex<Option<Timestamp>>,
 }
 
 impl Shared {
     /// Connects to it as soon as it is needed.
-    pub(super) fn open(url: &StoreUrl) -> Option<Self> {
+    pub(super) fn open(url: &StoreUrl, patience: Duration) -> Option<Self> {
         let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(PATIENCE))
+            .set_connection_timeout(Some(CONNECT_TIMEOUT.max(patience)))
+            .set_response_timeout(Some(patience))
             .set_number_of_retries(0);
         let opened = url.client().ok()?;
         let connection = ConnectionManager::new_lazy_with_config(opened, config);
         let connection =
             connection.inspect_err(|error| tracing::error!(%error, "the store of rates can't be used")).ok()?;
-        Some(Self { connection, take: Script::new(TAKE), away_until: Mutex::default() })
+        Some(Self { connection, take: Script::new(TAKE), patience, away_until: Mutex::default() })
     }
 
     /// Counts a call in all of them, or in none; nothing when it is away.
@@ -74,12 +74,12 @@ impl Shared {
         }
         let mut connection = self.connection.clone();
         let answered: Result<Result<(usize, u64), RedisError>, _> =
-            tokio::time::timeout(PATIENCE, call.invoke_async(&mut connection)).await;
+            tokio::time::timeout(self.patience, call.invoke_async(&mut connection)).await;
         let problem = match answered {
             Ok(Ok((0, _))) => return self.is_here(Ok(())),
             Ok(Ok((number, wait_us))) => return self.is_here(Err(Full { index: number - 1, wait_us })),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("it did not answer in {} ms", PATIENCE.as_millis()),
+            Err(_) => format!("it did not answer in {} ms", self.patience.as_millis()),
         };
         if self.set_away(Some(Timestamp(clock.now().0.saturating_add(AWAY_US)))).is_none() {
             tracing::warn!(problem, "the store of rates is away; each gateway counts by itself meanwhile");

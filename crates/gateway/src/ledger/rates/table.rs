@@ -14,15 +14,26 @@ const LIMITS_LIMIT: usize = 64;
 /// The longest name of a limit, in bytes.
 const NAME_LIMIT_BYTES: usize = 64;
 
+/// How long it may take at most until the store answers, in milliseconds.
+const PATIENCE_LIMIT_MS: u64 = 60_000;
+
 /// How often calls may be made. A call that comes too soon is refused with status 429 and `Retry-After`, and nothing of it is journaled.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RatesTable {
     /// A Redis or Valkey that several gateways count in together, as in `redis://:${REDIS_PASSWORD}@redis.internal:6379/0`, or `rediss://…` for TLS, with certificates that the machine trusts.
     /// Without one, and while it is away, each gateway counts by itself.
     pub store: Option<StoreUrl>,
+    /// How long a call waits for the store before each gateway counts by itself, in milliseconds: 1 to 60000.
+    pub patience_ms: u64,
     /// The limits. A call must be within all that it comes under.
     pub limits: Vec<LimitTable>,
+}
+
+impl Default for RatesTable {
+    fn default() -> Self {
+        Self { store: None, patience_ms: 100, limits: Vec::new() }
+    }
 }
 
 /// One limit.
@@ -83,6 +94,9 @@ impl RatesTable {
     /// What is wrong with it.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
+        if !(1..=PATIENCE_LIMIT_MS).contains(&self.patience_ms) {
+            return Some(format!("`ledger.rates.patience_ms` is 1 to {PATIENCE_LIMIT_MS}"));
+        }
         if self.limits.len() > LIMITS_LIMIT {
             return Some(format!("`ledger.rates.limits` has at most {LIMITS_LIMIT}"));
         }
@@ -150,7 +164,7 @@ mod tests {
     #[test]
     fn what_is_no_limit_is_named() {
         let check = |limits: Vec<LimitTable>, expected: Option<&str>| {
-            let problem = RatesTable { store: None, limits }.problem();
+            let problem = RatesTable { limits, ..RatesTable::default() }.problem();
             match expected {
                 Some(text) => assert!(problem.as_ref().is_some_and(|problem| problem.contains(text)), "{problem:?}"),
                 None => assert_eq!(problem, None),
@@ -162,6 +176,14 @@ mod tests {
         check(vec![limit("", 60, 60, None)], Some("1 to 64 bytes"));
         check(vec![limit("a", 0, 60, None)], Some("at least one call"));
         check(vec![limit("a", 1, u64::MAX, None)], Some("longer than can be counted"));
+    }
+
+    #[test]
+    fn a_call_waits_for_a_while_that_is_bounded() {
+        for (patience_ms, is_taken) in [(0, false), (1, true), (60_000, true), (60_001, false)] {
+            let problem = RatesTable { patience_ms, ..RatesTable::default() }.problem();
+            assert_eq!(problem.is_none(), is_taken, "{patience_ms}: {problem:?}");
+        }
     }
 
     #[test]

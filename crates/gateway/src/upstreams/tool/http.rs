@@ -23,7 +23,7 @@ use crate::upstreams::tool::wire::{self, Askable, CLIENT, garbled};
 /// How long a call may take where the configuration does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a server may take to end a session.
-const END_TIMEOUT: Duration = Duration::from_secs(2);
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// The number of the error that means so in the SDKs.
 const NO_SESSION: i64 = -32_000;
 

@@ -15,6 +15,8 @@ pub(super) struct Report {
     pub(super) stalled: u64,
     /// How long each start took that was not cut short.
     pub(super) starts: Vec<Duration>,
+    /// How much processor time each of them has used until it was ready.
+    pub(super) efforts: Vec<Duration>,
     pub(super) acknowledged: usize,
     pub(super) effects: usize,
     pub(super) entries: u64,
@@ -26,17 +28,22 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// The middle one and the longest.
-    pub(super) fn start_times(&self) -> (Duration, Duration) {
-        let mut starts = self.starts.clone();
-        starts.sort();
-        (starts.get(starts.len() / 2).copied().unwrap_or_default(), starts.last().copied().unwrap_or_default())
+    /// The middle one and the most.
+    pub(super) fn start_efforts(&self) -> (Duration, Duration) {
+        middle_and_most(&self.efforts)
     }
+}
+
+fn middle_and_most(times: &[Duration]) -> (Duration, Duration) {
+    let mut times = times.to_vec();
+    times.sort();
+    (times.get(times.len() / 2).copied().unwrap_or_default(), times.last().copied().unwrap_or_default())
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (middle, longest) = self.start_times();
+        let (middle, longest) = middle_and_most(&self.starts);
+        let (effort, most) = self.start_efforts();
         let ms = |time: Duration| time.as_millis();
         let Self { kills, early, stalled, seed, .. } = self;
         let rounds = kills + early;
@@ -45,6 +52,7 @@ impl fmt::Display for Report {
         writeln!(out, "tool effects    {}, duplicates {}", self.effects, self.twice)?;
         writeln!(out, "entries         {}, outcome unknown {}", self.entries, self.unknown)?;
         writeln!(out, "callers         left {}, found a budget exhausted {}", self.left, self.exhausted)?;
-        write!(out, "start-up        p50 {} ms, max {} ms over {}", ms(middle), ms(longest), self.starts.len())
+        writeln!(out, "start-up        p50 {} ms, max {} ms over {}", ms(middle), ms(longest), self.starts.len())?;
+        write!(out, "  of processor  p50 {} ms, max {} ms", ms(effort), ms(most))
     }
 }

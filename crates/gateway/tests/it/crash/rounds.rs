@@ -13,6 +13,7 @@ use super::notes::{KeyNote, Notes, Revoked, Shared};
 use super::processes::{self, Processes};
 use super::report::Report;
 use super::site::{PRINCIPALS, Site, Started};
+use crate::gateway::LIMIT;
 
 /// How many rounds share a data directory.
 const ROUNDS_OF_A_LIFE: u64 = 20;
@@ -22,9 +23,8 @@ const LOAD_MS: u64 = 700;
 const STALL_MS: u64 = 120;
 /// A start is cut short after at most so long.
 const EARLY_MS: u64 = 250;
-/// How long children may take to follow their gateway.
-const ORPHAN_LIMIT: Duration = Duration::from_secs(10);
-/// The design wants a start within a second; on a machine that does other things as well, most must be.
+/// The design wants a start within a second. What is judged is the processor time that a start has used until it was ready, since only that does not depend on what else
+/// the machine does; most must be within it.
 const MIDDLE_START: Duration = Duration::from_secs(1);
 /// And this none may exceed.
 const LONGEST_START: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ pub(super) async fn run(options: &Options) -> Result<Report, String> {
         }
         left -= rounds;
     }
-    let (middle, longest) = report.start_times();
+    let (middle, longest) = report.start_efforts();
     if middle > MIDDLE_START || longest > LONGEST_START {
         return Err(format!("starting takes too long\n{report}"));
     }
@@ -145,7 +145,7 @@ impl Life {
         load.end().await;
         // Those who left have calls that are settled after them.
         let settled = || async { self.judge_once().0.problem().is_none() };
-        let _ = wait_until("all calls are settled", ORPHAN_LIMIT, settled).await;
+        let _ = wait_until("all calls are settled", LIMIT, settled).await;
         self.verdict(true).await?;
         started.stop().await?;
         self.gone(processes::of(self.site.folder())).await?;
@@ -177,6 +177,7 @@ impl Life {
             match self.site.ready(&mut started).await {
                 Ok(took) => {
                     report.starts.push(took);
+                    report.efforts.push(started.effort());
                     return Ok(started);
                 }
                 Err(problem) if problem.contains("can't listen") && !is_again => self.site.move_away(),
@@ -202,7 +203,7 @@ impl Life {
             running.retain(|process, _| processes.contains_key(process));
             running
         };
-        let gone = wait_until("children have followed their gateway", ORPHAN_LIMIT, || async { left().is_empty() });
+        let gone = wait_until("children have followed their gateway", LIMIT, || async { left().is_empty() });
         gone.await.map_err(|problem| format!("{problem}: {:?}", left()))
     }
 

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::gateway::{LIMIT, free_port, portcullis};
+use crate::gateway::{LIMIT, free_port, portcullis, processor_ticks};
+use crate::scene::TOOLS_WAIT_S;
 
 /// The servers of tools, by the names that the configuration gives them: over HTTP in the modern and in the older way, and a child process.
 pub(super) const SERVERS: [&str; 3] = [MODERN, LEGACY, CHILD];
@@ -29,10 +30,10 @@ pub(super) const GUEST: &str = "guest";
 /// Amounts above it are denied.
 pub(super) const LIMIT_OF_AMOUNTS: u64 = 10_000;
 
-/// What must not be exceeded even where nothing else runs; the design wants one second.
-const START_LIMIT: Duration = Duration::from_secs(10);
 /// How often it is looked whether the gateway is ready; what a start took is known that exactly.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// How long a tick of the processor's clock is (`USER_HZ` is 100 on every Linux).
+const MS_OF_TICK: u64 = 10;
 
 const RULES: &str = r#"
 @id("everything")
@@ -139,7 +140,7 @@ impl Site {
         let client = self.stranger();
         while !client.get("/readyz").await.is_ok_and(|answer| answer.status == 200) {
             let ended = started.process.ended().unwrap();
-            if ended.is_some() || started.at.elapsed() > START_LIMIT {
+            if ended.is_some() || started.at.elapsed() > LIMIT {
                 return Err(format!("it does not start, {ended:?}; its log ends with:\n{}", self.end_of_log()));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -172,6 +173,7 @@ fn configuration(folder: &Path, model: &str, modern: &str, legacy: &str) -> Stri
          journal: {{ store: 'sqlite:data' }}\n\
          identity: {{ principals: {{ ann: {{}}, bob: {{}}, {POOR}: {{}}, {GUEST}: {{}} }} }}\n\
          registry:\n\
+         \x20 tools_wait_s: {TOOLS_WAIT_S}\n\
          \x20 models:\n\
          \x20   scripted: {{ base_url: '{model}/v1', price: {{ input: 1.00, output: 2.00 }}, max_output_tokens: 200 }}\n\
          \x20 servers:\n\
@@ -184,6 +186,11 @@ fn configuration(folder: &Path, model: &str, modern: &str, legacy: &str) -> Stri
 }
 
 impl Started {
+    /// How much processor time it has used so far.
+    pub(super) fn effort(&self) -> Duration {
+        Duration::from_millis(processor_ticks(self.process.id()) * MS_OF_TICK)
+    }
+
     /// Ends it as the system does when there is no memory left.
     pub(super) fn kill(&mut self) {
         self.process.kill().unwrap();

@@ -97,7 +97,7 @@ impl Replica {
     /// Everything that it was doing ends where it is, and its connections with it.
     pub(super) fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            crate::gateway::end(runtime);
         }
     }
 }

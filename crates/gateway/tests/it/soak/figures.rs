@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::agent::{held, now};
 use super::clients::ask;
 use super::{AGENT, Site};
-use crate::gateway::LIMIT;
+use crate::gateway::{LIMIT, processor_ticks};
 
 /// How many sessions are opened at a time.
 const OPENED_LIMIT: usize = 32;
@@ -101,14 +101,9 @@ pub(super) async fn idle(site: &Site, count: usize) {
     eprintln!("an idle session: {each} bytes of memory in each gateway (VmRSS, over {count} sessions)");
 }
 
-/// Processor time of all gateways so far, in ticks: user and system (proc(5), fields 14 and 15 of `stat`).
+/// Processor time of all gateways so far, in ticks.
 fn ticks(site: &Site) -> u64 {
-    let of = |id: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
-    site.fleet.members.iter().map(|member| of(member.process.id())).sum()
+    site.fleet.members.iter().map(|member| processor_ticks(member.process.id())).sum()
 }
 
 /// Memory of all gateways, in KiB.

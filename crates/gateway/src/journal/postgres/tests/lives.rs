@@ -15,7 +15,7 @@ use crate::journal::postgres::tests::clustered::{Clustered, OpenEngine, PATIENT}
 use crate::journal::postgres::tests::proxy::{Cut, Proxy};
 
 /// Gateways are missed soon, but not by a machine that is merely busy.
-const SHORT: Options = Options { lease: Duration::from_secs(2), outage: Duration::from_secs(60), pace: Pace::USUAL };
+const SHORT: Options = Options { lease: Duration::from_secs(6), outage: Duration::from_secs(60), pace: Pace::USUAL };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_calls_of_a_gateway_that_died_are_settled_by_another_and_it_writes_nothing_more() {
@@ -83,7 +83,7 @@ async fn a_gateway_that_reads_its_memory_anew_lives_however_long_that_takes() {
             until("memory is read", || proxy.is_holding()).await;
             let begun = lease_of(&client, &id).await;
             let waiting = async {
-                while lease_of(&client, &id).await < begun + 4.0 * SHORT.lease.as_secs_f64() {
+                while lease_of(&client, &id).await < begun + 2.0 * SHORT.lease.as_secs_f64() {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             };
