@@ -1,5 +1,6 @@
 //! Where guardrails look by themselves: at little text at once, at more beside the other work, and at few such texts at a time.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use crate::guardrails::{Content, Rule};
 
 /// More text than that is looked at beside the other work, so that nobody waits for it longer than the rule's time.
 const INLINE_LIMIT_BYTES: usize = 4 << 10;
-/// How many texts are looked at beside the other work at a time.
-const LOOKS_LIMIT: usize = 4;
+/// How many texts are looked at beside the other work at a time, where there are not more processors than that.
+const LEAST_LOOKS: usize = 4;
 
 /// The places for looking beside the other work.
 #[derive(Debug)]
@@ -23,7 +24,8 @@ pub struct Looks {
 
 impl Default for Looks {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(LOOKS_LIMIT)) }
+        let processors = std::thread::available_parallelism().map_or(LEAST_LOOKS, NonZeroUsize::get);
+        Self { places: Arc::new(Semaphore::new(processors.max(LEAST_LOOKS))) }
     }
 }
 
@@ -71,9 +73,10 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_waits_for_any_more_keeps_its_place_until_it_is_done() {
         let looks = Arc::new(Looks::default());
-        let (begins, begun) = mpsc::sync_channel(LOOKS_LIMIT);
+        let limit = looks.places.available_permits();
+        let (begins, begun) = mpsc::sync_channel(limit);
         let mut waiting = Vec::new();
-        for _ in 0..LOOKS_LIMIT {
+        for _ in 0..limit {
             let (end, ends) = mpsc::sync_channel::<()>(1);
             let (looks, begins) = (looks.clone(), begins.clone());
             let work = move || {
@@ -82,7 +85,7 @@ mod tests {
             };
             waiting.push((tokio::spawn(async move { looks.run(LONG, work).await }), end));
         }
-        let all_begun = tokio::task::spawn_blocking(move || (0..LOOKS_LIMIT).all(|_| begun.recv_timeout(LONG).is_ok()));
+        let all_begun = tokio::task::spawn_blocking(move || (0..limit).all(|_| begun.recv_timeout(LONG).is_ok()));
         assert!(all_begun.await.unwrap());
         let mut ends = Vec::new();
         for (task, end) in waiting {

@@ -259,6 +259,20 @@ async fn what_is_denied_taken_back_or_too_late_never_reaches_the_agent() {
 }
 
 #[tokio::test]
+async fn what_is_approved_for_an_agent_that_is_disabled_by_then_never_reaches_it() {
+    let desk = Desk::open(Speaks::New, "").await;
+    let task = send(&desk.ann, "1.0", "hello", Some("claim-1"), None).await;
+    let disabled = desk.gateway.command(&["identity", "disable", "adjuster", "--reason", "strange"]).await;
+    assert!(disabled.status.success(), "{disabled:?}");
+    assert_eq!(desk.answer(&task, "approve").await.status, 200);
+    let failed = desk.until(&desk.ann, "1.0", &task["id"], "TASK_STATE_FAILED").await;
+    let expected = "the agent did not get the message: `adjuster` is disabled and may not be called";
+    assert!(text(&failed).ends_with(expected), "{failed}");
+    assert_eq!(desk.messages(), 0);
+    desk.gateway.finish().await;
+}
+
+#[tokio::test]
 async fn whoever_streams_sees_the_task_and_then_what_the_agent_makes_of_it() {
     let desk = Desk::open(Speaks::New, "").await;
     let cleo = desk.gateway.client("cleo").await;

@@ -113,6 +113,23 @@ async fn an_agent_that_does_not_accept_is_told_again_in_order() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_disabled_is_told_once_it_may_act_again() {
+    let desk = Desk::open().await;
+    let path = desk.wait("verification", 600).await;
+    let disable = json!({"name": "counter"});
+    assert!(desk.gateway.admin().post("/api/v1/identity/disabled", &disable).await.unwrap().status < 300);
+    assert_eq!(desk.send(&path, Some("a"), "{}").await.status, 202);
+    desk.gateway.wait_for_log("`counter` is disabled and may not be called", 2).await;
+    assert!(desk.replica.told().is_empty());
+    assert!(desk.gateway.refused().is_empty(), "that it waits fills no journal");
+    let enabled = desk.gateway.command(&["identity", "enable", "counter"]).await;
+    assert!(enabled.status.success(), "{enabled:?}");
+    desk.until_told(1).await;
+    desk.until_delivered("verification").await;
+    desk.gateway.finish().await;
+}
+
+#[tokio::test]
 async fn the_url_of_a_wait_is_good_for_one_event() {
     let desk = Desk::open().await;
     let path = desk.wait("letter", 600).await;
