@@ -222,6 +222,9 @@ pub struct Delegated {
     pub scope: Option<Scope>,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// When all ends that comes of it, and what is done for it later; none where no end was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// Its budget, where it has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<TaskGrant>,

@@ -260,7 +260,7 @@ impl World {
     fn task_left(&mut self, session: &SessionId, event: &TaskLeft) {
         let is_revoked = matches!(&event.authority.credential, Credential::Key(key)
             if self.identity.find(key).is_none_or(|key| key.revoked_at.is_some()));
-        let is_done_by_disabled = event.done_by().is_some_and(|callee| self.disabled.since(&callee).is_some());
+        let is_done_by_disabled = event.callee.as_ref().is_some_and(|callee| self.disabled.since(callee).is_some());
         let is_disabled = is_done_by_disabled || self.disabled.check(event.authority.chain(&session.owner)).is_err();
         let is_halted = is_revoked || is_disabled;
         self.agent_tasks.left(session, event, is_halted);

@@ -49,7 +49,7 @@ pub async fn run(doors: Arc<Doors>, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             () = stopped(&mut stop) => return runs.finish().await,
-            () = runs.ended() => {}
+            () = runs.ended(clock.as_ref()) => {}
             () = gate.approvals.notified() => {}
             () = tokio::time::sleep(LOOK_INTERVAL) => {}
         }

@@ -62,7 +62,8 @@ impl Doorway {
     ///
     /// # Errors
     ///
-    /// [`Code::Unauthenticated`] when the key was taken back or somebody on the chain is disabled; [`Code::SessionFrozen`].
+    /// [`Code::Unauthenticated`] when the key was taken back by which its owner came, or somebody on the chain is disabled; [`Code::SessionFrozen`]. The own key of an agent is asked about by
+    /// [`Doorway::is_kept`].
     pub fn goes_on(
         &self,
         owner: &PrincipalName,

@@ -320,8 +320,9 @@ impl Gate {
         let mut attempt = 0;
         loop {
             let snapshot = self.snapshot.load_full();
-            // Few sessions have a grant. Where one has, the first attempt is told so.
-            let grants = if attempt > 0 { self.grants(asking).await? } else { None };
+            // Few sessions have a grant. Where one has, the first attempt is told so; what nobody has looked at may be outside one.
+            let is_granted = attempt > 0 || terms.guarding.unseen.is_some();
+            let grants = if is_granted { self.grants(asking).await? } else { None };
             let (mut known, setting) = self.known(asking, &snapshot, grants, &know).await?;
             if attempt == 0 {
                 self.is_in_time(asking, &known).await?;

@@ -1,4 +1,4 @@
-//! Which tools there are: servers are asked all at once, and nobody waits long for one that does not answer.
+//! Which tools there are: servers are asked all at once, and nobody waits for one that does not answer any longer than is configured.
 //!
 //! A server that takes longer than `registry.tools_wait_s` is asked on in the background. Until it answers it has the tools that it declared last, or none; [`Listings::has_news`] tells when it is worth
 //! asking again what is known.

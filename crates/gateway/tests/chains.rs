@@ -528,7 +528,7 @@ impl Play {
             to: agent.map(|agent| principal(USERS + agent)),
             scope: patterns,
             expires_at,
-            is_end_meant: false,
+            until: None,
             budget: None,
             within: None,
         };

@@ -34,8 +34,8 @@ pub struct Delegate {
     pub scope: Option<Scope>,
     /// When it ends.
     pub expires_at: Timestamp,
-    /// Whether that end was asked for: then it holds for all that comes of the task, and for what is done later.
-    pub is_end_meant: bool,
+    /// The end that was asked for, which holds for all that comes of the task, and for what is done later. Later than `expires_at` where a token can't last so long.
+    pub until: Option<Timestamp>,
     /// What it may spend in all, on the account of that name.
     pub budget: Option<(TaskId, Nanodollars)>,
     /// What it may do, within what the task may do that it comes from.
@@ -74,9 +74,7 @@ impl Delegate {
         authority.scope = self.narrowed_scope()?;
         authority.expires_at =
             Some(self.authority.expires_at.map_or(self.expires_at, |expiry| expiry.min(self.expires_at)));
-        if self.is_end_meant {
-            authority.until = authority.expires_at;
-        }
+        authority.until = self.authority.until.into_iter().chain(self.until).min();
         let budget = match &self.budget {
             None => None,
             Some((task, wanted)) => {
@@ -123,6 +121,7 @@ impl Delegate {
             to: self.to.clone(),
             scope: delegation.authority.scope.clone(),
             expires_at: delegation.authority.expires_at.unwrap_or(self.expires_at),
+            until: delegation.authority.until,
             grant: delegation.budget.and_then(grant),
             within: self.within.clone(),
         };

@@ -37,7 +37,7 @@ pub struct OpenTask {
     pub task: AgentTask,
     /// On whose authority it was begun.
     pub authority: Authority,
-    /// The principal that does it.
+    /// The principal that does it, where that was noted.
     pub callee: Option<PrincipalName>,
     /// Whether it is to be cancelled.
     pub is_halted: bool,
@@ -88,7 +88,7 @@ impl AgentTasks {
         of_owner.push(OpenTask {
             task,
             authority: event.authority.clone(),
-            callee: event.done_by(),
+            callee: event.callee.clone(),
             is_halted,
             attempts: 0,
         });

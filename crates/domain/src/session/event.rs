@@ -245,17 +245,9 @@ pub struct TaskLeft {
     /// On whose authority it was begun.
     #[serde(rename = "key")]
     pub authority: Authority,
-    /// The principal that the agent is. Entries from before this was noted say nothing.
+    /// The principal that the agent is. Entries from before this was noted say nothing, and their tasks are not halted by its being disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callee: Option<PrincipalName>,
-}
-
-impl TaskLeft {
-    /// The principal that does the task. Where it is not said, the agent is taken to be the one of its own name.
-    #[must_use]
-    pub fn done_by(&self) -> Option<PrincipalName> {
-        self.callee.clone().or_else(|| self.agent.name.parse().ok())
-    }
 }
 
 /// A task that was left is over.

@@ -122,7 +122,7 @@ impl Story {
                     to: Some("payer".parse().unwrap()),
                     scope: None,
                     expires_at: Timestamp(self.engine.now + 600),
-                    is_end_meant: false,
+                    until: None,
                     budget: None,
                     within: Some(grant(*number)),
                 };

@@ -452,7 +452,7 @@ fn delegate(engine: &Engine, hand_on: HandOn) -> Delegate {
         to: Some("payer".parse().unwrap()),
         scope: None,
         expires_at: Timestamp(engine.now + 600),
-        is_end_meant: false,
+        until: None,
         budget: hand_on.task.map(|task| (task_id(task), Nanodollars::new(hand_on.budget))),
         within: None,
     }

@@ -21,6 +21,8 @@ use tokio::sync::oneshot;
 use tokio::task::{self, JoinSet};
 
 use crate::asking::{Asking, Effect};
+use crate::backoff::Backoff;
+use crate::clock::Clock;
 use crate::doors::a2a::parked;
 use crate::doors::arrived::Doors;
 use crate::doorway::{Doorway, halted};
@@ -38,6 +40,8 @@ pub(super) struct Runs {
     under_way: JoinSet<Option<Refusal>>,
     calls: HashMap<task::Id, CallId>,
     refused: HashMap<CallId, Refusal>,
+    /// Those that were judged by what had changed meanwhile, until they are tried again.
+    stale: Backoff<CallId>,
 }
 
 /// An approval that somebody waits for.
@@ -50,11 +54,13 @@ struct Awaited {
 
 impl Runs {
     /// Waits for the end of one; for ever where none is under way.
-    pub(super) async fn ended(&mut self) {
+    pub(super) async fn ended(&mut self, clock: &dyn Clock) {
         match self.under_way.join_next_with_id().await {
             Some(Ok((id, refusal))) => {
-                let call = self.calls.remove(&id);
-                self.refused.extend(call.zip(refusal));
+                let Some(call) = self.calls.remove(&id) else { return };
+                let is_stale = refusal.as_ref().is_some_and(|refusal| refusal.code == Code::StaleDecision);
+                self.stale.note(call, !is_stale, clock.now());
+                self.refused.extend(refusal.filter(|_| !is_stale).map(|refusal| (call, refusal)));
             }
             // A panic is a fault of ours; the journal says how far it came.
             Some(Err(error)) => {
@@ -91,10 +97,13 @@ impl Runs {
         let awaited = awaited.await.unwrap_or_default();
         let known: HashSet<CallId> = awaited.iter().map(|awaited| awaited.call).collect();
         self.refused.retain(|call, _| known.contains(call));
+        self.stale.keep(&known);
+        let now = doors.clock.now();
         let busy: HashSet<CallId> = self.calls.values().copied().collect();
         // Another gateway that tried as well would be refused, and might say so.
         let is_mine = |awaited: &Awaited| gate.leases.has(&awaited.approval.session) && !busy.contains(&awaited.call);
-        for awaited in awaited.into_iter().filter(is_mine) {
+        let due = awaited.into_iter().filter(is_mine).filter(|awaited| !self.stale.is_early(&awaited.call, now));
+        for awaited in due.collect::<Vec<_>>() {
             if let Err(refusal) = self.take(doors, &awaited).await {
                 tracing::warn!(approval = %awaited.call, %refusal, "what came of an approval could not be told; it is tried again");
             }
@@ -164,8 +173,8 @@ async fn make(doors: &Arc<Doors>, call: CallId, approval: &Approval) -> Result<(
         }
     };
     match made {
-        // Another message is under way, or things have changed while it was judged. It is tried again.
-        Err(refusal) if matches!(refusal.code, Code::TurnUnderWay | Code::StaleDecision) => Ok(()),
+        // Another message is under way. It is tried again.
+        Err(refusal) if refusal.code == Code::TurnUnderWay => Ok(()),
         made => made,
     }
 }

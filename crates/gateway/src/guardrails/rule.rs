@@ -127,13 +127,14 @@ impl Guardrails {
     pub fn listed(&self, tool: &Capability, entry: &str, left_bytes: &mut usize) -> Vec<Guarded> {
         let content = Content::Json(entry.to_owned());
         let mut did = Vec::new();
-        for rule in self.at(Point::ToolList, tool) {
-            let left = left_bytes.checked_sub(entry.len()).filter(|_| entry.len() <= ENTRY_LIMIT_BYTES);
+        let rules = self.at(Point::ToolList, tool);
+        let left = left_bytes.checked_sub(entry.len()).filter(|_| entry.len() <= ENTRY_LIMIT_BYTES);
+        if !rules.is_empty() {
+            *left_bytes = left.unwrap_or(*left_bytes);
+        }
+        for rule in rules {
             let found = match left {
-                Some(left) => {
-                    *left_bytes = left;
-                    rule.find(Point::ToolList, &content)
-                }
+                Some(_) => rule.find(Point::ToolList, &content),
                 None => Err(format!(
                     "there are more than {ENTRY_LIMIT_BYTES} bytes of it, or {LISTED_LIMIT_BYTES} of all that the server says of its tools"
                 )),

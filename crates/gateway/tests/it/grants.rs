@@ -65,9 +65,15 @@ struct Desk {
 
 impl Desk {
     async fn open() -> Self {
+        Self::beside("").await
+    }
+
+    /// The same, with more in the configuration.
+    async fn beside(more: &str) -> Self {
         let (bank, model) = (FakeMcp::start(TOOLS, bank).await, model().await);
         let agents = RawUpstream::start(|_| vec![whole(200, "", "{}")]).await;
-        let gateway = Gateway::start(&config(&bank, &agents, &model), &[("rules.cedar", RULES)]).await;
+        let config = format!("{}{more}", config(&bank, &agents, &model));
+        let gateway = Gateway::start(&config, &[("rules.cedar", RULES)]).await;
         let ann = gateway.client("ann").await;
         Self { gateway, bank, agents, ann }
     }
@@ -208,6 +214,21 @@ async fn ten_thousand_in_all_is_not_passed_however_it_is_written_and_whatever_ha
     let explained = desk.gateway.command(&["policy", "explain", &refused.call.to_string()]).await;
     let said = String::from_utf8_lossy(&explained.stdout).into_owned();
     assert!(explained.status.success() && said.contains("it was refused by task grant 1 ("), "{explained:?}");
+    desk.gateway.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_outside_a_grant_is_refused_by_it_where_guardrails_look_too() {
+    let rule = "name: word, at: [model_in, tool_in], detect: { pattern: { name: word, regex: secret } }";
+    let desk = Desk::beside(&format!("guardrails:\n  - {{ {rule} }}\n")).await;
+    let session = Some("claim-1");
+    desk.session("claim-1").await;
+    expect_no(call(&desk.ann, session, "bank__history", "{}", None).await, "is not among what this task may use");
+    let stranger = json!({"payee": "Eve", "amount": 1}).to_string();
+    expect_no(pay(&desk.ann, session, &stranger, None).await, "only where it stands in the user's own words");
+    let codes: Vec<String> = desk.gateway.refused().iter().map(|refused| refused.code.as_str().to_owned()).collect();
+    assert_eq!(codes, ["outside_grant", "outside_grant"]);
+    pay(&desk.ann, session, &to_jane("1"), None).await.unwrap();
     desk.gateway.finish().await;
 }
 

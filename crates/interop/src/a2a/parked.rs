@@ -113,11 +113,16 @@ pub fn content(call: &A2aCall<'_>) -> Option<String> {
 /// Whether the message is its parts, and the agent learns nothing else by it: whoever sees them has seen all.
 #[must_use]
 pub fn is_whole_by_parts(call: &A2aCall<'_>) -> bool {
-    let is_empty = |raw: &str| matches!(raw, "null" | "{}" | "[]") || json::trimmed(raw).is_empty();
-    let nothing = |raw: Option<&str>| raw.is_none_or(is_empty);
-    let message = call.message().unwrap_or("{}");
-    let others = ["metadata", "extensions", "referenceTaskIds"];
-    nothing(member(&call.params, &["metadata"])) && others.iter().all(|name| nothing(member(message, &[name])))
+    let has_only = |raw: &str, names: &[&str]| {
+        let is_empty = |raw: &str| matches!(raw, "null" | "{}" | "[]" | "\"\"");
+        json::members(raw)
+            .is_ok_and(|members| members.iter().all(|(name, value)| names.contains(&&**name) || is_empty(value.get())))
+    };
+    let message = call.message().unwrap_or_default();
+    call.extensions.is_empty()
+        // The tenant that a client names goes to no agent.
+        && has_only(&call.params, &["message", "configuration", "tenant"])
+        && has_only(message, &["kind", "messageId", "contextId", "taskId", "role", "parts"])
 }
 
 /// Whether whoever sends the message wants to have the end of what comes of it, and not only that it was taken.
@@ -298,8 +303,13 @@ mod tests {
             (r#"{"message":{"parts":[],"extensions":["https://pay.example"]}}"#, false),
             (r#"{"message":{"parts":[],"referenceTaskIds":["t"]}}"#, false),
             (r#"{"message":{"parts":[]},"metadata":{"amount":50000}}"#, false),
+            (r#"{"message":{"parts":[],"amount":50000}}"#, false),
+            (r#"{"message":{"parts":[]},"configuration":{"returnImmediately":true}}"#, true),
         ] {
             assert_eq!(is_whole_by_parts(&call(Version::V1_0, params)), expected, "{params}");
+            let extended =
+                A2aCall { extensions: vec!["https://pay.example".to_owned()], ..call(Version::V1_0, params) };
+            assert!(!is_whole_by_parts(&extended));
         }
     }
 

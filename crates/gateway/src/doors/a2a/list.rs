@@ -5,7 +5,7 @@
 //! left out and not counted. Whatever else goes wrong ends the whole list, so that none is ever given for less than it is. For the next page everything is asked again: in
 //! between tasks move in the order, and whatever was kept would be out of date. So a list is right even if the agent minds no filter and shows tasks of others.
 //!
-//! Messages that wait for a person are in it too, and tasks that have come of such a message go by the name that the client was given for it.
+//! Messages that wait for a person are in it too: they are their sender's, whatever the rules say of lists. Tasks that have come of such a message go by the name that the client was given for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -140,7 +140,8 @@ impl Listing {
     /// both of its names, and never by none.
     async fn parked(&self) -> Result<(Vec<Reply>, Vec<(String, String)>), Failure> {
         let of = (&self.owner, &self.authority, self.is_alone);
-        let parked = parked::of_caller(&self.doors, &self.agent, &self.call, of, self.context.as_ref()).await?;
+        let parked =
+            parked::of_caller(&self.doors, &self.agent, &self.call, of, self.context.as_ref(), check_size).await?;
         let (mut tasks, mut names) = (Vec::new(), Vec::new());
         for one in parked {
             match one {
@@ -182,7 +183,7 @@ impl Listing {
             let Some(joined) = asked.join_next().await else { return Ok(gathered) };
             let of_session = joined.map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
             gathered.add(of_session?);
-            check_size(&gathered)?;
+            check_size(gathered.bytes())?;
         }
     }
 
@@ -198,7 +199,7 @@ impl Listing {
                 return Ok(Gathered::default());
             };
             token = gathered.take(&self.wanted, &page).map_err(garbled)?;
-            check_size(&gathered)?;
+            check_size(gathered.bytes())?;
             if token.is_none() {
                 return Ok(gathered);
             }
@@ -272,8 +273,9 @@ impl Listing {
     }
 }
 
-fn check_size(gathered: &Gathered) -> Result<(), Failure> {
-    if gathered.bytes() > GATHERED_LIMIT_BYTES {
+/// Whether so many bytes are not too many for one list.
+fn check_size(bytes: usize) -> Result<(), Failure> {
+    if bytes > GATHERED_LIMIT_BYTES {
         return Err(too_much(&format!("they are more than {GATHERED_LIMIT_BYTES} bytes")));
     }
     Ok(())

@@ -125,11 +125,12 @@ fn wanted(
     let to = audience.map(|name| next(snapshot, caller, name)).transpose()?;
     let scope = form.get("scope").map(str::parse::<Scope>).transpose();
     let scope = scope.map_err(|problem| Denial::new(Error::InvalidScope, problem))?;
-    let life_s = match form.get("expires_in").map(str::parse::<u64>) {
-        None => snapshot.config.identity.task_token_s,
-        Some(Ok(seconds)) if seconds > 0 => seconds.min(snapshot.config.identity.task_token_s),
+    let wanted_s = match form.get("expires_in").map(str::parse::<u64>) {
+        None => None,
+        Some(Ok(seconds)) if seconds > 0 => Some(seconds),
         Some(_) => return Err(Denial::invalid("`expires_in` is a number of seconds")),
     };
+    let (now, most_s) = (doors.clock.now(), snapshot.config.identity.task_token_s);
     let made = || -> Result<_, Refusal> { Ok((new_call()?, new_call()?)) };
     let (token, task) = made().map_err(|refusal| Denial::of_refusal(&refusal))?;
     let task: TaskId = task.to_string().parse().map_err(|problem: String| Denial::new(Error::Unavailable, problem))?;
@@ -143,8 +144,8 @@ fn wanted(
         token,
         to,
         scope,
-        expires_at: expiry(&caller.authority, doors.clock.now(), life_s),
-        is_end_meant: form.get("expires_in").is_some(),
+        expires_at: expiry(&caller.authority, now, wanted_s.map_or(most_s, |seconds| seconds.min(most_s))),
+        until: wanted_s.map(|seconds| Timestamp(now.0.saturating_add(seconds.saturating_mul(1_000_000)))),
         budget: budget.map(|amount| (task, amount)),
         within,
     })

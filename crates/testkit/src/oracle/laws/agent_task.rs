@@ -10,7 +10,7 @@ use super::Laws;
 impl Laws {
     pub(super) fn task_left(&mut self, session: &SessionId, event: &TaskLeft) {
         let name = (session.clone(), event.agent.clone(), event.task.clone());
-        let callee = event.done_by();
+        let callee = event.callee.clone();
         let is_disabled = self.world.disabled.check(event.authority.chain(&session.owner)).is_err()
             || callee.as_ref().is_some_and(|callee| self.world.disabled.since(callee).is_some());
         let is_revoked = matches!(&event.authority.credential, Credential::Key(key)

@@ -12,7 +12,7 @@ use super::{Fate, Laws, room, shown};
 impl Laws {
     /// A task is handed on within what it was: no further, for no longer, and for no more money.
     pub(super) fn delegated(&mut self, session: &SessionId, event: &Delegated, entry: &Entry<Event>) {
-        let Delegated { token, authority, to, scope, expires_at, grant, within } = event;
+        let Delegated { token, authority, to, scope, expires_at, until, grant, within } = event;
         self.is_now(session, Status::Active);
         self.must(entry.actor == authority.actor(&session.owner), || format!("token {token} is blamed on another one"));
         self.must(self.world.disabled.check(authority.chain(&session.owner)).is_ok(), || {
@@ -22,6 +22,8 @@ impl Laws {
         self.must(depth <= DEPTH_LIMIT, || format!("token {token} is for a chain of {depth}"));
         let is_in_time = authority.expires_at.is_none_or(|expiry| *expires_at <= expiry && entry.at < expiry);
         self.must(is_in_time, || format!("token {token} outlives the one that it comes from"));
+        let is_meant = authority.until.is_none_or(|end| until.is_some_and(|until| until <= end));
+        self.must(is_meant, || format!("token {token} has lost the end that was meant"));
         let is_narrower = match (&authority.scope, scope) {
             (None, _) => true,
             (Some(_), None) => false,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::Capability;
 use portcullis_domain::ids::{CallId, PrincipalName, SessionId};
-use portcullis_interop::a2a::{A2aCall, Failure, Method, Reply, refusal};
+use portcullis_interop::a2a::{A2aCall, Failure, Kind, Method, Reply, refusal};
 
 use super::answer::Parked;
 use super::stand::Place;
@@ -26,21 +26,23 @@ pub enum Listed {
     Task(Box<Reply>),
 }
 
-/// The parked messages of a caller at an agent, in that session or in all of theirs, in the order in which they were sent. `is_alone` says whether nobody asks for them.
+/// The parked messages of a caller at an agent, in that session or in all of theirs, in the order in which they were sent. `is_alone` says whether nobody asks for them, and
+/// `check_size` whether so many bytes are not too many.
 ///
 /// # Errors
 ///
-/// When the store can't be read.
+/// When the store can't be read; or what `check_size` says.
 pub async fn of_caller(
     doors: &Arc<Doors>,
     agent: &Capability,
     call: &A2aCall<'static>,
     (owner, authority, is_alone): (&PrincipalName, &Authority, bool),
     session: Option<&SessionId>,
+    check_size: fn(usize) -> Result<(), Failure>,
 ) -> Result<Vec<Listed>, Failure> {
     let names = Names { sealer: &doors.transport, owner, agent };
     let call = A2aCall { method: Method::GetTask, ..call.clone() };
-    let mut listed = Vec::new();
+    let (mut listed, mut bytes) = (Vec::new(), 0);
     for (session, approval) in approvals(doors, agent, owner, session).await? {
         let Some(shown) = names.parked_shown(&session.name, approval) else { continue };
         let parked = Parked {
@@ -54,12 +56,20 @@ pub async fn of_caller(
             approval,
             shown,
         };
-        let stand = parked.stand().await?;
+        let stand = match parked.stand().await {
+            Ok(stand) => stand,
+            // The oldest are forgotten meanwhile.
+            Err(failure) if failure.kind() == Some(Kind::TaskNotFound) => continue,
+            Err(failure) => return Err(failure),
+        };
         if let Place::Task(behind, _) = &stand.place {
             let behind = names.task_shown(&parked.session.name, behind).unwrap_or_default();
             listed.push(Listed::Named { behind, shown: parked.shown });
         } else {
-            listed.push(Listed::Task(Box::new(parked.task(&stand).await?)));
+            let task = parked.task(&stand).await?;
+            bytes += task.raw().len();
+            check_size(bytes)?;
+            listed.push(Listed::Task(Box::new(task)));
         }
     }
     Ok(listed)
