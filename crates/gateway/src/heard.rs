@@ -7,7 +7,7 @@ use bytes::Bytes;
 use portcullis_domain::authority::Authority;
 use portcullis_domain::call::{Capability, Door, Kind};
 use portcullis_domain::digest::Digest;
-use portcullis_domain::event::{Event, Outcome};
+use portcullis_domain::event::Event;
 use portcullis_domain::ids::{Actor, CallId, SessionId};
 use portcullis_domain::journal::StreamId;
 use portcullis_domain::policy::Said;
@@ -48,8 +48,8 @@ struct Listened {
     known: HashSet<Digest>,
     /// What agents have written into conversations, which comes back in the user's own requests.
     by_agents: Agents,
-    /// Whether an agent has said something that was not kept.
-    is_unheard: bool,
+    /// Whether an agent or a tool was called.
+    has_called: bool,
 }
 
 /// What agents have written into conversations.
@@ -138,15 +138,10 @@ impl Listened {
                 Kind::Agent if admitted.authority.through.is_empty() && admitted.door == Door::A2a => {
                     self.take_call(&body().await?);
                 }
-                Kind::Agent if admitted.authority.through.is_empty() => {
-                    let is_other = |(call, capability): (&CallId, &Capability)| {
-                        *call != admitted.call && capability.kind == Kind::Agent
-                    };
-                    let is_all_known = !self.is_unheard && !self.open.iter().any(is_other);
-                    self.take_message(body().await?, is_all_known);
-                }
+                Kind::Agent if admitted.authority.through.is_empty() => self.take_message(body().await?),
                 Kind::Agent | Kind::Tool | Kind::Function => {}
             }
+            self.has_called |= admitted.capability.kind != Kind::Model;
         } else if let Event::CallSettled(settled) = &placed.entry.event
             && let Some(capability) = self.open.remove(&settled.call)
         {
@@ -154,10 +149,9 @@ impl Listened {
                 Kind::Tool => self.take_result(&body().await?, &sources(&capability.name)),
                 Kind::Agent => {
                     let body = body().await?;
-                    self.is_unheard |= body.is_empty() && settled.outcome != Outcome::Failed;
                     let answer = read_response(&body).map_or(body, http::Response::into_body);
                     let said = Arc::make_mut(&mut self.said);
-                    each_line(&answer, &mut |text| said.by_untrusted(text));
+                    each_text(&json(&answer), &mut |text| said.by_untrusted(text));
                 }
                 // What a model says is its own.
                 Kind::Model | Kind::Function => {}
@@ -188,23 +182,15 @@ impl Listened {
         }
     }
 
-    /// The user's words in a request to an agent by plain HTTP. What the gateway itself tells an agent was said elsewhere, and so was what the agent has said before, word for word: its
-    /// ids come back in requests. Where not all is known that agents have said, nothing in it is taken for the user's.
-    fn take_message(&mut self, body: Bytes, is_all_known: bool) {
+    /// The user's words in a request to an agent by plain HTTP: the first of a session, before anybody was called. Later ones carry back what agents and tools have said, their ids and the
+    /// whole conversation, in forms that only they know; and what the gateway itself tells an agent was said elsewhere.
+    fn take_message(&mut self, body: Bytes) {
         let read = read_request(&body);
         let is_told = read.as_ref().is_ok_and(|request| request.headers().contains_key(DELIVERY));
-        let message = json(&read.map_or(body, http::Request::into_body));
-        let mut texts = 0;
-        each_text(&message, &mut |_| texts += 1);
+        let is_apart = is_told || self.has_called;
+        let message = read.map_or(body, http::Request::into_body);
         let said = Arc::make_mut(&mut self.said);
-        let is_apart = is_told || !is_all_known || !said.can_look_for(texts);
-        each_text(&message, &mut |text| {
-            if is_apart {
-                said.by_untrusted(text);
-            } else if !said.may_be_untrusted(text) {
-                said.by_user(text);
-            }
-        });
+        each_text(&json(&message), &mut |text| if is_apart { said.by_untrusted(text) } else { said.by_user(text) });
     }
 
     /// The user's words in a request to a model, and what tools of the client's own have said. What an agent sends on somebody's behalf are not that one's own words.
@@ -255,19 +241,6 @@ impl Listened {
 
 fn json(body: &Bytes) -> Value {
     serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()))
-}
-
-/// All texts and numbers of an answer: of JSON, or of each line of it, as where it came as events, besides the lines themselves.
-fn each_line(answer: &Bytes, each: &mut dyn FnMut(&str)) {
-    if let Ok(value) = serde_json::from_slice(answer) {
-        return each_text(&value, each);
-    }
-    for line in String::from_utf8_lossy(answer).lines() {
-        each(line);
-        if let Ok(value) = serde_json::from_str(line.strip_prefix("data:").unwrap_or(line)) {
-            each_text(&value, each);
-        }
-    }
 }
 
 /// What a text says in JSON or in YAML.
@@ -397,44 +370,13 @@ mod tests {
     }
 
     #[test]
-    fn what_an_agent_has_said_is_not_the_users_word_when_it_comes_back() {
-        let mut listened = Listened::default();
-        Arc::make_mut(&mut listened.said).by_untrusted("thread US13");
-        let body = json!({"thread": "US13", "text": "pay GB29, as US13 says"}).to_string();
-        let request = http::Request::post("/runs").body(Bytes::from(body)).unwrap();
-        let origin = |listened: &Listened, value: &str| listened.said.origin(&policy::Value::Text(value.to_owned()));
-        listened.take_message(write_request(&request), true);
-        // Who writes it in a sentence of their own has said it.
-        assert_eq!((origin(&listened, "GB29"), origin(&listened, "US13")), (Origin::User, Origin::User));
-        let mut listened = Listened::default();
-        Arc::make_mut(&mut listened.said).by_untrusted("thread US13");
-        let request = http::Request::post("/runs").body(Bytes::from_static(br#"{"thread":"US13"}"#)).unwrap();
-        listened.take_message(write_request(&request), true);
-        assert_eq!(origin(&listened, "US13"), Origin::Untrusted);
-        // Nobody knows what else it has said.
-        let request = http::Request::post("/runs").body(Bytes::from_static(br#"{"thread":"FR76"}"#)).unwrap();
-        listened.take_message(write_request(&request), false);
-        assert_eq!(origin(&listened, "FR76"), Origin::Untrusted);
-    }
-
-    #[test]
-    fn what_an_agent_says_in_events_is_heard_as_it_is_meant() {
-        let mut heard = Vec::new();
-        let answer = "event: x\ndata: {\"thread\":\"\\u0055S13\"}\n\n{\"n\":7}\nplain GB29\n";
-        each_line(&Bytes::from(answer), &mut |text| heard.push(text.to_owned()));
-        for text in ["US13", "7", "plain GB29"] {
-            assert!(heard.iter().any(|heard| heard == text), "{text} {heard:?}");
+    fn what_is_sent_to_an_agent_once_somebody_was_called_is_not_taken_for_the_users_word() {
+        for (has_called, expected) in [(false, Origin::User), (true, Origin::Untrusted)] {
+            let mut listened = Listened { has_called, ..Listened::default() };
+            let request = http::Request::post("/runs").body(Bytes::from_static(br#"{"thread":"US13"}"#)).unwrap();
+            listened.take_message(write_request(&request));
+            assert_eq!(listened.said.origin(&policy::Value::Text("US13".to_owned())), expected);
         }
-    }
-
-    #[test]
-    fn a_request_with_more_texts_than_can_be_looked_for_is_nobodys_word() {
-        let mut listened = Listened::default();
-        Arc::make_mut(&mut listened.said).by_untrusted(&"thread ".repeat(100_000));
-        let texts: Vec<String> = (0..10_000).map(|number| format!("n{number}")).collect();
-        let request = http::Request::post("/runs").body(Bytes::from(json!(texts).to_string())).unwrap();
-        listened.take_message(write_request(&request), true);
-        assert_eq!(listened.said.origin(&policy::Value::Text("n7".to_owned())), Origin::Untrusted);
     }
 
     #[test]
@@ -446,7 +388,7 @@ mod tests {
                 request.headers_mut().insert(DELIVERY, http::HeaderValue::from_static("ann:job/reply"));
             }
             let mut listened = Listened::default();
-            listened.take_message(write_request(&request), true);
+            listened.take_message(write_request(&request));
             listened.said.origin(&policy::Value::Text("US13".to_owned()))
         };
         assert_eq!((told(true), told(false)), (Origin::Untrusted, Origin::User));

@@ -321,7 +321,7 @@ impl Gate {
         loop {
             let snapshot = self.snapshot.load_full();
             // Few sessions have a grant. Where one has, the first attempt is told so; what nobody has looked at may be outside one.
-            let is_granted = attempt > 0 || terms.guarding.unseen.is_some();
+            let is_granted = attempt > 0 || terms.guarding.unseen.is_some_and(|at| snapshot.guardrails.look_at(at));
             let grants = if is_granted { self.grants(asking).await? } else { None };
             let (mut known, setting) = self.known(asking, &snapshot, grants, &know).await?;
             if attempt == 0 {

@@ -83,20 +83,6 @@ impl Said {
         self.by_untrusted.add(text);
     }
 
-    /// Whether so many texts can be asked about by [`Said::may_be_untrusted`] in a moment.
-    #[must_use]
-    pub fn can_look_for(&self, texts: usize) -> bool {
-        texts.saturating_mul(self.by_untrusted.text.len()) <= SEARCH_LIMIT_BYTES
-    }
-
-    /// Whether a source that nobody vouches for has said this, word for word, or may have, since not all is known that such sources have said.
-    #[must_use]
-    pub fn may_be_untrusted(&self, text: &str) -> bool {
-        let text = folded(text.trim());
-        let is_full = self.by_untrusted.text.len() >= WORDS_LIMIT_BYTES;
-        is_full || (!text.is_empty() && self.by_untrusted.have(&text))
-    }
-
     /// A source vouches for this value as a whole, whatever else it says.
     pub fn vouched(&mut self, value: &str) {
         if self.vouched.len() < VALUES_LIMIT {

@@ -15,6 +15,7 @@ use portcullis_domain::policy::{Approval, Standing};
 use portcullis_domain::refusal::{Code, Refusal};
 use portcullis_domain::session::Origin;
 use portcullis_domain::session::wait::{EVENT_LIMIT_BYTES, End};
+use portcullis_domain::time::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -102,15 +103,14 @@ impl Runs {
         let busy: HashSet<CallId> = self.calls.values().copied().collect();
         // Another gateway that tried as well would be refused, and might say so.
         let is_mine = |awaited: &Awaited| gate.leases.has(&awaited.approval.session) && !busy.contains(&awaited.call);
-        let due = awaited.into_iter().filter(is_mine).filter(|awaited| !self.stale.is_early(&awaited.call, now));
-        for awaited in due.collect::<Vec<_>>() {
-            if let Err(refusal) = self.take(doors, &awaited).await {
+        for awaited in awaited.into_iter().filter(is_mine) {
+            if let Err(refusal) = self.take(doors, &awaited, now).await {
                 tracing::warn!(approval = %awaited.call, %refusal, "what came of an approval could not be told; it is tried again");
             }
         }
     }
 
-    async fn take(&mut self, doors: &Arc<Doors>, awaited: &Awaited) -> Result<(), Refusal> {
+    async fn take(&mut self, doors: &Arc<Doors>, awaited: &Awaited, now: Timestamp) -> Result<(), Refusal> {
         let gate = &doors.gate;
         let Awaited { call, approval, is_open } = awaited;
         let ended = match approval.standing {
@@ -119,6 +119,7 @@ impl Runs {
                 Some(refusal) => {
                     json!({"status": "refused", "code": refusal.code.as_str(), "message": refusal.message})
                 }
+                None if self.stale.is_early(call, now) => return Ok(()),
                 None => {
                     self.begin(doors, *call, approval);
                     return Ok(());

@@ -121,6 +121,12 @@ impl Guardrails {
         if problems.is_empty() { Ok(Self { rules }) } else { Err(problems) }
     }
 
+    /// Whether any rule looks there.
+    #[must_use]
+    pub fn look_at(&self, point: Point) -> bool {
+        self.rules.iter().any(|rule| rule.at.contains(&point))
+    }
+
     /// What is found in what a server says of a tool, as raw JSON: what rules did, of which the last may have blocked it. `left_bytes` is how much of what the server says may still be
     /// looked at: nothing else goes on meanwhile, and what is longer nobody can look at.
     #[must_use]
