@@ -173,7 +173,7 @@ impl Listened {
     /// The user's words in a call by Agent2Agent: the parts of a message. All ids in it, and the tokens of pages, were chosen by the agent, or may have been.
     fn take_call(&mut self, body: &Bytes) {
         let Ok(call) = read_call(body) else { return };
-        let message = call.message().map(|message| json(&Bytes::copy_from_slice(message.as_bytes())));
+        let message = call.message().map(|message| json(message.as_bytes()));
         let parts = message.as_ref().and_then(|message| message.get("parts")).and_then(Value::as_array);
         let said = Arc::make_mut(&mut self.said);
         for part in parts.into_iter().flatten() {
@@ -239,7 +239,7 @@ impl Listened {
     }
 }
 
-fn json(body: &Bytes) -> Value {
+fn json(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()))
 }
 

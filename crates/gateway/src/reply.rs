@@ -65,10 +65,10 @@ impl AnswerStream {
     ///
     /// When the stream breaks off, nothing comes for too long, or who answers may not be called any more.
     pub async fn next(&mut self) -> Result<Option<Bytes>, UpstreamFault> {
+        let Self { body, timeout, trailers, callee } = self;
         loop {
-            let callee = self.callee.clone();
             let halted = async {
-                match &callee {
+                match callee {
                     Some(callee) => callee.halted().await,
                     None => std::future::pending().await,
                 }
@@ -76,14 +76,14 @@ impl AnswerStream {
             let frame = tokio::select! {
                 biased;
                 refusal = halted => return Err(UpstreamFault::Halted(Box::new(refusal))),
-                frame = tokio::time::timeout(self.timeout, self.body.frame()) => frame,
+                frame = tokio::time::timeout(*timeout, body.frame()) => frame,
             };
-            match frame.map_err(|_| UpstreamFault::TimedOut(self.timeout.as_secs()))? {
+            match frame.map_err(|_| UpstreamFault::TimedOut(timeout.as_secs()))? {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(UpstreamFault::Broken(error.to_string())),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) => return Ok(Some(bytes)),
-                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                    Err(frame) => *trailers = frame.into_trailers().ok(),
                 },
             }
         }

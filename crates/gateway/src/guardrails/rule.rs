@@ -27,7 +27,7 @@ const HOLD_LIMIT_BYTES: usize = 16 << 20;
 
 /// The most that is looked at of what a server says of one tool, in bytes.
 const ENTRY_LIMIT_BYTES: usize = 256 << 10;
-/// The same of all its tools, by all rules together.
+/// The same of all its tools together.
 pub const LISTED_LIMIT_BYTES: usize = 8 << 20;
 
 /// All guardrails, in their order.

@@ -26,8 +26,8 @@ pub enum Listed {
     Task(Box<Reply>),
 }
 
-/// The parked messages of a caller at an agent, in that session or in all of theirs, in the order in which they were sent. `is_alone` says whether nobody asks for them, and
-/// `check_size` whether so many bytes are not too many.
+/// The parked messages of a caller at an agent, in that session or in all of theirs, in the order in which they were sent. `is_alone` says whether the owner asks by
+/// themself, and `check_size` whether so many bytes are not too many.
 ///
 /// # Errors
 ///
